@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Every struct that crosses the map boundary.  One definition for the BPF
+ * program, the C helpers and (through cffi) Python; a test proves that the
+ * three see the same layout.
+ *
+ * Two patterns carry all the tables:
+ *
+ * - A *slot* is an element of an array map that is written once, while nobody
+ *   can reach it, and reused only after an RCU grace period.  A hash map gives
+ *   the slot's index and nothing else, because the memory of a hash element is
+ *   reused at once: a reader may see another key's value.  The slot repeats its
+ *   key, and the reader checks it.
+ * - A slot lives for generations [born, dead).  A packet reads the generation
+ *   once, at entry; `next` leads to the version before, or is 0.  Slot 0 of
+ *   every array is never used.
+ */
+#ifndef OVN_BPF_TABLES_H
+#define OVN_BPF_TABLES_H
+
+#include "words.h"
+
+#define OVN_LAYOUT_VERSION 1
+
+/* Sizes of the key classes, in words: a key is (stage, mask, words). */
+#define OVN_CLASS_S 8
+#define OVN_CLASS_M 16
+#define OVN_CLASS_L 40
+#define OVN_CLASSES 3
+
+/* A datapath owns this many consecutive stages: ingress tables at 0..63,
+ * egress tables at 64..127.  The last tables of the ingress half hold the
+ * side tables that the agent fills by itself. */
+#define OVN_STAGES_PER_DP 128
+#define OVN_EGRESS_BASE 64
+#define OVN_TABLE_IN_PORT_SEC 60
+#define OVN_TABLE_OUT_PORT_SEC 61
+
+#define OVN_MIN_MCGROUP 32768 /* outport keys from here on are groups */
+
+struct ovn_slot {
+	__u32 born; /* first generation that sees this version; 0: never */
+	__u32 dead; /* first generation that does not; ~0: still alive */
+	__u32 next; /* slot of the version before, or 0 */
+	__u32 pad;
+};
+
+/* The control block: element 0 of map `ovn_ctl`. */
+struct ovn_ctl {
+	__u32 generation;   /* what a packet that enters now obeys */
+	__u32 layout;	    /* OVN_LAYOUT_VERSION */
+	__u32 tunnel_mode;  /* enum ovn_tunnel_mode */
+	__u32 tunnel_ifindex; /* collect-metadata netdev, 0 when inline */
+	__u32 decap_flags;  /* kernel has BPF_F_ADJ_ROOM_DECAP_L3_* (6.3) */
+	__u32 pad[3];
+};
+
+enum ovn_tunnel_mode {
+	OVN_TUNNEL_INLINE = 0,
+	OVN_TUNNEL_NETDEV = 1,
+};
+
+/* --- classification ------------------------------------------------- */
+
+/* What is matched: map `ovn_masks`, immutable once used.  `word[i]` and
+ * `mask[i]` beyond n are 0. */
+struct ovn_mask {
+	__u16 n;
+	__u16 key_class; /* 0, 1, 2: OVN_CLASS_S, _M, _L */
+	__u8 word[OVN_CLASS_L];
+	__u32 mask[OVN_CLASS_L];
+};
+
+/* One line of a stage's list, highest priority first: map `ovn_tuples`. */
+struct ovn_tuple {
+	__u32 mask;	/* index in ovn_masks */
+	__u32 max_prio; /* no rule under this mask has more */
+};
+
+/* A stage: map `ovn_stages`, index dp_index * OVN_STAGES_PER_DP + (egress ?
+ * OVN_EGRESS_BASE : 0) + table.  The version with the greatest born <= the
+ * packet's generation counts; born 0 is no version. */
+struct ovn_stage_ver {
+	__u32 born;
+	__u32 first;	    /* of n_tuples lines in ovn_tuples */
+	__u32 n_tuples;
+	__u32 default_rule; /* class S slot of the match-all rule, or 0 */
+	__u32 skip_to;	    /* the table to go on with instead, or 0 */
+	__u32 pad;
+};
+
+struct ovn_stage {
+	struct ovn_stage_ver v[2];
+};
+
+/* Keys of the hash maps `ovn_idx_s`, `_m`, `_l`; the value is a __u32 slot of
+ * `ovn_rules_s`, `_m`, `_l`. */
+struct ovn_key_s {
+	__u32 stage;
+	__u32 mask;
+	__u32 w[OVN_CLASS_S];
+};
+struct ovn_key_m {
+	__u32 stage;
+	__u32 mask;
+	__u32 w[OVN_CLASS_M];
+};
+struct ovn_key_l {
+	__u32 stage;
+	__u32 mask;
+	__u32 w[OVN_CLASS_L];
+};
+
+/* What a rule says, whatever its key's class. */
+struct ovn_rule {
+	struct ovn_slot slot;
+	__u32 prio;
+	__u32 pc;   /* first instruction in ovn_insns */
+	__u32 flow; /* number of the logical flow, for counters and drops */
+	__u32 pad;
+};
+struct ovn_rule_s {
+	struct ovn_rule rule;
+	struct ovn_key_s key;
+};
+struct ovn_rule_m {
+	struct ovn_rule rule;
+	struct ovn_key_m key;
+};
+struct ovn_rule_l {
+	struct ovn_rule rule;
+	struct ovn_key_l key;
+};
+
+/* --- actions --------------------------------------------------------- */
+
+enum ovn_op {
+	OP_END = 0,	/* end of the action list */
+	OP_SET,		/* w[dst] = w[dst] & ~a | b */
+	OP_MOVE,	/* c bits: w[dst] >> a gets w[src] >> b */
+	OP_NEXT,	/* go on in table aux of pipeline src (0 in, 1 out) */
+	OP_OUTPUT,	/* OVN's output, by the pipeline we are in */
+	OP_DROP,	/* drop, reason a (enum ovn_drop) */
+	OP_CLONE,	/* run what follows on a copy, then go on at pc a */
+	OP_CALL,	/* run side table aux, then move OW_RESULT mask b to
+			 * bit a of w[dst] (set if any bit of b is set) */
+	OP_ND_NA,	/* the packet becomes an NA (a: its flags byte) */
+	OP_DEC_TTL,	/* ip.ttl--, drop when it would be 0 */
+	OP_CT_CLEAR,	/* forget connection state */
+	OP_GET_FDB,	/* outport = FDB[dp, w[src..src+1]], 0 when unknown */
+	OP_LOOKUP_FDB,	/* bit a of w[dst] = FDB has w[src..] at port b */
+	OP_PUT_FDB,	/* learn w[src..src+1] at port b */
+	OP_PUSH,	/* push c words from w[src] onto the field stack */
+	OP_POP,		/* pop c words to w[dst] */
+	OP_MAX,
+};
+
+/* Map `ovn_insns`: action lists, laid one after the other, each ended by
+ * OP_END.  Equal lists are stored once. */
+struct ovn_insn {
+	__u8 op;
+	__u8 dst;
+	__u8 src;
+	__u8 aux;
+	__u32 a;
+	__u32 b;
+	__u32 c;
+};
+
+/* --- ports, groups, chassis ------------------------------------------ */
+
+enum ovn_port_kind {
+	OVN_PORT_NONE = 0,   /* known, but nowhere: not bound by anybody */
+	OVN_PORT_VIF = 1,    /* a device of ours: ifindex */
+	OVN_PORT_REMOTE = 2, /* bound by another chassis: chassis */
+	OVN_PORT_PATCH = 3,  /* peer_dp/peer_port, a jump in this program */
+};
+
+enum ovn_port_flag {
+	OVN_PORT_F_LOCALPORT = 1 << 0, /* never leaves this chassis */
+	OVN_PORT_F_NESTED = 1 << 1,    /* container behind a VIF: vlan */
+};
+
+/* Map `ovn_ports`, found through `ovn_port_idx` (struct ovn_port_key). */
+struct ovn_port_key {
+	__u32 dp;   /* datapath tunnel key */
+	__u32 port; /* port tunnel key */
+};
+
+struct ovn_port {
+	struct ovn_slot slot;
+	struct ovn_port_key key;
+	__u32 dp_index; /* first stage is dp_index * OVN_STAGES_PER_DP */
+	__u32 kind;
+	__u32 flags;
+	__u32 ifindex; /* VIF */
+	__u32 vlan;    /* nested container: VLAN id, otherwise 0 */
+	__u32 ct_zone;
+	__u32 chassis;	 /* REMOTE: index in ovn_chassis */
+	__u32 peer_port; /* PATCH: with peer_dp, a key of ovn_port_idx */
+	__u32 peer_dp;
+	__u32 pad;
+};
+
+/* Hash `ovn_ifports`: which logical port a frame enters by; the value is a
+ * slot of ovn_ports whose ifindex and vlan say the same. */
+struct ovn_ifport_key {
+	__u32 ifindex;
+	__u32 vlan;
+};
+
+/* Map `ovn_mcgroups`, found through `ovn_mc_idx` (struct ovn_port_key, port
+ * >= OVN_MIN_MCGROUP).  Members lie in ovn_members: first the n_local port
+ * keys of this chassis, then the n_remote chassis indices. */
+struct ovn_mcgroup {
+	struct ovn_slot slot;
+	struct ovn_port_key key;
+	__u32 dp_index;
+	__u32 first;
+	__u32 n_local;
+	__u32 n_remote;
+	__u32 pad[2];
+};
+
+/* Map `ovn_datapaths`, index dp_index. */
+struct ovn_datapath {
+	__u32 key; /* tunnel key; 0: unused */
+	__u32 flags;
+	__u32 dnat_zone;
+	__u32 snat_zone;
+};
+
+/* How to reach another chassis.  Addresses are 16 bytes, IPv4 as ::ffff:a.b.c.d,
+ * network order.  MACs are 0 until the neighbour is known. */
+struct ovn_tunnel {
+	__u32 flags;   /* OVN_TUN_* */
+	__u32 ifindex; /* underlay device the route leaves by */
+	__u8 local[16];
+	__u8 remote[16];
+	__u8 src_mac[6];
+	__u8 dst_mac[6];
+	__u16 dst_port; /* host order */
+	__u16 mtu;	/* of the underlay path, outer header included */
+	__u8 tos;
+	__u8 ttl;
+	__u8 pad[2];
+};
+
+enum ovn_tunnel_flag {
+	OVN_TUN_VALID = 1 << 0,
+	OVN_TUN_IPV6 = 1 << 1,
+	OVN_TUN_DF = 1 << 2,
+	OVN_TUN_CSUM = 1 << 3,
+	OVN_TUN_MAC = 1 << 4, /* src_mac and dst_mac are known */
+};
+
+/* Map `ovn_chassis`: t[live & 1] counts, the other one is being written. */
+struct ovn_chassis {
+	__u32 live;
+	__u32 pad;
+	struct ovn_tunnel t[2];
+};
+
+/* Hash `ovn_peers`: from whom tunnel packets are taken; value __u32 chassis
+ * index.  Address as in struct ovn_tunnel. */
+struct ovn_peer_key {
+	__u8 addr[16];
+};
+
+/* Hash `ovn_fdb`: where a MAC was seen; learnt by the program. */
+struct ovn_fdb_key {
+	__u32 dp;
+	__u8 mac[6];
+	__u8 pad[2];
+};
+struct ovn_fdb {
+	struct ovn_fdb_key key; /* repeated: see the top of this file */
+	__u32 port;
+	__u32 seen; /* seconds of CLOCK_BOOTTIME */
+};
+
+/* --- accounting ------------------------------------------------------ */
+
+/* Why a packet ended.  Names are shown to operators: keep them in step with
+ * ovn_bpf_controller/datapath/reasons.py (a test compares). */
+enum ovn_drop {
+	DROP_NONE = 0,
+	DROP_ACTION,	    /* a logical flow says drop */
+	DROP_NO_FLOW,	    /* no flow of the table matches */
+	DROP_UNSUPPORTED,   /* the flow that matches has a verb we lack */
+	DROP_MALFORMED,	    /* headers shorter or longer than the frame */
+	DROP_NO_PORT,	    /* the device is no logical port's */
+	DROP_NO_OUTPORT,    /* the logical port is not known here */
+	DROP_NOT_BOUND,	    /* the logical port is bound nowhere */
+	DROP_LOOPBACK,	    /* outport is inport and loopback is not allowed */
+	DROP_TTL,	    /* ip.ttl-- would reach 0 */
+	DROP_STEPS,	    /* more steps than OVN_MAX_STEPS */
+	DROP_DEPTH,	    /* work stack full */
+	DROP_MEMBERS,	    /* multicast group larger than the bound */
+	DROP_STORE,	    /* the packet could not be rewritten */
+	DROP_REDIRECT,	    /* the kernel refused the output device */
+	DROP_TUN_HEADER,    /* Geneve or VXLAN header that we cannot read */
+	DROP_TUN_OPTION,    /* OVN's Geneve option missing or wrong */
+	DROP_TUN_SENDER,    /* tunnel packet from an unknown address */
+	DROP_TUN_VNI,	    /* tunnel packet for an unknown datapath or port */
+	DROP_TUN_PEER,	    /* no tunnel to the chassis of the outport */
+	DROP_TUN_ENCAP,	    /* encapsulation failed */
+	DROP_TUN_NEIGH,	    /* underlay next hop has no known MAC */
+	DROP_TOO_BIG,	    /* does not fit the tunnel; sender was told */
+	DROP_TOO_BIG_QUIET, /* does not fit, and nobody could be told */
+	DROP_REENTRY,	    /* program re-entered deeper than it can */
+	DROP_BUG,	    /* a table points nowhere: agent or program wrong */
+	DROP_LOCALPORT,	    /* localport traffic that would leave the chassis */
+	DROP_MAX,
+};
+
+/* Map `ovn_drops`, per CPU, index enum ovn_drop; `ovn_port_stats` likewise. */
+struct ovn_count {
+	__u64 packets;
+	__u64 bytes;
+};
+
+#endif
