@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of the build that pyproject.toml cannot say.
+
+Called by pip, make and the packagers.  Everything that is made rather than
+written (the BPF object, the libbpf bindings) is made before setuptools looks
+for what to ship, so wheel, DEB and RPM share one path.  See build.py.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from setuptools import setup
+from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # PEP 517 does not
+
+import build  # noqa: E402
+
+
+class BuildPy(build_py):
+    """Makes generated files first: they are modules and package data."""
+
+    def run(self) -> None:
+        build.generate()
+        super().run()
+
+
+class BuildExt(build_ext):
+    """The same for `build_ext --inplace`, which runs no build_py."""
+
+    def run(self) -> None:
+        build.generate()
+        super().run()
+
+
+setup(
+    cffi_modules=["build.py:native"],
+    cmdclass={"build_py": BuildPy, "build_ext": BuildExt},
+)
