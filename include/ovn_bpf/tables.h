@@ -35,6 +35,7 @@
 #define OVN_EGRESS_BASE 64
 #define OVN_TABLE_IN_PORT_SEC 60
 #define OVN_TABLE_OUT_PORT_SEC 61
+#define OVN_TABLE_IN_PORT_SEC_ND 62 /* where IN_PORT_SEC sends ARP and ND */
 
 #define OVN_MIN_MCGROUP 32768 /* outport keys from here on are groups */
 
@@ -141,15 +142,17 @@ enum ovn_op {
 	OP_NEXT,	/* go on in table aux of pipeline src (0 in, 1 out) */
 	OP_OUTPUT,	/* OVN's output, by the pipeline we are in */
 	OP_DROP,	/* drop, reason a (enum ovn_drop) */
-	OP_CLONE,	/* run what follows on a copy, then go on at pc a */
+	OP_CLONE,	/* run the next a instructions (the last is OP_END) on a
+			 * copy, then go on after them with the original */
 	OP_CALL,	/* run side table aux, then move OW_RESULT mask b to
 			 * bit a of w[dst] (set if any bit of b is set) */
-	OP_ND_NA,	/* the packet becomes an NA (a: its flags byte) */
+	OP_ND_NA,	/* the packet, an NS, becomes the NA that answers it
+			 * (a: the byte of flags, 0xe0 at most) */
 	OP_DEC_TTL,	/* ip.ttl--, drop when it would be 0 */
 	OP_CT_CLEAR,	/* forget connection state */
 	OP_GET_FDB,	/* outport = FDB[dp, w[src..src+1]], 0 when unknown */
-	OP_LOOKUP_FDB,	/* bit a of w[dst] = FDB has w[src..] at port b */
-	OP_PUT_FDB,	/* learn w[src..src+1] at port b */
+	OP_LOOKUP_FDB,	/* bit a of w[dst] = FDB has w[src..src+1] at port w[b] */
+	OP_PUT_FDB,	/* learn w[src..src+1] at port w[b] */
 	OP_PUSH,	/* push c words from w[src] onto the field stack */
 	OP_POP,		/* pop c words to w[dst] */
 	OP_MAX,
