@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where an OVN field lives in the packet context: the words of words.h.
+
+The compiler asks it for matches (pack) and for actions (chunks), dumps ask it
+for names (field_at).  Bits of a field count from its least significant one, as
+in OVN; a field wider than a word has its least significant bits in the last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from ovn_bpf_controller._native import lib
+from ovn_bpf_controller.errors import UnsupportedError
+
+WORD_BITS: Final = 32
+WORD_MASK: Final = 0xFFFFFFFF
+
+# A conjunction of lang.normal: ((root field, value, mask), …).
+Conj = tuple[tuple[str, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Home of a field: its bit i is bit (shift + i) counted from bit 0 of word."""
+
+    word: int
+    shift: int
+    width: int
+
+
+class Chunk(NamedTuple):
+    """Bits [pos, pos + bits) of a field, which are [shift, shift + bits) of word."""
+
+    word: int
+    shift: int
+    bits: int
+    pos: int
+
+
+class Key(NamedTuple):
+    """What a rule matches: see model.Rule's fields of the same names."""
+
+    mask: tuple[tuple[int, int], ...]
+    values: tuple[int, ...]
+
+
+def _wide(first: int, width: int) -> Place:
+    """A field that begins with its most significant word, `first`."""
+    return Place(first + (width - 1) // WORD_BITS, 0, width)
+
+
+def _registers() -> Iterator[tuple[str, Place]]:
+    for size, prefix in ((1, "reg"), (2, "xreg"), (4, "xxreg")):
+        for n in range(10 // size):
+            yield f"{prefix}{n}", _wide(lib.OW_REG0 + n * size, size * WORD_BITS)
+
+
+# Root fields in the order in which dumps prefer their names.
+ROOTS: Final[dict[str, Place]] = {
+    **dict(_registers()),
+    "flags": Place(lib.OW_FLAGS, 0, 32),
+    "inport": Place(lib.OW_INPORT, 0, 32),
+    "outport": Place(lib.OW_OUTPORT, 0, 32),
+    "ct_state": Place(lib.OW_CT_STATE, 0, 32),
+    "ct_mark": Place(lib.OW_CT_MARK, 0, 32),
+    "ct_label": _wide(lib.OW_CT_LABEL, 128),
+    "ct_proto": Place(lib.OW_CT_PROTO, 0, 8),
+    "pkt.mark": Place(lib.OW_PKT_MARK, 0, 32),
+    "eth.dst": _wide(lib.OW_ETH_DST, 48),
+    "eth.src": _wide(lib.OW_ETH_SRC, 48),
+    "eth.type": Place(lib.OW_ETH_TYPE, 16, 16),
+    "vlan.tci": Place(lib.OW_ETH_TYPE, 0, 16),
+    "ip.proto": Place(lib.OW_IP, 24, 8),
+    "ip.ttl": Place(lib.OW_IP, 16, 8),
+    "ip.dscp": Place(lib.OW_IP, 10, 6),
+    "ip.ecn": Place(lib.OW_IP, 8, 2),
+    "ip.frag": Place(lib.OW_IP, 0, 2),
+    "ip4.src": Place(lib.OW_IP_SRC + 3, 0, 32),
+    "ip4.dst": Place(lib.OW_IP_DST + 3, 0, 32),
+    "ip6.src": _wide(lib.OW_IP_SRC, 128),
+    "ip6.dst": _wide(lib.OW_IP_DST, 128),
+    "ip6.label": Place(lib.OW_IP6_LABEL, 0, 20),
+    "tcp.src": Place(lib.OW_L4_PORTS, 16, 16),
+    "tcp.dst": Place(lib.OW_L4_PORTS, 0, 16),
+    "tcp.flags": Place(lib.OW_TCP_ARP, 0, 12),
+    "udp.src": Place(lib.OW_L4_PORTS, 16, 16),
+    "udp.dst": Place(lib.OW_L4_PORTS, 0, 16),
+    "sctp.src": Place(lib.OW_L4_PORTS, 16, 16),
+    "sctp.dst": Place(lib.OW_L4_PORTS, 0, 16),
+    "icmp4.type": Place(lib.OW_L4_PORTS, 16, 8),
+    "icmp4.code": Place(lib.OW_L4_PORTS, 0, 8),
+    "icmp6.type": Place(lib.OW_L4_PORTS, 16, 8),
+    "icmp6.code": Place(lib.OW_L4_PORTS, 0, 8),
+    "nd.target": _wide(lib.OW_ND_TARGET, 128),
+    "nd.sll": _wide(lib.OW_ND_SLL, 48),
+    "nd.tll": _wide(lib.OW_ND_TLL, 48),
+    "arp.op": Place(lib.OW_TCP_ARP, 16, 16),
+    "arp.spa": Place(lib.OW_IP_SRC + 3, 0, 32),
+    "arp.tpa": Place(lib.OW_IP_DST + 3, 0, 32),
+    "arp.sha": _wide(lib.OW_ND_SLL, 48),
+    "arp.tha": _wide(lib.OW_ND_TLL, 48),
+}
+ROOTS.update({f"rarp.{f}": ROOTS[f"arp.{f}"] for f in ("op", "spa", "tpa", "sha", "tha")})
+
+
+def place(root: str, offset: int = 0, width: int = 0) -> Place:
+    """The home of root[offset..offset+width-1]; width 0: all of it.
+
+    Raises UnsupportedError for a field that the packet context does not hold.
+    """
+    home = ROOTS.get(root)
+    if home is None:
+        raise UnsupportedError(f"field {root}")
+    return Place(home.word, home.shift + offset, width or home.width - offset)
+
+
+def chunks(home: Place) -> Iterator[Chunk]:
+    """The pieces of a field, each within one word, least significant first."""
+    pos = 0
+    while pos < home.width:
+        words, shift = divmod(home.shift + pos, WORD_BITS)
+        bits = min(WORD_BITS - shift, home.width - pos)
+        yield Chunk(home.word - words, shift, bits, pos)
+        pos += bits
+
+
+def cut(value: int, chunk: Chunk) -> int:
+    """The bits of a field's value that lie in the chunk, where the word has them."""
+    return (value >> chunk.pos & ((1 << chunk.bits) - 1)) << chunk.shift
+
+
+def pack(conj: Conj) -> Key | None:
+    """Masked words for a conjunction of masked fields; None when none can match.
+
+    Two fields that share bits of a word (tcp.dst, icmp4.code) belong to packets
+    of different kinds, so different values there contradict each other.
+    """
+    words: dict[int, tuple[int, int]] = {}
+    for root, value, mask in conj:
+        for chunk in chunks(place(root)):
+            m = cut(mask, chunk)
+            if not m:
+                continue
+            v = cut(value, chunk) & m
+            have_m, have_v = words.get(chunk.word, (0, 0))
+            if (have_v ^ v) & have_m & m:
+                return None
+            words[chunk.word] = (have_m | m, have_v | v)
+    ordered = sorted(words)
+    return Key(
+        tuple((w, words[w][0]) for w in ordered),
+        tuple(words[w][1] for w in ordered),
+    )
+
+
+def field_at(word: int, shift: int, bits: int) -> str:
+    """A name for bits of a word, as OVN would write it: "reg0[1]", "eth.src[0..31]"."""
+    for root, home in ROOTS.items():
+        offset = (home.word - word) * WORD_BITS + shift - home.shift
+        if 0 <= offset and offset + bits <= home.width:
+            return root + _range(offset, bits, home.width)
+    return f"w{word}" + _range(shift, bits, WORD_BITS)
+
+
+def _range(offset: int, bits: int, width: int) -> str:
+    if bits == width:
+        return ""
+    return f"[{offset}]" if bits == 1 else f"[{offset}..{offset + bits - 1}]"
+
+
+def describe(key: Key) -> str:
+    """A key as text for operators: "inport == 0x3 && eth.type == 0x800"."""
+    return " && ".join(_terms(key)) or "1"
+
+
+def _terms(key: Key) -> Iterable[str]:
+    for (word, mask), value in zip(key.mask, key.values, strict=True):
+        while mask:
+            shift = (mask & -mask).bit_length() - 1
+            bits = _run(word, mask, shift)
+            ones = ((1 << bits) - 1) << shift
+            yield f"{field_at(word, shift, bits)} == {(value & ones) >> shift:#x}"
+            mask &= ~ones
+
+
+def _run(word: int, mask: int, shift: int) -> int:
+    """How many mask bits from `shift` up are set and belong to one field."""
+    bits = 1
+    while shift + bits < WORD_BITS and mask >> (shift + bits) & 1:
+        if field_at(word, shift, bits + 1).startswith("w"):
+            break
+        bits += 1
+    return bits
