@@ -19,6 +19,8 @@ from pathlib import Path
 
 from cffi import FFI
 
+from tools import libbpf_bindings
+
 ROOT = Path(__file__).resolve().parent
 SHARED = ROOT / "include" / "ovn_bpf"
 NATIVE = ROOT / "csrc" / "native"
@@ -100,7 +102,9 @@ def native() -> FFI:
 def compile_bpf() -> list[Path]:
     """Compiles csrc/*.bpf.c; returns the objects.  An up-to-date one is kept."""
     sources = sorted(BPF.glob("*.bpf.c"))
-    newest = max((f.stat().st_mtime for f in [*BPF.rglob("*.[ch]"), *SHARED.glob("*.h")]), default=0)
+    newest = max(
+        (f.stat().st_mtime for f in [*BPF.rglob("*.[ch]"), *SHARED.glob("*.h")]), default=0
+    )
     made = []
     BPF_OUT.mkdir(exist_ok=True)
     for source in sources:
@@ -128,8 +132,20 @@ def _clang(source: Path, target: Path) -> None:
     part.replace(target)
 
 
+# --- libbpf ---------------------------------------------------------------
+
+
+def bind_libbpf() -> Path:
+    """Writes datapath/_libbpf.py from the installed headers; returns its path."""
+    text = libbpf_bindings.generate()
+    if not LIBBPF_OUT.exists() or LIBBPF_OUT.read_text() != text:
+        LIBBPF_OUT.write_text(text)
+    return LIBBPF_OUT
+
+
 def generate() -> None:
     """Makes the files of the package that are neither written nor the extension."""
+    bind_libbpf()
     compile_bpf()
 
 

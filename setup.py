@@ -29,11 +29,15 @@ class BuildPy(build_py):
 
 
 class BuildExt(build_ext):
-    """The same for `build_ext --inplace`, which runs no build_py."""
+    """The same for `build_ext --inplace`, which runs no build_py.
+
+    The extension comes first, so that Python can be worked on while the
+    program does not compile.
+    """
 
     def run(self) -> None:
-        build.generate()
         super().run()
+        build.generate()
 
 
 setup(

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Generators that build.py runs; nothing here is installed."""
