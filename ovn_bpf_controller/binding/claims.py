@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which logical ports are plugged into this chassis, and which may be bound here.
+
+Pure: Port_Binding rows and local interfaces in, decisions out.  if_status.py turns
+the decisions into writes; physical.py turns them into ports of the data plane.
+The rules are those of ovn-controller's binding.c and lport.c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+import ovs.vlog
+
+from ovn_bpf_controller.binding.index import PortIndex
+from ovn_bpf_controller.binding.view import Interface
+from ovn_bpf_controller.ovsdb.tables import Chassis, PortBinding
+
+vlog = ovs.vlog.Vlog("binding")
+
+
+class Bind(Enum):
+    """How a port may be bound on this chassis."""
+
+    NO = 0
+    MAIN = 1
+    ADDITIONAL = 2
+
+
+class PortType(Enum):
+    """Port_Binding.type, with VIFs behind a VIF apart as OVN does it."""
+
+    VIF = ""
+    CONTAINER = "container"
+    PATCH = "patch"
+    CHASSISREDIRECT = "chassisredirect"
+    L3GATEWAY = "l3gateway"
+    LOCALNET = "localnet"
+    LOCALPORT = "localport"
+    L2GATEWAY = "l2gateway"
+    VIRTUAL = "virtual"
+    EXTERNAL = "external"
+    REMOTE = "remote"
+    VTEP = "vtep"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A logical port whose device is on this chassis.
+
+    row: its binding.  iface: the device, of the parent for a container.  bind:
+    NO for a localport, which everybody has and nobody claims.  vlan: tag of a
+    container, otherwise 0.
+    """
+
+    row: PortBinding
+    iface: Interface
+    bind: Bind
+    vlan: int = 0
+
+
+def port_type(row: PortBinding) -> PortType:
+    """Classify a row; what we do not know is UNKNOWN."""
+    if row.type in ("", "mirror") and row.parent_port:
+        return PortType.CONTAINER if not row.type else PortType.UNKNOWN
+    try:
+        kind = PortType(row.type)
+    except ValueError:
+        return PortType.UNKNOWN
+    return PortType.UNKNOWN if kind in (PortType.CONTAINER, PortType.UNKNOWN) else kind
+
+
+def can_bind(me: Chassis, row: PortBinding) -> Bind:
+    """May `row` be bound on chassis `me`?
+
+    The references that northd resolves come first; options:requested-chassis
+    holds names or hostnames, the first is the main one (lport.c).
+    """
+    if row.requested_chassis == me.uuid:
+        return Bind.MAIN
+    if me.uuid in row.requested_additional_chassis:
+        return Bind.ADDITIONAL
+    requested = row.options.get("requested-chassis", "")
+    if not requested:
+        return Bind.MAIN
+    bind = Bind.MAIN
+    for name in filter(None, requested.split(",")):
+        if name in (me.name, me.hostname):
+            return bind
+        bind = Bind.ADDITIONAL
+    return Bind.NO
+
+
+def version_matches(iface: Interface, row: PortBinding) -> bool:
+    """options:iface-id-ver, where set, must equal the interface's."""
+    wanted = row.options.get("iface-id-ver")
+    return wanted is None or iface.external_ids.get("iface-id-ver") == wanted
+
+
+def by_iface_id(interfaces: Iterable[Interface]) -> dict[str, Interface]:
+    """iface-id -> the interface that has it and has an ofport.
+
+    Of two interfaces with one iface-id the lower ofport wins, so that the choice
+    does not change with the order of rows.
+    """
+    chosen: dict[str, Interface] = {}
+    for iface in sorted(interfaces, key=lambda i: (i.ofport or 0, i.name)):
+        name = iface.external_ids.get("iface-id")
+        if not name or not iface.is_vif or (iface.ofport or 0) <= 0:
+            continue
+        chosen.setdefault(name, iface)
+    return chosen
+
+
+class ClaimRules:
+    """Decides for all plugged ports; remembers only what it has already logged."""
+
+    def __init__(self) -> None:
+        self._said: set[tuple[str, str]] = set()
+
+    def decide(
+        self, me: Chassis, plugged: Mapping[str, Interface], ports: PortIndex
+    ) -> dict[str, Claim]:
+        """Logical port name -> Claim, for all that lives here.
+
+        A port that may not be bound here is left out even if plugged.
+        """
+        said, self._said = self._said, set()
+        claims: dict[str, Claim] = {}
+        for name, iface in plugged.items():
+            row = ports.name(name)
+            claim = self._vif(me, row, iface, said) if row is not None else None
+            if claim is not None:
+                claims[name] = claim
+            if row is not None and port_type(row) is PortType.VIF:
+                for child in self._containers(me, ports.children(name), iface, said):
+                    claims[child.row.logical_port] = child
+        return claims
+
+    def _vif(
+        self, me: Chassis, row: PortBinding, iface: Interface, said: set[tuple[str, str]]
+    ) -> Claim | None:
+        kind = port_type(row)
+        if kind is PortType.LOCALPORT:
+            return Claim(row, iface, Bind.NO)
+        if kind is not PortType.VIF:
+            self._say(said, row, f"iface-id names a port of type {kind.name.lower()}")
+            return None
+        if not version_matches(iface, row):
+            expected = row.options.get("iface-id-ver", "")
+            found = iface.external_ids.get("iface-id-ver", "<empty>")
+            self._say(said, row, f"iface-id-ver mismatch, expected {expected}, found {found}")
+            return None
+        bind = can_bind(me, row)
+        if bind is Bind.NO:
+            wanted = row.options.get("requested-chassis", "")
+            self._say(said, row, f"chassis {me.name} is not requested-chassis {wanted}")
+            return None
+        return Claim(row, iface, bind)
+
+    def _containers(
+        self,
+        me: Chassis,
+        rows: Iterable[PortBinding],
+        iface: Interface,
+        said: set[tuple[str, str]],
+    ) -> Iterator[Claim]:
+        for row in rows:
+            if port_type(row) is not PortType.CONTAINER:
+                continue
+            bind = can_bind(me, row)
+            if not row.tag:
+                self._say(said, row, "container without a tag")
+            elif bind is not Bind.NO:
+                yield Claim(row, iface, bind, row.tag)
+
+    def _say(self, said: set[tuple[str, str]], row: PortBinding, why: str) -> None:
+        """Log once, as long as the reason stands."""
+        key = (row.logical_port, why)
+        self._said.add(key)
+        if key not in said:
+            vlog.info(f"Not claiming lport {row.logical_port}: {why}")

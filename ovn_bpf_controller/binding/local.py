@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which datapaths are local, and what to ask the Southbound for because of it.
+
+A datapath is local when a port of it is plugged here or when a patch port leads
+to it from a local one.  Called by the engine; pure.  Rules: ovn-controller's
+local_data.c (need_add_peer_to_local) and update_sb_monitors().
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ovn_bpf_controller.binding.index import PortIndex
+from ovn_bpf_controller.ovsdb.tables import (
+    DNS,
+    FDB,
+    Chassis,
+    ChassisPrivate,
+    ChassisTemplateVar,
+    ControllerEvent,
+    ECMPNexthop,
+    HAChassis,
+    HAChassisGroup,
+    IGMPGroup,
+    IPMulticast,
+    LogicalDpGroup,
+    LogicalFlow,
+    MACBinding,
+    MulticastGroup,
+    PortBinding,
+    Row,
+)
+
+Clause = list[Any]
+Conditions = dict[type[Row], list[Clause | bool]]
+
+# Tables whose rows belong to a datapath, by the column that says so.
+BY_DATAPATH: tuple[tuple[type[Row], str], ...] = (
+    (MACBinding, "datapath"),
+    (MulticastGroup, "datapath"),
+    (IPMulticast, "datapath"),
+    (ECMPNexthop, "datapath"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HAGroups:
+    """Rows that say where a chassisredirect port may live, by uuid."""
+
+    groups: Mapping[str, HAChassisGroup]
+    members: Mapping[str, HAChassis]
+
+    def contains(self, group: str | None, chassis: str) -> bool:
+        """Is Chassis row `chassis` a member of HA_Chassis_Group row `group`?"""
+        row = self.groups.get(group or "")
+        if row is None:
+            return False
+        members = (self.members.get(uuid) for uuid in row.ha_chassis)
+        return any(member is not None and member.chassis == chassis for member in members)
+
+
+def local_datapaths(
+    seeds: Iterable[str], me: Chassis, ports: PortIndex, groups: HAGroups
+) -> frozenset[str]:
+    """Uuids of all Datapath_Binding rows reachable from `seeds` over patch ports."""
+    found: set[str] = set()
+    todo = [uuid for uuid in seeds if uuid]
+    while todo:
+        datapath = todo.pop()
+        if datapath in found:
+            continue
+        found.add(datapath)
+        for row in ports.datapath(datapath):
+            peer = ports.name(row.options.get("peer", ""))
+            if peer is None or not peer.datapath or peer.datapath in found:
+                continue
+            if _crosses(row, me, ports, groups):
+                todo.append(peer.datapath)
+    return frozenset(found)
+
+
+def _crosses(row: PortBinding, me: Chassis, ports: PortIndex, groups: HAGroups) -> bool:
+    """Does the peer of `row` become local with it?"""
+    if row.type == "l3gateway":
+        return row.chassis == me.uuid
+    if row.type != "patch":
+        return False
+    redirect = row.options.get("chassis-redirect-port")
+    if not redirect:
+        return True
+    port = ports.name(redirect)
+    if port is None:
+        return False
+    if port.options.get("always-redirect", "false").lower() != "true":
+        return True
+    return groups.contains(port.ha_chassis_group, me.uuid)
+
+
+def conditions(
+    me: Chassis | None,
+    name: str,
+    iface_ids: Iterable[str],
+    datapaths: Iterable[str],
+    monitor_all: bool,
+) -> Conditions:
+    """Monitor conditions; a table that is not named is monitored whole.
+
+    me: our Chassis row, None before it exists.  name: our chassis name.
+    iface_ids: whatever is plugged here.  datapaths: uuids of the local ones.
+    """
+    if monitor_all:
+        return _everything()
+    local = sorted(datapaths)
+    found: Conditions = {table: _in(column, local) for table, column in BY_DATAPATH}
+    found[PortBinding] = _port_clauses(me, sorted(iface_ids), local)
+    flows: list[Clause | bool] = _in("logical_datapath", local)
+    if local:
+        flows.append(["logical_dp_group", "!=", ["set", []]])
+    found[LogicalFlow] = flows
+    found[DNS] = [["datapaths", "includes", ["uuid", uuid]] for uuid in local]
+    found[LogicalDpGroup] = [True]
+    found[FDB] = [True]
+    mine: list[Clause | bool] = [["chassis", "==", ["uuid", me.uuid]]] if me is not None else []
+    found[ControllerEvent] = list(mine)
+    found[IGMPGroup] = list(mine)
+    if me is not None:
+        found[ChassisPrivate] = [["name", "==", name]]
+        found[ChassisTemplateVar] = [["chassis", "==", name]]
+    else:
+        found[ChassisPrivate] = [True]
+        found[ChassisTemplateVar] = []
+    return found
+
+
+def _everything() -> Conditions:
+    tables: list[type[Row]] = [table for table, _ in BY_DATAPATH]
+    tables += [PortBinding, LogicalFlow, LogicalDpGroup, DNS, FDB, ControllerEvent]
+    tables += [IGMPGroup, ChassisPrivate, ChassisTemplateVar]
+    return {table: [True] for table in tables}
+
+
+def _in(column: str, uuids: Iterable[str]) -> list[Clause | bool]:
+    return [[column, "==", ["uuid", uuid]] for uuid in uuids]
+
+
+def _port_clauses(
+    me: Chassis | None, iface_ids: Iterable[str], datapaths: Iterable[str]
+) -> list[Clause | bool]:
+    clauses: list[Clause | bool] = [
+        ["type", "==", kind] for kind in ("patch", "chassisredirect", "external")
+    ]
+    if me is None:
+        # Gateways may be ours as soon as we are registered; their zones must not
+        # be given up before that.
+        clauses += [["type", "==", kind] for kind in ("l2gateway", "l3gateway")]
+    else:
+        clauses += [
+            ["chassis", "==", ["uuid", me.uuid]],
+            ["requested_chassis", "==", ["uuid", me.uuid]],
+            ["options", "includes", ["map", [["l2gateway-chassis", me.name]]]],
+            ["options", "includes", ["map", [["l3gateway-chassis", me.name]]]],
+        ]
+    # Containers are few, and one request for all of them beats one per interface.
+    clauses.append(["parent_port", "!=", ["set", []]])
+    clauses += [["logical_port", "==", name] for name in iface_ids]
+    clauses += _in("datapath", datapaths)
+    return clauses

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows and claims -> the ports and multicast groups of one local datapath.
+
+Called by the engine for each datapath that a change touched; pure.  It carries
+ovn-controller's physical.c into the model: what is a device here, what is behind
+a tunnel, what is a jump to another datapath, and what is nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from ovn_bpf_controller.binding.claims import Claim, PortType, port_type
+from ovn_bpf_controller.binding.index import PortIndex
+from ovn_bpf_controller.binding.tunnels import Link, Peers
+from ovn_bpf_controller.binding.zones import dnat_name, snat_name
+from ovn_bpf_controller.model import Datapath, McGroup, Port, PortKind, Tunnel
+from ovn_bpf_controller.ovsdb.tables import DatapathBinding, MulticastGroup, PortBinding
+from ovn_bpf_controller.underlay.route import Path
+
+MAX_DP_KEY = (1 << 24) - 1
+MIN_GROUP_KEY = 32768
+MAX_GROUP_KEY = 65535
+
+# Types that live on one chassis: traffic for them goes there through a tunnel.
+_BOUND = frozenset(
+    {
+        PortType.VIF,
+        PortType.CONTAINER,
+        PortType.CHASSISREDIRECT,
+        PortType.L3GATEWAY,
+        PortType.L2GATEWAY,
+        PortType.VIRTUAL,
+        PortType.EXTERNAL,
+        PortType.REMOTE,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """All that is the same for every datapath of one iteration.
+
+    chassis: uuid of our Chassis row, "" before it exists.  keys: Datapath_Binding
+    uuid -> tunnel key, local ones only.  omit(subject, why): tell, once, that
+    something is left out of the data plane.
+    """
+
+    chassis: str
+    ports: PortIndex
+    claims: Mapping[str, Claim]
+    peers: Peers
+    zones: Mapping[str, int]
+    keys: Mapping[str, int]
+    omit: Callable[[str, str], None]
+
+
+def valid_datapath(row: DatapathBinding) -> bool:
+    """Is the tunnel key one that a Geneve VNI can carry?"""
+    return 0 < row.tunnel_key <= MAX_DP_KEY
+
+
+def datapath(row: DatapathBinding, zones: Mapping[str, int]) -> Datapath:
+    """The datapath with the zones of its NAT."""
+    dnat, snat = zones.get(dnat_name(row.uuid), 0), zones.get(snat_name(row.uuid), 0)
+    return Datapath(row.tunnel_key, dnat, snat)
+
+
+def has_localnet(rows: Iterable[PortBinding]) -> bool:
+    """Does the provider network carry this switch's traffic between chassis?"""
+    return any(row.type == PortType.LOCALNET.value for row in rows)
+
+
+# --- ports --------------------------------------------------------------------
+
+
+def ports(site: Site, uuid: str) -> dict[int, Port]:
+    """Port key -> Port for every port of Datapath_Binding row `uuid`."""
+    rows = sorted(site.ports.datapath(uuid), key=lambda row: row.uuid)
+    localnet = has_localnet(rows)
+    found: dict[int, Port] = {}
+    for row in rows:
+        if not 0 < row.tunnel_key < MIN_GROUP_KEY:
+            site.omit(row.logical_port, f"tunnel key {row.tunnel_key} is out of range")
+        elif row.tunnel_key in found:
+            site.omit(row.logical_port, f"tunnel key {row.tunnel_key} is taken")
+        else:
+            found[row.tunnel_key] = _port(site, site.keys[uuid], row, localnet)
+    return found
+
+
+def _port(site: Site, dp: int, row: PortBinding, localnet: bool) -> Port:
+    zone = site.zones.get(row.logical_port, 0)
+    kind = port_type(row)
+    claim = site.claims.get(row.logical_port)
+    if claim is not None:
+        return _device(dp, row, claim, zone)
+    if kind is PortType.PATCH or (kind is PortType.L3GATEWAY and row.chassis == site.chassis):
+        return _patch(site, dp, row, zone)
+    if kind in _BOUND and row.chassis is not None and row.chassis != site.chassis:
+        return _remote(site, dp, row, localnet)
+    if kind not in (PortType.VIF, PortType.CONTAINER, PortType.LOCALPORT):
+        if kind is not PortType.VIRTUAL and not (kind in _BOUND and row.chassis is None):
+            site.omit(row.logical_port, f"port type {row.type} is not supported here")
+    return Port(dp, row.tunnel_key, PortKind.NONE, localport=kind is PortType.LOCALPORT)
+
+
+def _device(dp: int, row: PortBinding, claim: Claim, zone: int) -> Port:
+    localport = port_type(row) is PortType.LOCALPORT
+    if not claim.iface.ifindex:
+        return Port(dp, row.tunnel_key, PortKind.NONE, localport=localport)
+    return Port(
+        dp,
+        row.tunnel_key,
+        PortKind.VIF,
+        localport=localport,
+        nested=claim.vlan != 0,
+        ifindex=claim.iface.ifindex,
+        vlan=claim.vlan,
+        ct_zone=zone,
+    )
+
+
+def _patch(site: Site, dp: int, row: PortBinding, zone: int) -> Port:
+    peer = site.ports.name(row.options.get("peer", ""))
+    peer_dp = site.keys.get(peer.datapath) if peer is not None else None
+    if peer is None or peer_dp is None:
+        return Port(dp, row.tunnel_key, PortKind.NONE)
+    return Port(
+        dp,
+        row.tunnel_key,
+        PortKind.PATCH,
+        ct_zone=zone,
+        peer_dp=peer_dp,
+        peer_port=peer.tunnel_key,
+    )
+
+
+def _remote(site: Site, dp: int, row: PortBinding, localnet: bool) -> Port:
+    nowhere = Port(dp, row.tunnel_key, PortKind.NONE)
+    if localnet and not row.additional_chassis:
+        # The provider network carries it; a copy in a tunnel would be a second one.
+        site.omit(row.logical_port, "remote port of a switch with localnet")
+        return nowhere
+    if row.additional_chassis:
+        site.omit(row.logical_port, "additional chassis get no copies")
+    link = site.peers.link(row.chassis, row.encap)
+    if not link:
+        return nowhere
+    return Port(dp, row.tunnel_key, PortKind.REMOTE, chassis=link)
+
+
+# --- multicast groups -----------------------------------------------------------
+
+
+def group(site: Site, row: MulticastGroup) -> McGroup | None:
+    """A multicast group with its members here and the chassis that get a copy.
+
+    Patch ports and localports are among the local members; they are served on the
+    sending chassis alone, so a packet that came through a tunnel must pass them by.
+    """
+    if not MIN_GROUP_KEY <= row.tunnel_key <= MAX_GROUP_KEY:
+        site.omit(row.name, f"multicast group key {row.tunnel_key} is out of range")
+        return None
+    localnet = has_localnet(site.ports.datapath(row.datapath))
+    local: set[int] = set()
+    remote: set[str] = set()
+    for uuid in row.ports:
+        port = site.ports.uuid(uuid)
+        if port is None or port.datapath != row.datapath:
+            continue
+        key = _local_member(site, port)
+        if key:
+            local.add(key)
+        elif not localnet:
+            remote.update(_remote_links(site, port))
+    dp = site.keys[row.datapath]
+    return McGroup(dp, row.tunnel_key, tuple(sorted(local)), tuple(sorted(remote)))
+
+
+def _local_member(site: Site, row: PortBinding) -> int:
+    """The port key to deliver to on this chassis, 0 if there is none."""
+    kind = port_type(row)
+    if kind is PortType.PATCH:
+        return row.tunnel_key
+    if kind is PortType.LOCALPORT:
+        return row.tunnel_key if row.logical_port in site.claims else 0
+    here = site.chassis in (row.chassis, *row.additional_chassis)
+    if kind is PortType.CHASSISREDIRECT and here:
+        port = site.ports.name(row.options.get("distributed-port", ""))
+        return port.tunnel_key if port is not None and port.datapath == row.datapath else 0
+    if here and (row.logical_port in site.claims or kind is PortType.L3GATEWAY):
+        return row.tunnel_key
+    return 0
+
+
+def _remote_links(site: Site, row: PortBinding) -> Iterable[str]:
+    if port_type(row) in (PortType.LOCALPORT, PortType.REMOTE):
+        return ()
+    chassis = {row.chassis, *row.additional_chassis} - {None, site.chassis}
+    links = (site.peers.link(uuid, None) for uuid in chassis)
+    return [link for link in links if link]
+
+
+# --- tunnels ----------------------------------------------------------------------
+
+
+def tunnel(link: Link, path: Path | None, tos: int, df: bool) -> Tunnel | None:
+    """A Link joined with what the kernel says of the way; None without a route."""
+    if path is None:
+        return None
+    return Tunnel(
+        link.name,
+        path.source or link.local,
+        link.remote,
+        path.ifindex,
+        path.mtu,
+        dst_port=link.dst_port,
+        src_mac=path.src_mac,
+        dst_mac=path.dst_mac,
+        tos=tos,
+        df=df,
+        csum=link.csum,
+    )

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `binding` sees of the local Open_vSwitch database: plain, frozen data.
+
+Made once per iteration by snapshot.py from the live IDL; everything that decides
+takes this, so that tests can write a chassis down in a few lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A row of Interface that hangs on the integration bridge.
+
+    ofport: None while nobody has assigned one, -1 when the device is unusable.
+    ifindex: what netlink says about `name` now, 0 when there is no such device.
+    """
+
+    uuid: str
+    name: str
+    type: str = ""
+    ofport: int | None = None
+    ifindex: int = 0
+    external_ids: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_vif(self) -> bool:
+        """True for what may carry an iface-id: ovn-controller's is_iface_vif()."""
+        return self.type in ("", "internal", "system", "tap")
+
+
+@dataclass(frozen=True, slots=True)
+class Bridge:
+    """The integration bridge's row."""
+
+    uuid: str
+    name: str
+    datapath_type: str = ""
+    fail_mode: str | None = None
+    external_ids: Mapping[str, str] = field(default_factory=dict)
+    other_config: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalView:
+    """The local database as far as binding reads it.
+
+    present: there is an Open_vSwitch row.  bridge: None while it is missing.
+    """
+
+    present: bool = False
+    external_ids: Mapping[str, str] = field(default_factory=dict)
+    other_config: Mapping[str, str] = field(default_factory=dict)
+    iface_types: tuple[str, ...] = ()
+    bridge: Bridge | None = None
+    interfaces: tuple[Interface, ...] = ()

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Conntrack zone numbers: one per local logical port, two per local datapath.
+
+Called by the engine with the names that need a zone.  Numbers are kept in
+Bridge.external_ids (`ct-zone-<name>`), so that connections survive a restart of
+the agent: the table is restored from there before it allots anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import ovs.vlog
+
+vlog = ovs.vlog.Vlog("binding_zones")
+
+PREFIX = "ct-zone-"
+MAX_ZONE = 65535
+
+
+def dnat_name(datapath: str) -> str:
+    """Name of a datapath's DNAT zone; `datapath` is the row's uuid (OVN 23.03)."""
+    return f"{datapath}_dnat"
+
+
+def snat_name(datapath: str) -> str:
+    """Name of a datapath's SNAT zone."""
+    return f"{datapath}_snat"
+
+
+class ZoneTable:
+    """Name -> zone, 1..65535 within the range that is configured."""
+
+    def __init__(self, low: int = 1, high: int = MAX_ZONE) -> None:
+        self._low = low
+        self._high = high
+        self._zones: dict[str, int] = {}
+        self._exhausted = False
+
+    @property
+    def zones(self) -> Mapping[str, int]:
+        """Every assignment in force."""
+        return self._zones
+
+    def set_range(self, low: int, high: int) -> None:
+        """New bounds for zones allotted from now on; standing ones stay."""
+        self._low, self._high = low, high
+
+    def restore(self, external_ids: Mapping[str, str]) -> None:
+        """Take over what an earlier run persisted; unusable entries are ignored."""
+        taken = set(self._zones.values())
+        for key, value in sorted(external_ids.items()):
+            name = key.removeprefix(PREFIX)
+            if name == key or not name or not value.isdecimal():
+                continue
+            zone = int(value)
+            if 0 < zone <= MAX_ZONE and zone not in taken and name not in self._zones:
+                self._zones[name] = zone
+                taken.add(zone)
+
+    def update(self, names: Iterable[str], requested: Mapping[str, int]) -> bool:
+        """Give every name a zone and drop the rest; True when anything changed.
+
+        requested: zones that the CMS pins (snat-ct-zone, may be 0); who else has
+        such a zone by chance gives it up, as in ovn-controller.
+        """
+        wanted = set(names) | set(requested)
+        before = dict(self._zones)
+        pinned = {zone for zone in requested.values() if zone}
+        self._zones = {
+            name: zone
+            for name, zone in before.items()
+            if name in wanted and (name in requested or zone not in pinned)
+        }
+        self._zones.update(requested)
+        self._allot(sorted(wanted - self._zones.keys()))
+        return before != self._zones
+
+    def _allot(self, names: list[str]) -> None:
+        used = set(self._zones.values())
+        zone = self._low
+        for name in names:
+            while zone in used:
+                zone += 1
+            if zone > self._high:
+                self._say_exhausted(name)
+                return
+            self._zones[name] = zone
+            used.add(zone)
+        self._exhausted = False
+
+    def _say_exhausted(self, name: str) -> None:
+        if not self._exhausted:
+            vlog.warn(f"exhausted all ct zones ({self._low}-{self._high}), first at {name}")
+        self._exhausted = True
+
+    def persistent(self) -> dict[str, str]:
+        """What Bridge.external_ids must hold under `ct-zone-`."""
+        return {PREFIX + name: str(zone) for name, zone in self._zones.items()}

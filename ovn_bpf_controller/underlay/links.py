@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network devices of this namespace, kept current from netlink.
+
+Read by binding (the ifindex behind an Interface row) and by vswitch (what to write
+into Interface columns).  Fed by KernelUnderlay, which owns the sockets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_IFF_UP = 0x1
+_IFF_RUNNING = 0x40
+_IFF_LOWER_UP = 0x10000
+
+
+@dataclass(frozen=True, slots=True)
+class NetDevice:
+    """A device as the kernel describes it.  mac: text, "" when it has none."""
+
+    ifindex: int
+    name: str
+    mac: str = ""
+    mtu: int = 0
+    up: bool = False
+    carrier: bool = False
+
+
+class Links:
+    """All devices, by name and by ifindex."""
+
+    def __init__(self) -> None:
+        self._by_index: dict[int, NetDevice] = {}
+        self._by_name: dict[str, NetDevice] = {}
+
+    def name(self, name: str) -> NetDevice | None:
+        """The device called `name` now."""
+        return self._by_name.get(name)
+
+    def index(self, ifindex: int) -> NetDevice | None:
+        """The device with this ifindex."""
+        return self._by_index.get(ifindex)
+
+    @property
+    def names(self) -> Mapping[str, NetDevice]:
+        """Every device by name; do not change."""
+        return self._by_name
+
+    def reset(self, messages: Iterable[Any]) -> bool:
+        """Replace everything by a full dump; True when anything is different."""
+        found = {device.ifindex: device for device in map(_device, messages)}
+        changed = found != self._by_index
+        self._by_index = found
+        self._by_name = {device.name: device for device in found.values()}
+        return changed
+
+    def apply(self, messages: Iterable[Any]) -> bool:
+        """Take over events in their order; True when anything is different."""
+        changed = False
+        for message in messages:
+            device = _device(message)
+            old = self._by_index.get(device.ifindex)
+            if message["event"] == "RTM_DELLINK":
+                changed |= self._remove(old)
+            elif old != device:
+                self._remove(old)
+                self._by_index[device.ifindex] = device
+                self._by_name[device.name] = device
+                changed = True
+        return changed
+
+    def _remove(self, device: NetDevice | None) -> bool:
+        if device is None:
+            return False
+        del self._by_index[device.ifindex]
+        if self._by_name.get(device.name) is device:
+            del self._by_name[device.name]
+        return True
+
+
+def _device(message: Any) -> NetDevice:
+    flags = message["flags"]
+    return NetDevice(
+        ifindex=message["index"],
+        name=message.get_attr("IFLA_IFNAME") or "",
+        mac=message.get_attr("IFLA_ADDRESS") or "",
+        mtu=message.get_attr("IFLA_MTU") or 0,
+        up=bool(flags & _IFF_UP),
+        carrier=bool(flags & _IFF_RUNNING and flags & _IFF_LOWER_UP),
+    )
