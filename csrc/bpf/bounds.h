@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Every bound of the interpreter, named.  Hitting one is a counted drop with
+ * its own reason, never silence.  Included by all the other headers.
+ */
+#ifndef OVN_BPF_BOUNDS_H
+#define OVN_BPF_BOUNDS_H
+
+#define OVN_MAX_STEPS 8192    /* stages, group members and frames per packet */
+#define OVN_MAX_STACK 64      /* work items waiting; a power of two */
+#define OVN_MAX_SAVED 16      /* contexts kept for clones and groups; likewise */
+#define OVN_MAX_DEFERRED 4    /* sends to other chassis waiting for the end */
+#define OVN_MAX_DEPTH 4	      /* programs nested on one CPU */
+#define OVN_MAX_FIELDS 16     /* words on OVN's push/pop stack */
+#define OVN_MAX_TUPLES 512    /* masks of one stage */
+#define OVN_MAX_VERSIONS 4    /* versions of one key alive at a time */
+#define OVN_MAX_SKIPS 8	      /* trivial stages linked one after another */
+#define OVN_MAX_EXT 8	      /* IPv6 extension headers */
+#define OVN_MAX_ND_OPTS 8     /* options in a neighbour message */
+#define OVN_MAX_TUN_OPTS 16   /* options in a Geneve header */
+#define OVN_INSNS_PER_STEP 16 /* then the loop is asked for another step */
+#define OVN_ORIG_BYTES 256    /* of a frame that a reply replaces */
+
+/* Keep the compiler from folding a bound check into arithmetic that the
+ * verifier cannot follow. */
+#define hide(var) asm volatile("" : "+r"(var))
+
+#endif

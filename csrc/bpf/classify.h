@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Which rule of a stage matches: tuple-space search.  One hash look-up for
+ * each mask of the stage, best priority first, until no mask left can beat the
+ * best rule found.
+ */
+#ifndef OVN_BPF_CLASSIFY_H
+#define OVN_BPF_CLASSIFY_H
+
+#include "scratch.h"
+
+struct best {
+	__u32 depth;
+	__u32 stage;
+	__u32 first;
+	__u32 found;
+	__u32 prio;
+	__u32 pc;
+	__u32 flow;
+};
+
+static __always_inline int alive(const struct ovn_slot *slot, __u32 generation)
+{
+	return slot->born && slot->born <= generation && generation < slot->dead;
+}
+
+static __always_inline int same_key(const __u32 *a, const __u32 *b, __u32 n)
+{
+	__u32 i, d = 0;
+
+	for (i = 0; i < n; i++)
+		d |= a[i] ^ b[i];
+	return !d;
+}
+
+/* One probe in class X: the slot of the version that counts, or 0.  The hash
+ * may answer with the slot of another key while the agent writes: the slot
+ * repeats the key, so that is seen, and asked once more. */
+#define DEFINE_PROBE(x, words)                                                             \
+	__noinline __u32 probe_##x(__u32 depth, __u32 stage, __u32 mask)                   \
+	{                                                                                  \
+		struct scratch *s = scratch_at(depth);                                     \
+		const struct ovn_mask *m = array_at(&ovn_masks, mask);                     \
+		struct ovn_key_##x *key;                                                   \
+		struct ovn_rule_##x *r;                                                    \
+		__u32 i, try, hop, *slot, at;                                              \
+                                                                                           \
+		if (!s || !m)                                                              \
+			return 0;                                                          \
+		key = &s->buf.x;                                                           \
+		key->stage = stage;                                                        \
+		key->mask = mask;                                                          \
+		for (i = 0; i < words; i++)                                                \
+			key->w[i] = s->cur.w[m->word[i] & (OVN_WORDS - 1)] & m->mask[i];   \
+		for (try = 0; try < 2; try++) {                                            \
+			slot = bpf_map_lookup_elem(&ovn_idx_##x, key);                     \
+			if (!slot)                                                         \
+				return 0;                                                  \
+			at = *slot;                                                        \
+			for (hop = 0; hop < OVN_MAX_VERSIONS; hop++) {                     \
+				r = array_at(&ovn_rules_##x, at);                          \
+				if (!r || !same_key((__u32 *)&r->key, (__u32 *)key, words + 2)) \
+					break;                                             \
+				if (alive(&r->rule.slot, s->generation))                   \
+					return at;                                         \
+				at = r->rule.slot.next;                                    \
+				if (!at)                                                   \
+					return 0;                                          \
+			}                                                                  \
+		}                                                                          \
+		return 0;                                                                  \
+	}
+
+DEFINE_PROBE(s, OVN_CLASS_S)
+DEFINE_PROBE(m, OVN_CLASS_M)
+DEFINE_PROBE(l, OVN_CLASS_L)
+
+static __always_inline void consider(struct best *b, const struct ovn_rule *r)
+{
+	if (!r || (b->found && r->prio <= b->prio))
+		return;
+	b->found = 1;
+	b->prio = r->prio;
+	b->pc = r->pc;
+	b->flow = r->flow;
+}
+
+static long try_tuple(__u32 i, struct best *b)
+{
+	const struct ovn_tuple *t = array_at(&ovn_tuples, b->first + i);
+	const struct ovn_mask *m;
+	__u32 slot;
+
+	if (!t || (b->found && t->max_prio <= b->prio))
+		return 1;
+	m = array_at(&ovn_masks, t->mask);
+	if (!m)
+		return 1;
+	if (m->key_class == 0) {
+		slot = probe_s(b->depth, b->stage, t->mask);
+		if (slot)
+			consider(b, array_at(&ovn_rules_s, slot));
+	} else if (m->key_class == 1) {
+		slot = probe_m(b->depth, b->stage, t->mask);
+		if (slot)
+			consider(b, array_at(&ovn_rules_m, slot));
+	} else {
+		slot = probe_l(b->depth, b->stage, t->mask);
+		if (slot)
+			consider(b, array_at(&ovn_rules_l, slot));
+	}
+	return 0;
+}
+
+static __always_inline const struct ovn_stage_ver *stage_version(const struct scratch *s,
+								 __u32 stage)
+{
+	const struct ovn_stage *st = array_at(&ovn_stages, stage);
+	__u32 a, b;
+
+	if (!st)
+		return NULL;
+	a = st->v[0].born;
+	b = st->v[1].born;
+	if (a > s->generation)
+		a = 0;
+	if (b > s->generation)
+		b = 0;
+	if (!a && !b)
+		return NULL;
+	return a > b ? &st->v[0] : &st->v[1];
+}
+
+/*
+ * classify - the actions of the best rule for the context in a table
+ *
+ * table: 0..127 within the context's datapath.  Returns the first instruction,
+ * or 0 when nothing matches; s->flow says whose it is.
+ */
+__noinline __u32 classify(__u32 depth, __u32 table)
+{
+	struct scratch *s = scratch_at(depth);
+	const struct ovn_stage_ver *v = NULL;
+	struct best b = { .depth = depth };
+	__u32 i, n;
+
+	if (!s)
+		return 0;
+	for (i = 0; i < OVN_MAX_SKIPS; i++) {
+		b.stage = s->cur.dp_index * OVN_STAGES_PER_DP + (table & (OVN_STAGES_PER_DP - 1));
+		v = stage_version(s, b.stage);
+		if (!v)
+			return 0;
+		if (!v->skip_to)
+			break;
+		table = v->skip_to;
+	}
+	s->stages++;
+	b.first = v->first;
+	n = v->n_tuples;
+	if (n > OVN_MAX_TUPLES)
+		n = OVN_MAX_TUPLES;
+	s->probes += n;
+	if (n)
+		bpf_loop(n, try_tuple, &b, 0);
+	if (v->default_rule) {
+		const struct ovn_rule_s *r = array_at(&ovn_rules_s, v->default_rule);
+
+		if (r)
+			consider(&b, &r->rule);
+	}
+	s->flow = b.flow;
+	return b.pc;
+}
+
+#endif

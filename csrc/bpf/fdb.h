@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The forwarding database of ports with unknown addresses: get_fdb, lookup_fdb
+ * and put_fdb (ovn-sb(5), Logical_Flow).  The program learns by itself.
+ */
+#ifndef OVN_BPF_FDB_H
+#define OVN_BPF_FDB_H
+
+#include "packet.h"
+#include "scratch.h"
+
+/* Port key of a MAC address in the context's datapath, 0 when unknown. */
+static __always_inline __u32 fdb_port(const struct scratch *s, const __u32 *mac)
+{
+	struct ovn_fdb_key key = { .dp = s->cur.w[OW_DP] };
+	const struct ovn_fdb *e;
+	__u32 port;
+
+	put_mac(key.mac, mac);
+	e = bpf_map_lookup_elem(&ovn_fdb, &key);
+	if (!e)
+		return 0;
+	port = e->port;
+	/* The element's memory may belong to another key by now. */
+	if (e->key.dp != key.dp || __builtin_memcmp(e->key.mac, key.mac, 6))
+		return 0;
+	return port;
+}
+
+static __always_inline void fdb_learn(const struct scratch *s, const __u32 *mac, __u32 port)
+{
+	struct ovn_fdb e = { .key = { .dp = s->cur.w[OW_DP] }, .port = port };
+
+	put_mac(e.key.mac, mac);
+	e.seen = bpf_ktime_get_boot_ns() / 1000000000;
+	/* Full or busy: not learnt, so the packet is flooded as before. */
+	bpf_map_update_elem(&ovn_fdb, &e.key, &e, BPF_ANY);
+}
+
+#endif

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The interpreter: one step takes the top item off the work stack, looks a
+ * stage up or goes on in an action list, and may leave new items.  run() steps
+ * until nothing is left.
+ */
+#ifndef OVN_BPF_INTERP_H
+#define OVN_BPF_INTERP_H
+
+#include "drop.h"
+#include "fdb.h"
+#include "output.h"
+
+#define WORD(i) ((i) & (OVN_WORDS - 1))
+
+static __always_inline int at_end(__u32 pc)
+{
+	const struct ovn_insn *in = array_at(&ovn_insns, pc);
+
+	return !in || in->op == OP_END;
+}
+
+/* The NS in the context becomes the NA that answers it (RFC 4861, 7.2.4). */
+static __always_inline void become_na(__u32 *w)
+{
+	__u32 i, mac[2] = { w[OW_ETH_SRC], w[OW_ETH_SRC + 1] };
+
+	w[OW_ETH_SRC] = w[OW_ETH_DST];
+	w[OW_ETH_SRC + 1] = w[OW_ETH_DST + 1];
+	w[OW_ETH_DST] = mac[0];
+	w[OW_ETH_DST + 1] = mac[1];
+	for (i = 0; i < 4; i++) {
+		w[OW_IP_DST + i] = w[OW_IP_SRC + i];
+		w[OW_IP_SRC + i] = w[OW_ND_TARGET + i];
+	}
+	w[OW_IP] = PROTO_ICMP6 << 24 | 255 << 16;
+	w[OW_L4_PORTS] = ND_NA << 16;
+	w[OW_ND_SLL] = 0;
+	w[OW_ND_SLL + 1] = 0;
+	w[OW_ND_TLL] = w[OW_ETH_SRC];
+	w[OW_ND_TLL + 1] = w[OW_ETH_SRC + 1];
+}
+
+static __always_inline void move_bits(__u32 *w, const struct ovn_insn *in)
+{
+	__u32 mask = in->c >= 32 ? ~0u : (1u << (in->c & 31)) - 1;
+	__u32 v = w[WORD(in->src)] >> (in->b & 31) & mask, at = in->a & 31;
+
+	w[WORD(in->dst)] = (w[WORD(in->dst)] & ~(mask << at)) | v << at;
+}
+
+static __always_inline void set_bit(__u32 *w, __u32 word, __u32 bit, int value)
+{
+	__u32 m = 1u << (bit & 31);
+
+	w[WORD(word)] = value ? w[WORD(word)] | m : w[WORD(word)] & ~m;
+}
+
+/* A copy runs the body; the original goes on behind it.  When nothing is left
+ * to do there, the copy may as well be the original. */
+static __always_inline int begin_clone(struct scratch *s, __u32 pc, const struct ovn_insn *in)
+{
+	__u32 after = pc + 1 + in->a;
+	int saved;
+
+	if (!at_end(after)) {
+		push(s, FR_ACTS, s->cur.egress, after, 0, 0);
+		saved = ctx_save(s);
+		if (saved < 0)
+			return DROP_DEPTH;
+		push(s, FR_RESTORE, 0, 0, saved, 0);
+	}
+	push(s, FR_ACTS, s->cur.egress, pc + 1, 0, 0);
+	return 0;
+}
+
+/* The list goes on after output with the context as it is now. */
+static __always_inline int output_and_return(struct __sk_buff *skb, struct scratch *s, __u32 depth,
+					     __u32 pc)
+{
+	int saved;
+
+	if (!at_end(pc + 1)) {
+		push(s, FR_ACTS, s->cur.egress, pc + 1, 0, 0);
+		saved = ctx_save(s);
+		if (saved < 0)
+			return DROP_DEPTH;
+		push(s, FR_RESTORE, 0, 0, saved, 0);
+	}
+	return output(skb, depth);
+}
+
+static __always_inline void field_stack(struct scratch *s, const struct ovn_insn *in)
+{
+	__u32 i, n = in->c & 7;
+
+	for (i = 0; i < 4; i++) {
+		if (i >= n)
+			break;
+		if (in->op == OP_PUSH)
+			s->fields[s->n_fields++ & (OVN_MAX_FIELDS - 1)] =
+				s->cur.w[WORD(in->src + i)];
+		else
+			s->cur.w[WORD(in->dst + n - 1 - i)] =
+				s->fields[--s->n_fields & (OVN_MAX_FIELDS - 1)];
+	}
+}
+
+enum { ACT_NEXT = 0, ACT_STOP = 1 };
+
+/*
+ * execute - the instruction at pc
+ *
+ * Returns ACT_NEXT to go on with the following one, ACT_STOP when the list is
+ * done or goes on later from the stack.
+ */
+__noinline int execute(struct __sk_buff *skb, __u32 depth, __u32 pc)
+{
+	struct scratch *s = scratch_at(depth);
+	const struct ovn_insn *in = array_at(&ovn_insns, pc);
+	__u32 *w, i;
+	int reason = 0;
+
+	if (!s || !in) {
+		drop(skb, DROP_BUG);
+		return ACT_STOP;
+	}
+	w = s->cur.w;
+	switch (in->op) {
+	case OP_END:
+		return ACT_STOP;
+	case OP_SET:
+		w[WORD(in->dst)] = (w[WORD(in->dst)] & ~in->a) | in->b;
+		return ACT_NEXT;
+	case OP_MOVE:
+		move_bits(w, in);
+		return ACT_NEXT;
+	case OP_NEXT:
+		if (!at_end(pc + 1))
+			push(s, FR_ACTS, s->cur.egress, pc + 1, 0, 0);
+		s->cur.egress = in->src;
+		push(s, FR_LOOKUP, in->src ? OVN_EGRESS_BASE + in->aux : in->aux, 0, 0, 0);
+		return ACT_STOP;
+	case OP_OUTPUT:
+		reason = output_and_return(skb, s, depth, pc);
+		break;
+	case OP_DROP:
+		reason = in->a;
+		break;
+	case OP_CLONE:
+		reason = begin_clone(s, pc, in);
+		break;
+	case OP_CALL:
+		push(s, FR_ACTS, s->cur.egress, pc + 1, 0, 0);
+		push(s, FR_RESULT, in->dst, in->b, in->a, 0);
+		push(s, FR_LOOKUP, in->aux, 0, 0, 0);
+		return ACT_STOP;
+	case OP_ND_NA:
+		become_na(w);
+		s->cur.na = in->a << 24 | 1;
+		return ACT_NEXT;
+	case OP_DEC_TTL:
+		i = w[OW_IP] >> 16 & 0xff;
+		if (i <= 1) {
+			reason = DROP_TTL;
+			break;
+		}
+		w[OW_IP] -= 1 << 16;
+		return ACT_NEXT;
+	case OP_CT_CLEAR:
+		for (i = OW_CT_STATE; i <= OW_CT_PROTO; i++)
+			w[i] = 0;
+		return ACT_NEXT;
+	case OP_GET_FDB:
+		w[OW_OUTPORT] = fdb_port(s, (__u32[2]){ w[WORD(in->src)], w[WORD(in->src + 1)] });
+		return ACT_NEXT;
+	case OP_LOOKUP_FDB:
+		i = fdb_port(s, (__u32[2]){ w[WORD(in->src)], w[WORD(in->src + 1)] });
+		set_bit(w, in->dst, in->a, i && i == w[WORD(in->b)]);
+		return ACT_NEXT;
+	case OP_PUT_FDB:
+		fdb_learn(s, (__u32[2]){ w[WORD(in->src)], w[WORD(in->src + 1)] }, w[WORD(in->b)]);
+		return ACT_NEXT;
+	case OP_PUSH:
+	case OP_POP:
+		field_stack(s, in);
+		return ACT_NEXT;
+	default:
+		reason = DROP_BUG;
+	}
+	if (reason)
+		drop(skb, reason);
+	return ACT_STOP;
+}
+
+/* Up to OVN_INSNS_PER_STEP instructions; the rest stays on the stack. */
+static __always_inline void run_actions(struct __sk_buff *skb, struct scratch *s, __u32 depth,
+					__u32 pc)
+{
+	__u32 i;
+
+	for (i = 0; i < OVN_INSNS_PER_STEP; i++)
+		if (execute(skb, depth, pc + i) == ACT_STOP)
+			return;
+	push(s, FR_ACTS, s->cur.egress, pc + i, 0, 0);
+}
+
+/*
+ * step - one item of work
+ *
+ * Returns 1 when nothing is left.
+ */
+__noinline int step(struct __sk_buff *skb, __u32 depth)
+{
+	struct scratch *s = scratch_at(depth);
+	struct frame f;
+	__u32 pc;
+	int reason = 0;
+
+	if (!s)
+		return 1;
+	if (!s->n_stack) {
+		if (s->remote_done >= s->n_deferred)
+			return 1;
+		push(s, FR_REMOTE, 0, 0, s->remote_done, 0);
+	}
+	if (s->n_stack > OVN_MAX_STACK - 4) { /* one step pushes three at most */
+		drop(skb, DROP_DEPTH);
+		s->n_stack -= 4; /* what was about to nest deeper */
+		return 0;
+	}
+	s->n_stack--;
+	f = s->stack[s->n_stack & (OVN_MAX_STACK - 1)];
+	switch (f.kind) {
+	case FR_LOOKUP:
+		pc = classify(depth, f.table);
+		if (!pc) {
+			reason = DROP_NO_FLOW;
+			break;
+		}
+		run_actions(skb, s, depth, pc);
+		break;
+	case FR_ACTS:
+		s->cur.egress = f.table;
+		run_actions(skb, s, depth, f.pc);
+		break;
+	case FR_RESULT:
+		set_bit(s->cur.w, f.table, f.i, (s->cur.w[OW_RESULT] & f.pc) != 0);
+		break;
+	case FR_RESTORE:
+		ctx_load(s, f.i);
+		s->n_saved = f.i;
+		break;
+	case FR_GROUP:
+		reason = output_member(s, &f);
+		break;
+	case FR_REMOTE:
+		reason = output_deferred(skb, s, depth, &f);
+		break;
+	default:
+		reason = DROP_BUG;
+	}
+	if (reason)
+		drop(skb, reason);
+	return 0;
+}
+
+struct run_ctx {
+	struct __sk_buff *skb;
+	__u32 depth;
+};
+
+static long run_step(__u32 i, struct run_ctx *r)
+{
+	return step(r->skb, r->depth) != 0;
+}
+
+/* Work until nothing is left, or the bound is hit.  Returns the verdict. */
+static __always_inline int run(struct __sk_buff *skb, struct scratch *s, __u32 depth)
+{
+	struct run_ctx r = { .skb = skb, .depth = depth };
+
+	bpf_loop(OVN_MAX_STEPS, run_step, &r, 0);
+	if (s->n_stack || s->remote_done < s->n_deferred)
+		drop(skb, DROP_STEPS);
+	return s->verdict;
+}
+
+#endif

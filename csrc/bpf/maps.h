@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * All maps.  The sizes here are the least that loads; the agent sets the real
+ * ones before loading (ovn_bpf_controller/datapath/loader.py).  Arrays that
+ * the agent writes are mmapable, so that a slot costs it no system call.
+ */
+#ifndef OVN_BPF_MAPS_H
+#define OVN_BPF_MAPS_H
+
+#include "bounds.h"
+
+/* Control block: the live generation and what the kernel can do. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct ovn_ctl);
+} ovn_ctl SEC(".maps");
+
+#define OVN_SLOTS(map, kind)                      \
+	struct {                                  \
+		__uint(type, BPF_MAP_TYPE_ARRAY); \
+		__uint(max_entries, 1024);        \
+		__uint(map_flags, BPF_F_MMAPABLE);\
+		__type(key, __u32);               \
+		__type(value, kind);              \
+	} map SEC(".maps")
+
+#define OVN_INDEX(map, kind)                       \
+	struct {                                   \
+		__uint(type, BPF_MAP_TYPE_HASH);   \
+		__uint(max_entries, 1024);         \
+		__uint(map_flags, BPF_F_NO_PREALLOC); \
+		__type(key, kind);                 \
+		__type(value, __u32);              \
+	} map SEC(".maps")
+
+/* Which words a rule looks at, under which masks. */
+OVN_SLOTS(ovn_masks, struct ovn_mask);
+/* The masks of a stage, best priority first. */
+OVN_SLOTS(ovn_tuples, struct ovn_tuple);
+/* Stages: (datapath, pipeline, table). */
+OVN_SLOTS(ovn_stages, struct ovn_stage);
+/* Rules by key, small: up to 8 words. */
+OVN_INDEX(ovn_idx_s, struct ovn_key_s);
+OVN_SLOTS(ovn_rules_s, struct ovn_rule_s);
+/* Rules by key, middle: up to 16 words. */
+OVN_INDEX(ovn_idx_m, struct ovn_key_m);
+OVN_SLOTS(ovn_rules_m, struct ovn_rule_m);
+/* Rules by key, large: up to 40 words. */
+OVN_INDEX(ovn_idx_l, struct ovn_key_l);
+OVN_SLOTS(ovn_rules_l, struct ovn_rule_l);
+/* Action lists. */
+OVN_SLOTS(ovn_insns, struct ovn_insn);
+/* Logical ports by (datapath, port). */
+OVN_INDEX(ovn_port_idx, struct ovn_port_key);
+OVN_SLOTS(ovn_ports, struct ovn_port);
+/* Logical port of a device, or of a VLAN on it. */
+OVN_INDEX(ovn_ifports, struct ovn_ifport_key);
+/* Multicast groups by (datapath, group). */
+OVN_INDEX(ovn_mc_idx, struct ovn_port_key);
+OVN_SLOTS(ovn_mcgroups, struct ovn_mcgroup);
+/* Members of the groups: port keys, then chassis indices. */
+OVN_SLOTS(ovn_members, __u32);
+/* Datapaths by index: key and NAT zones. */
+OVN_SLOTS(ovn_datapaths, struct ovn_datapath);
+/* Other chassis: how to reach them. */
+OVN_SLOTS(ovn_chassis, struct ovn_chassis);
+/* Underlay addresses that tunnel packets are taken from. */
+OVN_INDEX(ovn_peers, struct ovn_peer_key);
+
+/* MAC addresses learnt on ports with unknown addresses. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct ovn_fdb_key);
+	__type(value, struct ovn_fdb);
+} ovn_fdb SEC(".maps");
+
+/* Dropped packets and bytes by reason. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, DROP_MAX);
+	__type(key, __u32);
+	__type(value, struct ovn_count);
+} ovn_drops SEC(".maps");
+
+/* Packets and bytes by logical flow number. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1024);
+	__type(key, __u32);
+	__type(value, struct ovn_count);
+} ovn_flows SEC(".maps");
+
+static __always_inline void *array_at(void *map, __u32 index)
+{
+	return bpf_map_lookup_elem(map, &index);
+}
+
+static __always_inline struct ovn_ctl *control(void)
+{
+	return array_at(&ovn_ctl, 0);
+}
+
+#endif

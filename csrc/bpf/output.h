@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * OVN's output action and the physical tables around it (ovn-architecture(7),
+ * "Architectural Physical Life Cycle of a Packet", tables 37 to 41 and 64, 65):
+ * to another chassis, to the members of a group, into the egress pipeline, to a
+ * device, across a patch port.
+ */
+#ifndef OVN_BPF_OUTPUT_H
+#define OVN_BPF_OUTPUT_H
+
+#include "drop.h"
+#include "encap.h"
+#include "ports.h"
+#include "store.h"
+
+/* Check loopback, forget what the ingress pipeline knew, start the egress one. */
+static __always_inline int to_egress(struct scratch *s, __u32 slot, const struct ovn_port *p)
+{
+	__u32 *w = s->cur.w, i;
+
+	if (w[OW_OUTPORT] == w[OW_INPORT] && !(w[OW_FLAGS] & MLF_ALLOW_LOOPBACK))
+		return DROP_LOOPBACK;
+	for (i = 0; i < 10; i++)
+		w[OW_REG0 + i] = 0;
+	w[OW_CT_ZONE] = p->ct_zone;
+	s->cur.dp_index = p->dp_index;
+	s->cur.out_slot = slot;
+	s->cur.egress = 1;
+	push(s, FR_LOOKUP, OVN_EGRESS_BASE, 0, 0, 0);
+	return 0;
+}
+
+/* Local half for one port: OVN's LOCAL_OUTPUT. */
+static __always_inline int output_local(struct scratch *s, __u32 dp, __u32 port)
+{
+	__u32 slot = port_slot(s, dp, port);
+	const struct ovn_port *p = port_at(slot);
+
+	if (!p)
+		return DROP_NO_OUTPORT;
+	if (p->kind != OVN_PORT_VIF && p->kind != OVN_PORT_PATCH)
+		return DROP_NOT_BOUND;
+	s->cur.w[OW_OUTPORT] = port;
+	return to_egress(s, slot, p);
+}
+
+/* Put a send aside until the local work is done. */
+static __always_inline int defer(struct scratch *s, __u32 first, __u32 n)
+{
+	__u32 i = s->n_deferred;
+	struct deferred *d;
+
+	if (i >= OVN_MAX_DEFERRED)
+		return DROP_DEPTH;
+	d = &s->deferred[i];
+	__builtin_memcpy(&d->pkt, &s->cur, sizeof(d->pkt));
+	d->first = first;
+	d->n = n;
+	s->n_deferred = i + 1;
+	return 0;
+}
+
+/* A group: a copy for each chassis that has members, then each member here. */
+static __always_inline int output_group(struct scratch *s, int from_tunnel)
+{
+	__u32 *w = s->cur.w;
+	const struct ovn_mcgroup *g = group_of(s, w[OW_DP], w[OW_OUTPORT]);
+	int saved, err = 0;
+
+	if (!g)
+		return from_tunnel ? DROP_TUN_VNI : DROP_NO_OUTPORT;
+	if (g->n_remote && !from_tunnel &&
+	    !(w[OW_FLAGS] & (MLF_LOCALPORT | MLF_LOCAL_ONLY | MLF_RCV_FROM_RAMP)))
+		err = defer(s, g->first + g->n_local, g->n_remote);
+	if (!g->n_local)
+		return err ?: g->n_remote ? err : DROP_NOT_BOUND;
+	saved = ctx_save(s);
+	if (saved < 0)
+		return DROP_DEPTH;
+	push(s, FR_GROUP, saved, g->first, 0, g->n_local);
+	return err;
+}
+
+/* output in an ingress pipeline: by where the outport lives. */
+static __always_inline int output_ingress(struct __sk_buff *skb, struct scratch *s, __u32 depth)
+{
+	__u32 *w = s->cur.w, slot;
+	const struct ovn_port *p;
+
+	if (w[OW_OUTPORT] >= OVN_MIN_MCGROUP)
+		return output_group(s, 0);
+	slot = port_slot(s, w[OW_DP], w[OW_OUTPORT]);
+	p = port_at(slot);
+	if (!p)
+		return DROP_NO_OUTPORT;
+	if (p->kind == OVN_PORT_REMOTE) {
+		if (w[OW_FLAGS] & (MLF_LOCALPORT | MLF_LOCAL_ONLY | MLF_RCV_FROM_RAMP))
+			return DROP_LOCALPORT;
+		if (last_use(s))
+			return send_remote(skb, depth, p->chassis, 1);
+		return defer(s, p->chassis, 0);
+	}
+	if (p->kind != OVN_PORT_VIF && p->kind != OVN_PORT_PATCH)
+		return DROP_NOT_BOUND;
+	return to_egress(s, slot, p);
+}
+
+/* Cross a patch port: nothing but the packet goes along (census section 7). */
+static __always_inline int cross_patch(struct scratch *s, const struct ovn_port *p)
+{
+	__u32 slot = port_slot(s, p->peer_dp, p->peer_port), dp = p->peer_dp, i;
+	const struct ovn_port *peer = port_at(slot);
+	__u32 port = p->peer_port;
+
+	if (!peer)
+		return DROP_NO_OUTPORT;
+	for (i = OW_REG0; i < OW_PKT_MARK; i++)
+		s->cur.w[i] = 0;
+	s->cur.w[OW_RESULT] = 0;
+	s->cur.w[OW_DP] = dp;
+	s->cur.w[OW_INPORT] = port;
+	s->cur.w[OW_CT_ZONE] = peer->ct_zone;
+	s->cur.dp_index = peer->dp_index;
+	s->cur.out_slot = 0;
+	s->cur.egress = 0;
+	push(s, FR_LOOKUP, 0, 0, 0, 0);
+	return 0;
+}
+
+/* output in an egress pipeline: out of a device, or on to the next datapath. */
+static __always_inline int output_egress(struct __sk_buff *skb, struct scratch *s, __u32 depth)
+{
+	const struct ovn_port *p = port_at(s->cur.out_slot);
+	int err;
+
+	if (!p)
+		return DROP_BUG;
+	if (p->kind == OVN_PORT_PATCH)
+		return cross_patch(s, p);
+	if (p->flags & OVN_PORT_F_NESTED)
+		s->cur.w[OW_ETH_TYPE] = (s->cur.w[OW_ETH_TYPE] & 0xffff0000) | VLAN_PRESENT |
+					(p->vlan & 0xfff);
+	err = store(skb, depth);
+	if (err)
+		return err;
+	if (last_use(s)) {
+		s->verdict = bpf_redirect(p->ifindex, 0);
+		return 0;
+	}
+	return bpf_clone_redirect(skb, p->ifindex, 0) ? DROP_REDIRECT : 0;
+}
+
+/*
+ * output - OVN's output action
+ *
+ * Returns 0 or a drop reason.
+ */
+__noinline int output(struct __sk_buff *skb, __u32 depth)
+{
+	struct scratch *s = scratch_at(depth);
+
+	if (!s)
+		return DROP_BUG;
+	return s->cur.egress ? output_egress(skb, s, depth) : output_ingress(skb, s, depth);
+}
+
+/* The next member of a group gets a copy of the context. */
+static __always_inline int output_member(struct scratch *s, const struct frame *f)
+{
+	const __u32 *port = array_at(&ovn_members, f->pc + f->i);
+
+	ctx_load(s, f->table);
+	if (f->i + 1 < f->left)
+		push(s, FR_GROUP, f->table, f->pc, f->i + 1, f->left);
+	if (!port)
+		return DROP_BUG;
+	return output_local(s, s->cur.w[OW_DP], *port);
+}
+
+/* The next copy of a deferred send. */
+static __always_inline int output_deferred(struct __sk_buff *skb, struct scratch *s, __u32 depth,
+					   const struct frame *f)
+{
+	struct deferred *d = &s->deferred[f->i & (OVN_MAX_DEFERRED - 1)];
+	__u32 chassis = d->first, *member;
+
+	__builtin_memcpy(&s->cur, &d->pkt, sizeof(s->cur));
+	if (d->n) {
+		member = array_at(&ovn_members, d->first + f->pc);
+		if (!member)
+			return DROP_BUG;
+		chassis = *member;
+	}
+	if (f->pc + 1 < d->n)
+		push(s, FR_REMOTE, 0, f->pc + 1, f->i, 0);
+	else
+		s->remote_done = f->i + 1;
+	return send_remote(skb, depth, chassis, last_use(s));
+}
+
+#endif

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Frame -> words.  Called once per packet, at entry.  Fields that a frame does
+ * not have stay 0; a header that claims more than the frame holds makes the
+ * frame malformed, because a flow would otherwise match what was not there.
+ */
+#ifndef OVN_BPF_PARSE_H
+#define OVN_BPF_PARSE_H
+
+#include "packet.h"
+#include "scratch.h"
+
+/* Neighbour message at l4: target and the link-layer option. */
+static __always_inline int parse_nd(struct __sk_buff *skb, struct scratch *s, __u32 type,
+				    __u32 l4_len)
+{
+	__u32 *w = s->cur.w, off = s->l4 + ND_LEN, end = s->l4 + l4_len, i;
+	__u8 nd[ND_LEN], opt[8];
+
+	if (l4_len < ND_LEN || bpf_skb_load_bytes(skb, s->l4, nd, ND_LEN))
+		return DROP_MALFORMED;
+	for (i = 0; i < 4; i++)
+		w[OW_ND_TARGET + i] = get32(nd + 8 + 4 * i);
+	for (i = 0; i < OVN_MAX_ND_OPTS; i++) {
+		if (off == end)
+			return 0;
+		if (off + 8 > end || bpf_skb_load_bytes(skb, off, opt, 8) || !opt[1])
+			return DROP_MALFORMED;
+		if (opt[0] == ND_OPT_SLL && opt[1] == 1 && type == ND_NS)
+			get_mac(w + OW_ND_SLL, opt + 2);
+		if (opt[0] == ND_OPT_TLL && opt[1] == 1 && type == ND_NA)
+			get_mac(w + OW_ND_TLL, opt + 2);
+		off += opt[1] * 8;
+	}
+	return off == end ? 0 : DROP_MALFORMED;
+}
+
+/* Transport header at l4, l4_len bytes of it and its payload in the frame. */
+static __always_inline int parse_l4(struct __sk_buff *skb, struct scratch *s, __u32 proto,
+				    __u32 l4_len, __u32 hops)
+{
+	__u32 *w = s->cur.w;
+	__u8 h[14];
+
+	switch (proto) {
+	case PROTO_TCP:
+		if (l4_len < 20 || bpf_skb_load_bytes(skb, s->l4, h, 14) || (h[12] >> 4) < 5 ||
+		    (__u32)(h[12] >> 4) * 4 > l4_len)
+			return DROP_MALFORMED;
+		w[OW_L4_PORTS] = get32(h);
+		w[OW_TCP_ARP] = get16(h + 12) & 0xfff;
+		return 0;
+	case PROTO_UDP:
+	case PROTO_SCTP:
+		if (l4_len < (proto == PROTO_UDP ? UDP_LEN : 12) ||
+		    bpf_skb_load_bytes(skb, s->l4, h, 4))
+			return DROP_MALFORMED;
+		w[OW_L4_PORTS] = get32(h);
+		return 0;
+	case PROTO_ICMP:
+	case PROTO_ICMP6:
+		if (l4_len < 8 || bpf_skb_load_bytes(skb, s->l4, h, 4))
+			return DROP_MALFORMED;
+		w[OW_L4_PORTS] = (__u32)h[0] << 16 | h[1];
+		if (proto == PROTO_ICMP6 && (h[0] == ND_NS || h[0] == ND_NA) && !h[1] &&
+		    hops == 255)
+			return parse_nd(skb, s, h[0], l4_len);
+		return 0;
+	}
+	return 0;
+}
+
+static __always_inline int parse_ip4(struct __sk_buff *skb, struct scratch *s)
+{
+	__u32 *w = s->cur.w, room = skb->len - s->l3, hlen, len, frag, fbits = 0;
+	struct ip4_hdr h;
+
+	if (skb->len < s->l3 + IP4_LEN || bpf_skb_load_bytes(skb, s->l3, &h, IP4_LEN))
+		return DROP_MALFORMED;
+	hlen = (h.ver_ihl & 15) * 4;
+	len = bpf_ntohs(h.len);
+	if (!len && skb->gso_size) /* BIG TCP: longer than the field can say */
+		len = room;
+	/* A GSO frame's length may be short of it too after encapsulation. */
+	if (h.ver_ihl >> 4 != 4 || hlen < IP4_LEN || len < hlen || len > room)
+		return DROP_MALFORMED;
+	frag = bpf_ntohs(h.frag);
+	if (frag & 0x3fff)
+		fbits = OVN_FRAG_ANY | (frag & 0x1fff ? OVN_FRAG_LATER : 0);
+	w[OW_IP] = (__u32)h.proto << 24 | (__u32)h.ttl << 16 | (__u32)h.tos << 8 | fbits;
+	w[OW_IP_SRC + 3] = bpf_ntohl(h.src);
+	w[OW_IP_DST + 3] = bpf_ntohl(h.dst);
+	if (fbits & OVN_FRAG_LATER)
+		return 0;
+	s->l4 = s->l3 + hlen;
+	return parse_l4(skb, s, h.proto, len - hlen, h.ttl);
+}
+
+static __always_inline int parse_ip6(struct __sk_buff *skb, struct scratch *s)
+{
+	__u32 *w = s->cur.w, room = skb->len - s->l3, off = s->l3 + IP6_LEN, fbits = 0, i, end;
+	struct ip6_hdr h;
+	__u8 next, e[8];
+
+	if (skb->len < s->l3 + IP6_LEN || bpf_skb_load_bytes(skb, s->l3, &h, IP6_LEN) ||
+	    bpf_ntohl(h.ver_tc_label) >> 28 != 6)
+		return DROP_MALFORMED;
+	end = bpf_ntohs(h.len) + IP6_LEN;
+	if (end == IP6_LEN && skb->gso_size) /* BIG TCP jumbogram */
+		end = room;
+	if (end > room)
+		return DROP_MALFORMED;
+	end += s->l3;
+	for (i = 0; i < 4; i++) {
+		w[OW_IP_SRC + i] = bpf_ntohl(h.src[i]);
+		w[OW_IP_DST + i] = bpf_ntohl(h.dst[i]);
+	}
+	w[OW_IP6_LABEL] = bpf_ntohl(h.ver_tc_label) & 0xfffff;
+	next = h.next;
+	for (i = 0; i < OVN_MAX_EXT; i++) {
+		if (next != PROTO_HOPOPTS && next != PROTO_ROUTING && next != PROTO_DSTOPTS &&
+		    next != PROTO_AH && next != PROTO_FRAGMENT)
+			break;
+		if (off + 8 > end || bpf_skb_load_bytes(skb, off, e, 8))
+			return DROP_MALFORMED;
+		if (next == PROTO_FRAGMENT) {
+			__u32 frag = get16(e + 2);
+
+			fbits = frag & 0xfff8 ? OVN_FRAG_ANY | OVN_FRAG_LATER :
+				frag & 1      ? OVN_FRAG_ANY :
+						fbits;
+			off += 8;
+		} else {
+			off += next == PROTO_AH ? (e[1] + 2) * 4 : (e[1] + 1) * 8;
+		}
+		next = e[0];
+		if (fbits & OVN_FRAG_LATER)
+			break;
+	}
+	if (i == OVN_MAX_EXT || off > end)
+		return DROP_MALFORMED;
+	w[OW_IP] = (__u32)next << 24 | (__u32)h.hops << 16 |
+		   (bpf_ntohl(h.ver_tc_label) >> 12 & 0xff00) | fbits;
+	if (fbits & OVN_FRAG_LATER)
+		return 0;
+	s->l4 = off;
+	return parse_l4(skb, s, next, end - off, h.hops);
+}
+
+static __always_inline int parse_arp(struct __sk_buff *skb, struct scratch *s)
+{
+	__u32 *w = s->cur.w;
+	struct arp_hdr h;
+
+	if (skb->len < s->l3 + ARP_LEN || bpf_skb_load_bytes(skb, s->l3, &h, ARP_LEN))
+		return DROP_MALFORMED;
+	if (h.hrd != bpf_htons(1) || h.pro != bpf_htons(ETH_P_IP) || h.hln != 6 || h.pln != 4)
+		return 0; /* not Ethernet and IPv4: a frame without ARP fields */
+	w[OW_TCP_ARP] = (__u32)bpf_ntohs(h.op) << 16;
+	w[OW_IP_SRC + 3] = get32(h.spa);
+	w[OW_IP_DST + 3] = get32(h.tpa);
+	get_mac(w + OW_ND_SLL, h.sha);
+	get_mac(w + OW_ND_TLL, h.tha);
+	return 0;
+}
+
+/*
+ * parse - fill the header words of the context and the wire copy
+ *
+ * The Ethernet header is at offset 0.  Returns 0 or a drop reason.
+ */
+__noinline int parse(struct __sk_buff *skb, __u32 depth)
+{
+	struct scratch *s = scratch_at(depth);
+	__u32 type, tci = 0, i;
+	__u8 eth[ETH_LEN];
+	int err = 0;
+
+	if (!s)
+		return DROP_BUG;
+	__builtin_memset(&s->cur, 0, sizeof(s->cur));
+	s->off = 0;
+	s->l3 = ETH_LEN;
+	s->l4 = 0;
+	s->wire_na = 0;
+	if (bpf_skb_load_bytes(skb, 0, eth, ETH_LEN))
+		return DROP_MALFORMED;
+	get_mac(s->cur.w + OW_ETH_DST, eth);
+	get_mac(s->cur.w + OW_ETH_SRC, eth + 6);
+	type = get16(eth + 12);
+	if (skb->vlan_present)
+		tci = (skb->vlan_tci & 0xefff) | VLAN_PRESENT;
+	s->cur.w[OW_ETH_TYPE] = type << 16 | tci;
+	s->cur.w[OW_PKT_MARK] = skb->mark;
+	if (type == ETH_P_IP)
+		err = parse_ip4(skb, s);
+	else if (type == ETH_P_IPV6)
+		err = parse_ip6(skb, s);
+	else if (type == ETH_P_ARP || type == ETH_P_RARP)
+		err = parse_arp(skb, s);
+	for (i = 0; i < WIRE_WORDS - 4; i++)
+		s->wire[i] = s->cur.w[OW_HEADERS + i];
+	return err;
+}
+
+#endif

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Logical ports, groups and chassis by key: index hash -> slot, key checked
+ * (see include/ovn_bpf/tables.h for why).
+ */
+#ifndef OVN_BPF_PORTS_H
+#define OVN_BPF_PORTS_H
+
+#include "classify.h"
+
+/* Slot of the version of a port that counts, or 0. */
+static __always_inline __u32 port_slot(const struct scratch *s, __u32 dp, __u32 port)
+{
+	struct ovn_port_key key = { .dp = dp, .port = port };
+	__u32 *slot = bpf_map_lookup_elem(&ovn_port_idx, &key), at, hop;
+
+	if (!slot)
+		return 0;
+	at = *slot;
+	for (hop = 0; hop < OVN_MAX_VERSIONS; hop++) {
+		const struct ovn_port *p = array_at(&ovn_ports, at);
+
+		if (!p || p->key.dp != dp || p->key.port != port)
+			return 0;
+		if (alive(&p->slot, s->generation))
+			return at;
+		at = p->slot.next;
+		if (!at)
+			return 0;
+	}
+	return 0;
+}
+
+static __always_inline const struct ovn_port *port_at(__u32 slot)
+{
+	return slot ? array_at(&ovn_ports, slot) : NULL;
+}
+
+static __always_inline const struct ovn_mcgroup *group_of(const struct scratch *s, __u32 dp,
+							  __u32 group)
+{
+	struct ovn_port_key key = { .dp = dp, .port = group };
+	__u32 *slot = bpf_map_lookup_elem(&ovn_mc_idx, &key), at, hop;
+
+	if (!slot)
+		return NULL;
+	at = *slot;
+	for (hop = 0; hop < OVN_MAX_VERSIONS; hop++) {
+		const struct ovn_mcgroup *g = array_at(&ovn_mcgroups, at);
+
+		if (!g || g->key.dp != dp || g->key.port != group)
+			return NULL;
+		if (alive(&g->slot, s->generation))
+			return g;
+		at = g->slot.next;
+		if (!at)
+			return NULL;
+	}
+	return NULL;
+}
+
+/* The logical port whose device (and VLAN) this is, or NULL. */
+static __always_inline const struct ovn_port *port_of_device(const struct scratch *s,
+							     __u32 ifindex, __u32 vlan)
+{
+	struct ovn_ifport_key key = { .ifindex = ifindex, .vlan = vlan };
+	__u32 *slot = bpf_map_lookup_elem(&ovn_ifports, &key), at, hop;
+
+	if (!slot)
+		return NULL;
+	at = *slot;
+	for (hop = 0; hop < OVN_MAX_VERSIONS; hop++) {
+		const struct ovn_port *p = port_at(at);
+
+		if (!p || p->kind != OVN_PORT_VIF || p->ifindex != ifindex || p->vlan != vlan)
+			return NULL;
+		if (alive(&p->slot, s->generation))
+			return p;
+		at = p->slot.next;
+	}
+	return NULL;
+}
+
+static __always_inline const struct ovn_tunnel *tunnel_to(__u32 chassis)
+{
+	const struct ovn_chassis *c = array_at(&ovn_chassis, chassis);
+	const struct ovn_tunnel *t;
+
+	if (!c)
+		return NULL;
+	t = c->live & 1 ? &c->t[1] : &c->t[0];
+	return t->flags & OVN_TUN_VALID ? t : NULL;
+}
+
+#endif

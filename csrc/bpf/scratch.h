@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * What one packet has on its way: the context (struct pkt), the words as the
+ * frame holds them, the stack of work left, contexts put aside.  It lives in a
+ * per-CPU array indexed by nesting depth, because a clone that is redirected
+ * can enter a program again before the first one is done.
+ */
+#ifndef OVN_BPF_SCRATCH_H
+#define OVN_BPF_SCRATCH_H
+
+#include "bounds.h"
+#include "maps.h"
+#include "packet.h"
+
+/* What a clone or a group member gets a copy of. */
+struct pkt {
+	__u32 w[OVN_WORDS];
+	__u32 dp_index; /* whose stages we walk */
+	__u32 out_slot; /* in ovn_ports, once in the egress pipeline */
+	__u32 egress;	/* 0 ingress pipeline, 1 egress */
+	__u32 na;	/* 0: the frame that came; else a neighbour
+			 * advertisement with these flags << 24 | 1 */
+};
+
+enum frame_kind {
+	FR_NONE = 0,
+	FR_LOOKUP,  /* go on in table `table` */
+	FR_ACTS,    /* go on at instruction pc */
+	FR_RESULT,  /* OW_RESULT & b -> bit a of word `table` */
+	FR_RESTORE, /* take back saved context i */
+	FR_GROUP,   /* member i of `left`, the first at pc; context in saved */
+	FR_REMOTE,  /* copy for chassis pc.. of deferred send i */
+};
+
+struct frame {
+	__u16 kind;
+	__u16 table;
+	__u32 pc;
+	__u32 i;
+	__u32 left;
+};
+
+/* A send to other chassis that waits until all local work is done, because
+ * encapsulation cannot be undone. */
+struct deferred {
+	struct pkt pkt;
+	__u32 first; /* in ovn_members, or the chassis itself when n is 0 */
+	__u32 n;
+};
+
+#define WIRE_WORDS 32
+#define WIRE_MASK (WIRE_WORDS - 1)
+
+struct scratch {
+	struct pkt cur;
+	__u32 wire[WIRE_WORDS];	 /* words OW_HEADERS.. as the frame has them */
+	__u32 owire[WIRE_WORDS]; /* the same before a reply took its place */
+	struct frame stack[OVN_MAX_STACK];
+	struct pkt saved[OVN_MAX_SAVED];
+	struct deferred deferred[OVN_MAX_DEFERRED];
+	__u32 fields[OVN_MAX_FIELDS]; /* OVN's push/pop stack */
+	__u32 tun_vni; /* of a packet from a tunnel: its datapath, */
+	__u32 tun_opt; /* and inport << 16 | outport */
+	__u32 n_stack;
+	__u32 n_saved;
+	__u32 n_deferred;
+	__u32 n_fields;
+	__u32 generation;
+	__u32 in_ifindex; /* device of the VIF it came from, 0 from a tunnel */
+	__u32 l3; /* offset of the network header from the inner Ethernet one */
+	__u32 l4; /* of the transport header, 0 when there is none */
+	__u32 off; /* of the (inner) Ethernet header in the frame */
+	__u32 wire_na; /* pkt.na of what the frame holds */
+	__u32 orig_len;
+	__u32 outer; /* bytes of encapsulation in front of off */
+	__u32 flow;  /* the rule that matched last */
+	__u32 remote_done; /* deferred sends that are finished */
+	__s32 verdict;
+	__u32 stages; /* looked up, for measures */
+	__u32 probes;
+	union {
+		struct ovn_key_s s;
+		struct ovn_key_m m;
+		struct ovn_key_l l;
+		struct bpf_tunnel_key key;
+		struct geneve_opt opt;
+		__u8 bytes[OVN_ORIG_BYTES];
+	} buf;
+	__u8 orig[OVN_ORIG_BYTES];
+};
+
+/* Per-packet working memory, by nesting depth. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, OVN_MAX_DEPTH);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} ovn_scratch SEC(".maps");
+
+/* How many programs are nested on this CPU. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} ovn_depth SEC(".maps");
+
+static __always_inline struct scratch *scratch_at(__u32 depth)
+{
+	return array_at(&ovn_scratch, depth);
+}
+
+static __always_inline void push(struct scratch *s, __u16 kind, __u16 table, __u32 pc, __u32 i,
+				 __u32 left)
+{
+	/* Room is checked by step() before any work that pushes. */
+	struct frame *f = &s->stack[s->n_stack & (OVN_MAX_STACK - 1)];
+
+	f->kind = kind;
+	f->table = table;
+	f->pc = pc;
+	f->i = i;
+	f->left = left;
+	s->n_stack++;
+}
+
+/* Is the frame in hand needed by nobody after this output? */
+static __always_inline int last_use(const struct scratch *s)
+{
+	return !s->n_stack && s->remote_done >= s->n_deferred;
+}
+
+static __always_inline int ctx_save(struct scratch *s)
+{
+	__u32 i = s->n_saved;
+
+	if (i >= OVN_MAX_SAVED)
+		return -1;
+	__builtin_memcpy(&s->saved[i], &s->cur, sizeof(s->cur));
+	s->n_saved = i + 1;
+	return i;
+}
+
+static __always_inline void ctx_load(struct scratch *s, __u32 i)
+{
+	__builtin_memcpy(&s->cur, &s->saved[i & (OVN_MAX_SAVED - 1)], sizeof(s->cur));
+}
+
+#endif

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * The data plane: one program for each kind of device.  ovn_vif is attached to
+ * the ingress of logical ports' devices, ovn_underlay to the underlay devices
+ * when Geneve is done inline, ovn_tunnel to a collect-metadata netdev.
+ *
+ * All three parse the frame into words and run OVN's logical flows, which the
+ * agent has compiled into maps; see docs/architecture.md.
+ */
+#include <linux/types.h>
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+
+#ifndef NULL
+#define NULL ((void *)0)
+#endif
+
+#include "ovn_bpf/tables.h"
+#include "ovn_bpf/words.h"
+
+#include "bpf/interp.h"
+#include "bpf/decap.h"
+#include "bpf/parse.h"
+
+#define TC_ACT_UNSPEC (-1) /* leave the frame to whoever comes next */
+#define TC_ACT_SHOT 2
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+/* Take a level of scratch for this packet, or NULL when nested too deep. */
+static __always_inline struct scratch *enter(__u32 *depth)
+{
+	const struct ovn_ctl *ctl = control();
+	__u32 *level = array_at(&ovn_depth, 0);
+	struct scratch *s;
+
+	if (!level || !ctl)
+		return NULL;
+	*depth = *level;
+	s = scratch_at(*depth);
+	if (!s)
+		return NULL;
+	*level = *depth + 1;
+	s->generation = ctl->generation;
+	s->n_stack = 0;
+	s->n_saved = 0;
+	s->n_deferred = 0;
+	s->n_fields = 0;
+	s->remote_done = 0;
+	s->outer = 0;
+	s->orig_len = 0;
+	s->in_ifindex = 0;
+	s->flow = 0;
+	s->stages = 0;
+	s->probes = 0;
+	s->verdict = TC_ACT_SHOT;
+	return s;
+}
+
+static __always_inline int leave(__u32 depth, int verdict)
+{
+	__u32 *level = array_at(&ovn_depth, 0);
+
+	if (level)
+		*level = depth;
+	return verdict;
+}
+
+/* From a logical port's device: into its ingress pipeline. */
+static __always_inline int from_vif(struct __sk_buff *skb, struct scratch *s, __u32 depth)
+{
+	const struct ovn_port *p = NULL;
+	__u32 tci;
+	int err = parse(skb, depth);
+
+	if (err)
+		return err;
+	tci = s->cur.w[OW_ETH_TYPE] & 0xffff;
+	if (tci & VLAN_PRESENT && tci & 0xfff) {
+		p = port_of_device(s, skb->ifindex, tci & 0xfff);
+		if (p) { /* a container: its tag is gone once it is inside */
+			s->cur.w[OW_ETH_TYPE] &= 0xffff0000;
+			s->cur.w[OW_FLAGS] |= MLF_NESTED_CONTAINER;
+		}
+	}
+	if (!p)
+		p = port_of_device(s, skb->ifindex, 0);
+	if (!p)
+		return DROP_NO_PORT;
+	s->in_ifindex = skb->ifindex;
+	s->cur.w[OW_DP] = p->key.dp;
+	s->cur.w[OW_INPORT] = p->key.port;
+	s->cur.w[OW_CT_ZONE] = p->ct_zone;
+	if (p->flags & OVN_PORT_F_LOCALPORT)
+		s->cur.w[OW_FLAGS] |= MLF_LOCALPORT;
+	s->cur.dp_index = p->dp_index;
+	push(s, FR_LOOKUP, 0, 0, 0, 0);
+	return 0;
+}
+
+/* From another chassis: into the egress pipeline of the outport it names. */
+static __always_inline int from_tunnel(struct __sk_buff *skb, struct scratch *s, __u32 depth)
+{
+	__u32 outport = s->tun_opt & 0xffff;
+	int err = parse(skb, depth);
+
+	if (err)
+		return err;
+	s->cur.w[OW_DP] = s->tun_vni;
+	s->cur.w[OW_INPORT] = s->tun_opt >> 16 & 0x7fff;
+	s->cur.w[OW_OUTPORT] = outport;
+	if (outport >= OVN_MIN_MCGROUP)
+		return output_group(s, 1);
+	err = output_local(s, s->tun_vni, outport);
+	return err == DROP_NO_OUTPORT ? DROP_TUN_VNI : err;
+}
+
+/* What entered runs; what could not is dropped. */
+static __always_inline int finish(struct __sk_buff *skb, struct scratch *s, __u32 depth, int err)
+{
+	if (!err)
+		return leave(depth, run(skb, s, depth));
+	drop(skb, err);
+	return leave(depth, TC_ACT_SHOT);
+}
+
+static __always_inline int too_deep(struct __sk_buff *skb)
+{
+	drop(skb, DROP_REENTRY);
+	return TC_ACT_SHOT;
+}
+
+SEC("tc")
+int ovn_vif(struct __sk_buff *skb)
+{
+	__u32 depth;
+	struct scratch *s = enter(&depth);
+
+	if (!s)
+		return too_deep(skb);
+	return finish(skb, s, depth, from_vif(skb, s, depth));
+}
+
+SEC("tc")
+int ovn_underlay(struct __sk_buff *skb)
+{
+	__u32 depth;
+	struct scratch *s = enter(&depth);
+	int err;
+
+	if (!s)
+		return TC_ACT_UNSPEC; /* nested: a frame of our own sending */
+	err = decap(skb, depth);
+	if (err < 0)
+		return leave(depth, TC_ACT_UNSPEC);
+	if (!err)
+		err = from_tunnel(skb, s, depth);
+	return finish(skb, s, depth, err);
+}
+
+SEC("tc")
+int ovn_tunnel(struct __sk_buff *skb)
+{
+	__u32 depth;
+	struct scratch *s = enter(&depth);
+	int err;
+
+	if (!s)
+		return too_deep(skb);
+	err = netdev_decap(skb, depth);
+	if (!err)
+		err = from_tunnel(skb, s, depth);
+	return finish(skb, s, depth, err);
+}
