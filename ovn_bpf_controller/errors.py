@@ -40,3 +40,7 @@ class UnsupportedError(OvnBpfError):
 
 class DataPlaneError(OvnBpfError):
     """The kernel refused a program, a map or an attachment, or a table is full."""
+
+
+class SandboxError(OvnBpfError):
+    """The sandbox cannot do what was asked: bad topology, a daemon that fails to start."""

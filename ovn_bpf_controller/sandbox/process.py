@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Daemons of a sandbox: start, find by pidfile, stop, and waiting for conditions.
+
+Daemons are started without --detach, so their pid is the one that the kernel
+gave us; whoever made the sandbox may end and leave them running.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from ovn_bpf_controller.errors import SandboxError
+
+POLL_SECONDS = 0.02
+
+
+def spawn(argv: Sequence[str], output: Path, env: Mapping[str, str] | None = None) -> int:
+    """Start `argv` in a session of its own, output appended to `output`; returns its pid.
+
+    env is added to ours.  Raises SandboxError when the program cannot be run.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_OPEN, 1, str(output), flags, 0o644),
+        (os.POSIX_SPAWN_DUP2, 1, 2),
+    ]
+    merged = {**os.environ, **(env or {})}
+    try:
+        return os.posix_spawnp(argv[0], list(argv), merged, file_actions=actions, setsid=True)
+    except OSError as error:
+        raise SandboxError(f"cannot run {argv[0]}: {error.strerror}") from error
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Return once condition() holds; SandboxError naming `what` after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise SandboxError(f"no {what} after {seconds:g} s")
+        time.sleep(POLL_SECONDS)
+
+
+def read_pid(pidfile: Path) -> int | None:
+    """The living process that `pidfile` names, or None."""
+    try:
+        pid = int(pidfile.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return pid if alive(pid) else None
+
+
+def alive(pid: int) -> bool:
+    """Whether `pid` runs; a zombie does not, and is reaped if it is our child."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    if state == "Z":
+        reap(pid)
+    return state not in "ZX"
+
+
+def stop(pid: int, number: signal.Signals = signal.SIGTERM, seconds: float = 10.0) -> None:
+    """Send a signal and wait for the end of `pid`; SandboxError when it stays."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(descriptor, number)
+        wait_gone(descriptor, pid, seconds)
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(descriptor)
+
+
+def wait_gone(descriptor: int, pid: int, seconds: float) -> None:
+    """Wait for the end of the process that pidfd `descriptor` refers to."""
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    if not poller.poll(seconds * 1000):
+        raise SandboxError(f"process {pid} still runs after {seconds:g} s")
+    reap(pid)
+
+
+def reap(pid: int) -> None:
+    """Collect `pid` if it is a dead child of ours; init does it otherwise."""
+    try:
+        os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return
+
+
+def wait_dead(pid: int, seconds: float = 10.0) -> None:
+    """Wait for `pid`, which ends by itself."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        wait_gone(descriptor, pid, seconds)
+    finally:
+        os.close(descriptor)
