@@ -115,13 +115,22 @@ def compile_bpf() -> list[Path]:
     return made
 
 
+def _uapi() -> list[str]:
+    """Debian keeps <asm/types.h> in a directory that only the native compiler knows."""
+    cc = os.environ.get("CC", "cc")
+    triplet = subprocess.run(
+        [cc, "-print-multiarch"], check=True, text=True, stdout=subprocess.PIPE
+    ).stdout.strip()
+    return [f"-I/usr/include/{triplet}"] if triplet else []
+
+
 def _clang(source: Path, target: Path) -> None:
     clang = os.environ.get("CLANG") or next((c for c in CLANGS if shutil.which(c)), None)
     if clang is None:
         raise SystemExit(f"build: none of {', '.join(CLANGS)} is installed")
     part = target.with_suffix(".part")
     subprocess.run(
-        [clang, *BPF_FLAGS, "-Iinclude", "-Icsrc", "-c", str(source), "-o", str(part)],
+        [clang, *BPF_FLAGS, *_uapi(), "-Iinclude", "-Icsrc", "-c", str(source), "-o", str(part)],
         cwd=ROOT,
         check=True,
     )

@@ -36,39 +36,39 @@ static __always_inline int same_key(const __u32 *a, const __u32 *b, __u32 n)
 /* One probe in class X: the slot of the version that counts, or 0.  The hash
  * may answer with the slot of another key while the agent writes: the slot
  * repeats the key, so that is seen, and asked once more. */
-#define DEFINE_PROBE(x, words)                                                             \
-	__noinline __u32 probe_##x(__u32 depth, __u32 stage, __u32 mask)                   \
-	{                                                                                  \
-		struct scratch *s = scratch_at(depth);                                     \
-		const struct ovn_mask *m = array_at(&ovn_masks, mask);                     \
-		struct ovn_key_##x *key;                                                   \
-		struct ovn_rule_##x *r;                                                    \
-		__u32 i, try, hop, *slot, at;                                              \
-                                                                                           \
-		if (!s || !m)                                                              \
-			return 0;                                                          \
-		key = &s->buf.x;                                                           \
-		key->stage = stage;                                                        \
-		key->mask = mask;                                                          \
-		for (i = 0; i < words; i++)                                                \
-			key->w[i] = s->cur.w[m->word[i] & (OVN_WORDS - 1)] & m->mask[i];   \
-		for (try = 0; try < 2; try++) {                                            \
-			slot = bpf_map_lookup_elem(&ovn_idx_##x, key);                     \
-			if (!slot)                                                         \
-				return 0;                                                  \
-			at = *slot;                                                        \
-			for (hop = 0; hop < OVN_MAX_VERSIONS; hop++) {                     \
-				r = array_at(&ovn_rules_##x, at);                          \
+#define DEFINE_PROBE(x, words)                                                                  \
+	__noinline __u32 probe_##x(__u32 depth, __u32 stage, __u32 mask)                        \
+	{                                                                                       \
+		struct scratch *s = scratch_at(depth);                                          \
+		const struct ovn_mask *m = array_at(&ovn_masks, mask);                          \
+		struct ovn_key_##x *key;                                                        \
+		struct ovn_rule_##x *r;                                                         \
+		__u32 i, try, hop, *slot, at;                                                   \
+                                                                                                \
+		if (!s || !m)                                                                   \
+			return 0;                                                               \
+		key = &s->buf.x;                                                                \
+		key->stage = stage;                                                             \
+		key->mask = mask;                                                               \
+		for (i = 0; i < words; i++)                                                     \
+			key->w[i] = s->cur.w[m->word[i] & (OVN_WORDS - 1)] & m->mask[i];        \
+		for (try = 0; try < 2; try++) {                                                 \
+			slot = bpf_map_lookup_elem(&ovn_idx_##x, key);                          \
+			if (!slot)                                                              \
+				return 0;                                                       \
+			at = *slot;                                                             \
+			for (hop = 0; hop < OVN_MAX_VERSIONS; hop++) {                          \
+				r = array_at(&ovn_rules_##x, at);                               \
 				if (!r || !same_key((__u32 *)&r->key, (__u32 *)key, words + 2)) \
-					break;                                             \
-				if (alive(&r->rule.slot, s->generation))                   \
-					return at;                                         \
-				at = r->rule.slot.next;                                    \
-				if (!at)                                                   \
-					return 0;                                          \
-			}                                                                  \
-		}                                                                          \
-		return 0;                                                                  \
+					break;                                                  \
+				if (alive(&r->rule.slot, s->generation))                        \
+					return at;                                              \
+				at = r->rule.slot.next;                                         \
+				if (!at)                                                        \
+					return 0;                                               \
+			}                                                                       \
+		}                                                                               \
+		return 0;                                                                       \
 	}
 
 DEFINE_PROBE(s, OVN_CLASS_S)

@@ -19,11 +19,11 @@
 struct outer {
 	struct ovn_peer_key from;
 	__u8 to[16];
-	__u32 l4;   /* offset of the UDP header */
-	__u32 len;  /* from the frame's start to the inner Ethernet header */
+	__u32 l4;  /* offset of the UDP header */
+	__u32 len; /* from the frame's start to the inner Ethernet header */
 	__u32 ip6;
 	__u32 vni;
-	__u32 opt;  /* data of OVN's option */
+	__u32 opt; /* data of OVN's option */
 };
 
 /* Is this UDP to a port that we serve?  1 yes, 0 no: leave it to the host. */
@@ -75,8 +75,7 @@ static __always_inline int parse_geneve(struct __sk_buff *skb, struct outer *o)
 		if (at > end)
 			return DROP_TUN_HEADER;
 		if (opt.cls == bpf_htons(OVN_GENEVE_CLASS) && opt.type == OVN_GENEVE_TYPE) {
-			if ((opt.len & 31) != 1 ||
-			    bpf_skb_load_bytes(skb, at - 4, &opt.data, 4))
+			if ((opt.len & 31) != 1 || bpf_skb_load_bytes(skb, at - 4, &opt.data, 4))
 				return DROP_TUN_OPTION;
 			o->opt = bpf_ntohl(opt.data);
 			found = 1;

@@ -37,8 +37,7 @@ static __always_inline __u32 segment_len(struct __sk_buff *skb, const struct scr
 }
 
 /* Make room for the outer headers in front of the inner Ethernet header. */
-static __always_inline int make_room(struct __sk_buff *skb, struct scratch *s, __u32 outer,
-				     int ip6)
+static __always_inline int make_room(struct __sk_buff *skb, struct scratch *s, __u32 outer, int ip6)
 {
 	__u32 type = s->wire[OW_ETH_TYPE - OW_HEADERS] >> 16;
 	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L4_UDP | ENCAP_L2_ETH |
@@ -178,8 +177,8 @@ static __always_inline int send_netdev(struct __sk_buff *skb, struct scratch *s,
 	opt->cls = bpf_htons(OVN_GENEVE_CLASS);
 	opt->type = OVN_GENEVE_TYPE;
 	opt->len = 1;
-	opt->data = bpf_htonl((s->cur.w[OW_INPORT] & 0x7fff) << 16 |
-			      (s->cur.w[OW_OUTPORT] & 0xffff));
+	opt->data =
+		bpf_htonl((s->cur.w[OW_INPORT] & 0x7fff) << 16 | (s->cur.w[OW_OUTPORT] & 0xffff));
 	if (bpf_skb_set_tunnel_opt(skb, opt, sizeof(*opt)))
 		return DROP_TUN_ENCAP;
 	if (last)

@@ -270,7 +270,7 @@ struct run_ctx {
 	__u32 depth;
 };
 
-static long run_step(__u32 i, struct run_ctx *r)
+static long run_step(__u32 i __attribute__((unused)), struct run_ctx *r)
 {
 	return step(r->skb, r->depth) != 0;
 }

@@ -18,22 +18,22 @@ struct {
 	__type(value, struct ovn_ctl);
 } ovn_ctl SEC(".maps");
 
-#define OVN_SLOTS(map, kind)                      \
-	struct {                                  \
-		__uint(type, BPF_MAP_TYPE_ARRAY); \
-		__uint(max_entries, 1024);        \
-		__uint(map_flags, BPF_F_MMAPABLE);\
-		__type(key, __u32);               \
-		__type(value, kind);              \
+#define OVN_SLOTS(map, kind)                       \
+	struct {                                   \
+		__uint(type, BPF_MAP_TYPE_ARRAY);  \
+		__uint(max_entries, 1024);         \
+		__uint(map_flags, BPF_F_MMAPABLE); \
+		__type(key, __u32);                \
+		__type(value, kind);               \
 	} map SEC(".maps")
 
-#define OVN_INDEX(map, kind)                       \
-	struct {                                   \
-		__uint(type, BPF_MAP_TYPE_HASH);   \
-		__uint(max_entries, 1024);         \
+#define OVN_INDEX(map, kind)                          \
+	struct {                                      \
+		__uint(type, BPF_MAP_TYPE_HASH);      \
+		__uint(max_entries, 1024);            \
 		__uint(map_flags, BPF_F_NO_PREALLOC); \
-		__type(key, kind);                 \
-		__type(value, __u32);              \
+		__type(key, kind);                    \
+		__type(value, __u32);                 \
 	} map SEC(".maps")
 
 /* Which words a rule looks at, under which masks. */

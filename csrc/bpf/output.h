@@ -138,8 +138,8 @@ static __always_inline int output_egress(struct __sk_buff *skb, struct scratch *
 	if (p->kind == OVN_PORT_PATCH)
 		return cross_patch(s, p);
 	if (p->flags & OVN_PORT_F_NESTED)
-		s->cur.w[OW_ETH_TYPE] = (s->cur.w[OW_ETH_TYPE] & 0xffff0000) | VLAN_PRESENT |
-					(p->vlan & 0xfff);
+		s->cur.w[OW_ETH_TYPE] =
+			(s->cur.w[OW_ETH_TYPE] & 0xffff0000) | VLAN_PRESENT | (p->vlan & 0xfff);
 	err = store(skb, depth);
 	if (err)
 		return err;

@@ -126,9 +126,9 @@ static __always_inline int parse_ip6(struct __sk_buff *skb, struct scratch *s)
 		if (next == PROTO_FRAGMENT) {
 			__u32 frag = get16(e + 2);
 
-			fbits = frag & 0xfff8 ? OVN_FRAG_ANY | OVN_FRAG_LATER :
-				frag & 1      ? OVN_FRAG_ANY :
-						fbits;
+			fbits = frag & 0xfff8 ? OVN_FRAG_ANY | OVN_FRAG_LATER
+				: frag & 1    ? OVN_FRAG_ANY
+					      : fbits;
 			off += 8;
 		} else {
 			off += next == PROTO_AH ? (e[1] + 2) * 4 : (e[1] + 1) * 8;

@@ -60,8 +60,8 @@ static __always_inline const struct ovn_mcgroup *group_of(const struct scratch *
 }
 
 /* The logical port whose device (and VLAN) this is, or NULL. */
-static __always_inline const struct ovn_port *port_of_device(const struct scratch *s,
-							     __u32 ifindex, __u32 vlan)
+static __always_inline const struct ovn_port *port_of_device(const struct scratch *s, __u32 ifindex,
+							     __u32 vlan)
 {
 	struct ovn_ifport_key key = { .ifindex = ifindex, .vlan = vlan };
 	__u32 *slot = bpf_map_lookup_elem(&ovn_ifports, &key), at, hop;

@@ -59,21 +59,21 @@ struct scratch {
 	struct pkt saved[OVN_MAX_SAVED];
 	struct deferred deferred[OVN_MAX_DEFERRED];
 	__u32 fields[OVN_MAX_FIELDS]; /* OVN's push/pop stack */
-	__u32 tun_vni; /* of a packet from a tunnel: its datapath, */
-	__u32 tun_opt; /* and inport << 16 | outport */
+	__u32 tun_vni;		      /* of a packet from a tunnel: its datapath, */
+	__u32 tun_opt;		      /* and inport << 16 | outport */
 	__u32 n_stack;
 	__u32 n_saved;
 	__u32 n_deferred;
 	__u32 n_fields;
 	__u32 generation;
 	__u32 in_ifindex; /* device of the VIF it came from, 0 from a tunnel */
-	__u32 l3; /* offset of the network header from the inner Ethernet one */
-	__u32 l4; /* of the transport header, 0 when there is none */
-	__u32 off; /* of the (inner) Ethernet header in the frame */
-	__u32 wire_na; /* pkt.na of what the frame holds */
+	__u32 l3;	  /* offset of the network header from the inner Ethernet one */
+	__u32 l4;	  /* of the transport header, 0 when there is none */
+	__u32 off;	  /* of the (inner) Ethernet header in the frame */
+	__u32 wire_na;	  /* pkt.na of what the frame holds */
 	__u32 orig_len;
-	__u32 outer; /* bytes of encapsulation in front of off */
-	__u32 flow;  /* the rule that matched last */
+	__u32 outer;	   /* bytes of encapsulation in front of off */
+	__u32 flow;	   /* the rule that matched last */
 	__u32 remote_done; /* deferred sends that are finished */
 	__s32 verdict;
 	__u32 stages; /* looked up, for measures */

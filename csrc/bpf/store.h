@@ -143,9 +143,9 @@ static __always_inline int store_arp(struct __sk_buff *skb, struct scratch *s)
 	put32(a + 8, w[OW_IP_SRC + 3]);
 	put_mac(a + 12, w + OW_ND_TLL);
 	put32(a + 18, w[OW_IP_DST + 3]);
-	return bpf_skb_store_bytes(skb, s->off + s->l3 + 6, a, sizeof(a), BPF_F_RECOMPUTE_CSUM) ?
-		       DROP_STORE :
-		       0;
+	return bpf_skb_store_bytes(skb, s->off + s->l3 + 6, a, sizeof(a), BPF_F_RECOMPUTE_CSUM)
+		       ? DROP_STORE
+		       : 0;
 }
 
 static __always_inline int store_vlan(struct __sk_buff *skb, struct scratch *s)
@@ -177,7 +177,8 @@ static __always_inline int store_na(struct __sk_buff *skb, struct scratch *s)
 	hide(len);
 	if (!s->wire_na) {
 		s->orig_len = 0;
-		if (len > 0 && len <= OVN_ORIG_BYTES && !bpf_skb_load_bytes(skb, s->off, s->orig, len))
+		if (len > 0 && len <= OVN_ORIG_BYTES &&
+		    !bpf_skb_load_bytes(skb, s->off, s->orig, len))
 			s->orig_len = len;
 		if (!s->orig_len && !last_use(s))
 			return DROP_STORE;

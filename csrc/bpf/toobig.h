@@ -38,7 +38,7 @@ static __always_inline __s64 frame_sum(struct __sk_buff *skb, struct scratch *s,
  * part sums to then is known all the same: minus the pseudo header's sum.
  * Returns that, folded, or 0 when the checksum is complete.
  */
-static __always_inline __u32 partial_sum(struct __sk_buff *skb, const struct scratch *s, int ip6)
+static __always_inline __u32 partial_sum(struct __sk_buff *skb, const struct scratch *s)
 {
 	__u32 proto = s->wire[OW_IP - OW_HEADERS] >> 24, l4_len = skb->len - s->l4, sum, i;
 	__u32 at = proto == PROTO_TCP ? 16 : proto == PROTO_UDP ? 6 : 0;
@@ -50,9 +50,7 @@ static __always_inline __u32 partial_sum(struct __sk_buff *skb, const struct scr
 	for (i = 0; i < 8; i++)
 		a[i] = bpf_htonl(s->wire[OW_IP_SRC - OW_HEADERS + i]);
 	sum = bpf_csum_diff(NULL, 0, a, sizeof(a), bpf_htons(proto));
-	/* Segmentation needs the length left out of some sums: with a GSO frame
-	 * the field always waits for the device. */
-	if (skb->gso_size)
+	if (skb->gso_size) /* always waits for the device */
 		return (__u16)~field ?: 0xffff;
 	sum += bpf_htons(l4_len & 0xffff);
 	sum = (sum & 0xffff) + (sum >> 16);
@@ -64,10 +62,9 @@ static __always_inline __u32 partial_sum(struct __sk_buff *skb, const struct scr
  * Sum of the quotation as the receiver will see it.  Everything up to l4 is
  * summed as it is; the rest too, unless the device fills it in.
  */
-static __always_inline __s64 quote_sum(struct __sk_buff *skb, struct scratch *s, int ip6,
-				       __u32 len)
+static __always_inline __s64 quote_sum(struct __sk_buff *skb, struct scratch *s, __u32 len)
 {
-	__u32 partial = partial_sum(skb, s, ip6), hdr = s->l4 - s->l3, i;
+	__u32 partial = partial_sum(skb, s), hdr = s->l4 - s->l3, i;
 	__s64 sum;
 
 	if (!partial)
@@ -120,7 +117,7 @@ __noinline int too_big(struct __sk_buff *skb, __u32 depth, __u32 mtu)
 	hlen = ip6 ? IP6_LEN + 8 : IP4_LEN + 8;
 	if (skb->len < s->l3 + quote || s->l3 != ETH_LEN)
 		return -1;
-	sum = quote_sum(skb, s, ip6, quote);
+	sum = quote_sum(skb, s, quote);
 	if (sum < 0)
 		return -1;
 	if (bpf_skb_change_tail(skb, ETH_LEN + quote, 0) ||
@@ -156,15 +153,14 @@ __noinline int too_big(struct __sk_buff *skb, __u32 depth, __u32 mtu)
 		h[20] = 3; /* unreachable: */
 		h[21] = 4; /* fragmentation needed */
 		put16(h + 26, mtu);
-		*(__u16 *)(h + 22) =
-			csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)(h + 20), 8, sum));
+		*(__u16 *)(h + 22) = csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)(h + 20), 8, sum));
 	}
 	put_mac(macs, w + OW_ETH_SRC - OW_HEADERS);
 	put_mac(macs + 6, w + OW_ETH_DST - OW_HEADERS);
 	if (bpf_skb_store_bytes(skb, 0, macs, 12, 0))
 		return -1;
-	if (ip6 ? bpf_skb_store_bytes(skb, ETH_LEN, h, IP6_LEN + 8, 0) :
-		  bpf_skb_store_bytes(skb, ETH_LEN, h, IP4_LEN + 8, 0))
+	if (ip6 ? bpf_skb_store_bytes(skb, ETH_LEN, h, IP6_LEN + 8, 0)
+		: bpf_skb_store_bytes(skb, ETH_LEN, h, IP4_LEN + 8, 0))
 		return -1;
 	return 0;
 }

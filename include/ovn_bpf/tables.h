@@ -48,11 +48,11 @@ struct ovn_slot {
 
 /* The control block: element 0 of map `ovn_ctl`. */
 struct ovn_ctl {
-	__u32 generation;   /* what a packet that enters now obeys */
-	__u32 layout;	    /* OVN_LAYOUT_VERSION */
-	__u32 tunnel_mode;  /* enum ovn_tunnel_mode */
+	__u32 generation;     /* what a packet that enters now obeys */
+	__u32 layout;	      /* OVN_LAYOUT_VERSION */
+	__u32 tunnel_mode;    /* enum ovn_tunnel_mode */
 	__u32 tunnel_ifindex; /* collect-metadata netdev, 0 when inline */
-	__u32 decap_flags;  /* kernel has BPF_F_ADJ_ROOM_DECAP_L3_* (6.3) */
+	__u32 decap_flags;    /* kernel has BPF_F_ADJ_ROOM_DECAP_L3_* (6.3) */
 	__u32 pad[3];
 };
 
@@ -83,7 +83,7 @@ struct ovn_tuple {
  * packet's generation counts; born 0 is no version. */
 struct ovn_stage_ver {
 	__u32 born;
-	__u32 first;	    /* of n_tuples lines in ovn_tuples */
+	__u32 first; /* of n_tuples lines in ovn_tuples */
 	__u32 n_tuples;
 	__u32 default_rule; /* class S slot of the match-all rule, or 0 */
 	__u32 skip_to;	    /* the table to go on with instead, or 0 */
@@ -136,25 +136,25 @@ struct ovn_rule_l {
 /* --- actions --------------------------------------------------------- */
 
 enum ovn_op {
-	OP_END = 0,	/* end of the action list */
-	OP_SET,		/* w[dst] = w[dst] & ~a | b */
-	OP_MOVE,	/* c bits: w[dst] >> a gets w[src] >> b */
-	OP_NEXT,	/* go on in table aux of pipeline src (0 in, 1 out) */
-	OP_OUTPUT,	/* OVN's output, by the pipeline we are in */
-	OP_DROP,	/* drop, reason a (enum ovn_drop) */
-	OP_CLONE,	/* run the next a instructions (the last is OP_END) on a
+	OP_END = 0,    /* end of the action list */
+	OP_SET,	       /* w[dst] = w[dst] & ~a | b */
+	OP_MOVE,       /* c bits: w[dst] >> a gets w[src] >> b */
+	OP_NEXT,       /* go on in table aux of pipeline src (0 in, 1 out) */
+	OP_OUTPUT,     /* OVN's output, by the pipeline we are in */
+	OP_DROP,       /* drop, reason a (enum ovn_drop) */
+	OP_CLONE,      /* run the next a instructions (the last is OP_END) on a
 			 * copy, then go on after them with the original */
-	OP_CALL,	/* run side table aux, then move OW_RESULT mask b to
+	OP_CALL,       /* run side table aux, then move OW_RESULT mask b to
 			 * bit a of w[dst] (set if any bit of b is set) */
-	OP_ND_NA,	/* the packet, an NS, becomes the NA that answers it
+	OP_ND_NA,      /* the packet, an NS, becomes the NA that answers it
 			 * (a: the byte of flags, 0xe0 at most) */
-	OP_DEC_TTL,	/* ip.ttl--, drop when it would be 0 */
-	OP_CT_CLEAR,	/* forget connection state */
-	OP_GET_FDB,	/* outport = FDB[dp, w[src..src+1]], 0 when unknown */
-	OP_LOOKUP_FDB,	/* bit a of w[dst] = FDB has w[src..src+1] at port w[b] */
-	OP_PUT_FDB,	/* learn w[src..src+1] at port w[b] */
-	OP_PUSH,	/* push c words from w[src] onto the field stack */
-	OP_POP,		/* pop c words to w[dst] */
+	OP_DEC_TTL,    /* ip.ttl--, drop when it would be 0 */
+	OP_CT_CLEAR,   /* forget connection state */
+	OP_GET_FDB,    /* outport = FDB[dp, w[src..src+1]], 0 when unknown */
+	OP_LOOKUP_FDB, /* bit a of w[dst] = FDB has w[src..src+1] at port w[b] */
+	OP_PUT_FDB,    /* learn w[src..src+1] at port w[b] */
+	OP_PUSH,       /* push c words from w[src] onto the field stack */
+	OP_POP,	       /* pop c words to w[dst] */
 	OP_MAX,
 };
 

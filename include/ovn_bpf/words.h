@@ -23,13 +23,13 @@ enum ovn_word {
 	OW_OUTPORT = 16,   /* reg15: port or multicast group tunnel key */
 	OW_CT_STATE = 17,
 	OW_CT_MARK = 18,
-	OW_CT_LABEL = 19,  /* 4 words */
-	OW_CT_DST = 23,	   /* original destination, 4 words, IPv4 in the last */
-	OW_CT_PORTS = 27,  /* original ports: src << 16 | dst */
+	OW_CT_LABEL = 19, /* 4 words */
+	OW_CT_DST = 23,	  /* original destination, 4 words, IPv4 in the last */
+	OW_CT_PORTS = 27, /* original ports: src << 16 | dst */
 	OW_CT_PROTO = 28,
 	OW_PKT_MARK = 29,
-	OW_RESULT = 30,	   /* one-bit results of side tables, OVN_RES_* */
-	OW_TMP = 31,	   /* 4 words for exchanges; dead between actions */
+	OW_RESULT = 30, /* one-bit results of side tables, OVN_RES_* */
+	OW_TMP = 31,	/* 4 words for exchanges; dead between actions */
 
 	/* From here on: header fields.  The program keeps a copy of these words
 	 * as they are in the packet ("wire") and stores the difference when a
@@ -48,7 +48,7 @@ enum ovn_word {
 	OW_ND_SLL = 57,	   /* 2 words; arp.sha */
 	OW_ND_TLL = 59,	   /* 2 words; arp.tha */
 	OW_END = 61,
-	OVN_WORDS = 64,	   /* a power of two, so that an index can be masked */
+	OVN_WORDS = 64, /* a power of two, so that an index can be masked */
 };
 
 /* Bits of OW_FLAGS: the numbers are OVN's (include/ovn/logical-fields.h). */
@@ -67,7 +67,7 @@ enum ovn_flag {
 /* Bits of OW_RESULT: what a side table answers, moved to where the logical
  * flow wants it by the action that asked. */
 enum ovn_result {
-	OVN_RES_DROP = 1 << 0, /* port security: the packet is not allowed */
+	OVN_RES_DROP = 1 << 0,	/* port security: the packet is not allowed */
 	OVN_RES_FOUND = 1 << 1, /* lookup_fdb and friends */
 };
 
