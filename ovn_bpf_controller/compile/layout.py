@@ -103,7 +103,6 @@ ROOTS: Final[dict[str, Place]] = {
     "arp.sha": _wide(lib.OW_ND_SLL, 48),
     "arp.tha": _wide(lib.OW_ND_TLL, 48),
 }
-ROOTS.update({f"rarp.{f}": ROOTS[f"arp.{f}"] for f in ("op", "spa", "tpa", "sha", "tha")})
 
 
 def place(root: str, offset: int = 0, width: int = 0) -> Place:

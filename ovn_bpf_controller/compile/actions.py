@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Logical actions -> instructions of the interpreter (struct ovn_insn).
+
+compile.compiler calls lower() for every list of actions.  Whether the data plane
+can carry a verb out is decided here and nowhere else: a list with a verb that it
+lacks becomes one drop with a reason of its own, because leaving the flow out would
+let flows of lower priority decide about the packet.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ovn_bpf_controller._native import lib
+from ovn_bpf_controller.compile.insns import Insn, encode, program
+from ovn_bpf_controller.compile.layout import ROOTS, WORD_BITS, Place, chunks, cut, place
+from ovn_bpf_controller.errors import UnsupportedError
+from ovn_bpf_controller.lang import nodes
+
+INGRESS: Final = 0
+EGRESS: Final = 1
+
+# Tables that logical flows may have; the rest of the ingress half is the agent's.
+TABLES: Final[tuple[int, int]] = (
+    lib.OVN_TABLE_IN_PORT_SEC,
+    lib.OVN_STAGES_PER_DP - lib.OVN_EGRESS_BASE,
+)
+
+# Flags of a neighbour advertisement (RFC 4861, 4.4), as OVN's nd_na sets them.
+_ND_SOLICITED_OVERRIDE: Final = 0x60
+_ND_ROUTER: Final = 0x80
+
+# Words of the scratch space for values in flight.
+_TMP_WORDS: Final = 4
+
+# Verbs that tell somebody about a packet and do nothing to it.
+_SILENT: Final = (nodes.Log, nodes.Sample, nodes.MacCacheUse)
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """insns: up to and including OP_END.
+
+    unsupported: verbs for whose sake insns is but a drop.  partial: verbs that
+    leave no trace in insns, though the packet goes the right way.
+    """
+
+    insns: bytes
+    unsupported: tuple[str, ...] = ()
+    partial: tuple[str, ...] = ()
+
+
+DROP_UNSUPPORTED: Final = program([Insn(lib.OP_DROP, a=lib.DROP_UNSUPPORTED)])
+
+
+def verb(action: nodes.Action) -> str:
+    """The word that OVN has for an action: NdNaRouter -> "nd_na_router"."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", type(action).__name__).lower()
+
+
+def lower(
+    actions: Sequence[nodes.Action],
+    pipeline: int,
+    table: int,
+    port_key: Callable[[str], int],
+) -> Lowered:
+    """Instructions for the actions of a flow in `table` of `pipeline`.
+
+    port_key: tunnel key of a port or group of the flow's datapath, 0 when there
+    is none.  What it cannot do is in the answer; it raises what port_key raises.
+    """
+    lowering = _Lowering(pipeline, table, port_key)
+    lowering.run(actions)
+    if lowering.unsupported:
+        return Lowered(DROP_UNSUPPORTED, tuple(lowering.unsupported), tuple(lowering.partial))
+    return Lowered(encode(lowering.insns), partial=tuple(lowering.partial))
+
+
+def _bit_address(home: Place) -> int:
+    """Where a field begins in the words taken as one number, last word lowest."""
+    return home.shift - home.word * WORD_BITS
+
+
+def _overlap(a: Place, b: Place) -> bool:
+    distance = _bit_address(a) - _bit_address(b)
+    return -a.width < distance < b.width
+
+
+def _field(field: nodes.Field) -> Place:
+    return place(field.root, field.offset, field.width)
+
+
+def _scratch(width: int) -> Place:
+    """Room for a value of `width` bits at the low end of the scratch words."""
+    return Place(lib.OW_TMP + _TMP_WORDS - 1, 0, width)
+
+
+class _Lowering:
+    """One list of actions on its way; nested lists go to the same `insns`."""
+
+    def __init__(self, pipeline: int, table: int, port_key: Callable[[str], int]) -> None:
+        self._pipeline = pipeline
+        self._table = table
+        self._port_key = port_key
+        self.insns: list[Insn] = []
+        self.unsupported: list[str] = []
+        self.partial: list[str] = []
+
+    def run(self, actions: Sequence[nodes.Action]) -> None:
+        """Appends the list and its OP_END."""
+        for action in actions:
+            try:
+                self._one(action)
+            except UnsupportedError as error:
+                if str(error) not in self.unsupported:
+                    self.unsupported.append(str(error))
+        self._emit(lib.OP_END)
+
+    def _one(self, action: nodes.Action) -> None:
+        handler = _HANDLERS.get(type(action))
+        if handler is not None:
+            handler(self, action)
+        elif isinstance(action, _SILENT):
+            if verb(action) not in self.partial:
+                self.partial.append(verb(action))
+        else:
+            raise UnsupportedError(verb(action))
+
+    def _emit(self, op: int, **fields: int) -> None:
+        self.insns.append(Insn(op, **fields))
+
+    # --- control ---------------------------------------------------------
+
+    def output(self, _: nodes.Output) -> None:
+        self._emit(lib.OP_OUTPUT)
+
+    def drop(self, _: nodes.Drop) -> None:
+        self._emit(lib.OP_DROP, a=lib.DROP_ACTION)
+
+    def next(self, action: nodes.Next) -> None:
+        pipeline = self._pipeline
+        if action.pipeline is not None:
+            pipeline = EGRESS if action.pipeline == "egress" else INGRESS
+        table = self._table + 1 if action.table is None else action.table
+        if table >= TABLES[pipeline]:
+            raise UnsupportedError(f"next to table {table}")
+        self._emit(lib.OP_NEXT, src=pipeline, aux=table)
+
+    def clone(self, action: nodes.Clone) -> None:
+        self._block([], action.actions)
+
+    def nd_na(self, action: nodes.NdNa | nodes.NdNaRouter) -> None:
+        """OVN answers from a packet of its own; ours is a copy turned round."""
+        flags = _ND_SOLICITED_OVERRIDE
+        if isinstance(action, nodes.NdNaRouter):
+            flags |= _ND_ROUTER
+        self._block([Insn(lib.OP_ND_NA, a=flags)], action.actions)
+
+    def _block(self, head: list[Insn], actions: Sequence[nodes.Action]) -> None:
+        start = len(self.insns)
+        self._emit(lib.OP_CLONE)
+        self.insns += head
+        self.run(actions)
+        self.insns[start] = Insn(lib.OP_CLONE, a=len(self.insns) - start - 1)
+
+    # --- fields ----------------------------------------------------------
+
+    def load(self, action: nodes.Load) -> None:
+        home = _field(action.dst)
+        value = action.value
+        if isinstance(value, str):
+            value = self._port_key(value) if value else 0
+        for chunk in chunks(home):
+            mask = cut(action.mask, chunk)
+            if mask:
+                self._emit(lib.OP_SET, dst=chunk.word, a=mask, b=cut(value, chunk) & mask)
+
+    def move(self, action: nodes.Move) -> None:
+        dst, src = _field(action.dst), _field(action.src)
+        if dst == src:
+            return
+        if _overlap(dst, src):
+            self._copy(_scratch(src.width), src)
+            src = _scratch(src.width)
+        self._copy(dst, src)
+
+    def exchange(self, action: nodes.Exchange) -> None:
+        a, b = _field(action.a), _field(action.b)
+        if a == b:
+            return
+        if _overlap(a, b):
+            # As OVS does it, so that the bits in common end up the same.
+            self._push(b)
+            self._push(a)
+            self._pop(b)
+            self._pop(a)
+            return
+        self._copy(_scratch(a.width), a)
+        self._copy(a, b)
+        self._copy(b, _scratch(b.width))
+
+    def push(self, action: nodes.Push) -> None:
+        self._push(_field(action.field))
+
+    def pop(self, action: nodes.Pop) -> None:
+        self._pop(_field(action.field))
+
+    def _copy(self, dst: Place, src: Place) -> None:
+        """Piece by piece, each in one word on both sides; the two are disjoint."""
+        pos = 0
+        while pos < dst.width:
+            to_word, to_shift = divmod(dst.shift + pos, WORD_BITS)
+            from_word, from_shift = divmod(src.shift + pos, WORD_BITS)
+            bits = min(WORD_BITS - to_shift, WORD_BITS - from_shift, dst.width - pos)
+            self._emit(
+                lib.OP_MOVE,
+                dst=dst.word - to_word,
+                src=src.word - from_word,
+                a=to_shift,
+                b=from_shift,
+                c=bits,
+            )
+            pos += bits
+
+    def _push(self, home: Place) -> None:
+        """Every entry of the stack is as wide as the widest field: OVS pads, too."""
+        for word in range(lib.OW_TMP, lib.OW_TMP + _TMP_WORDS - home.width // WORD_BITS):
+            self._emit(lib.OP_SET, dst=word, a=0xFFFFFFFF)
+        self._copy(_scratch(home.width), home)
+        self._emit(lib.OP_PUSH, src=lib.OW_TMP, c=_TMP_WORDS)
+
+    def _pop(self, home: Place) -> None:
+        self._emit(lib.OP_POP, dst=lib.OW_TMP, c=_TMP_WORDS)
+        self._copy(home, _scratch(home.width))
+
+    # --- packet and tables -----------------------------------------------
+
+    def dec_ttl(self, _: nodes.DecTtl) -> None:
+        self._emit(lib.OP_DEC_TTL)
+
+    def ct_clear(self, _: nodes.CtClear) -> None:
+        self._emit(lib.OP_CT_CLEAR)
+
+    def check_in_port_sec(self, action: nodes.CheckInPortSec) -> None:
+        self._call(action.dst, lib.OVN_TABLE_IN_PORT_SEC)
+
+    def check_out_port_sec(self, action: nodes.CheckOutPortSec) -> None:
+        self._call(action.dst, lib.OVN_TABLE_OUT_PORT_SEC)
+
+    def _call(self, result: nodes.Field, table: int) -> None:
+        word, shift = self._bit(result)
+        self._emit(lib.OP_CALL, dst=word, a=shift, aux=table, b=lib.OVN_RES_DROP)
+
+    def get_fdb(self, action: nodes.GetFdb) -> None:
+        """OVN's look-up leaves its answer in outport, whatever field it is for."""
+        self._emit(lib.OP_GET_FDB, src=self._mac(action.mac))
+        dst, outport = _field(action.dst), ROOTS["outport"]
+        if dst != outport:
+            self._copy(dst, outport)
+
+    def lookup_fdb(self, action: nodes.LookupFdb) -> None:
+        port = _field(action.port).word
+        word, shift = self._bit(action.dst)
+        self._emit(lib.OP_LOOKUP_FDB, dst=word, a=shift, src=self._mac(action.mac), b=port)
+
+    def put_fdb(self, action: nodes.PutFdb) -> None:
+        port = _field(action.port).word
+        self._emit(lib.OP_PUT_FDB, src=self._mac(action.mac), b=port)
+
+    def _bit(self, field: nodes.Field) -> tuple[int, int]:
+        first = next(chunks(_field(field)))
+        return first.word, first.shift
+
+    def _mac(self, field: nodes.Field) -> int:
+        """First of the two words that hold a MAC and nothing else."""
+        home = _field(field)
+        if ROOTS[field.root].width == home.width:
+            return home.word - 1
+        mac = _scratch(home.width)
+        self._emit(lib.OP_SET, dst=mac.word - 1, a=0xFFFFFFFF)
+        self._copy(mac, home)
+        return mac.word - 1
+
+
+_HANDLERS: Final[dict[type[nodes.Action], Callable[[_Lowering, Any], None]]] = {
+    nodes.Output: _Lowering.output,
+    nodes.Drop: _Lowering.drop,
+    nodes.Next: _Lowering.next,
+    nodes.Clone: _Lowering.clone,
+    nodes.NdNa: _Lowering.nd_na,
+    nodes.NdNaRouter: _Lowering.nd_na,
+    nodes.Load: _Lowering.load,
+    nodes.Move: _Lowering.move,
+    nodes.Exchange: _Lowering.exchange,
+    nodes.Push: _Lowering.push,
+    nodes.Pop: _Lowering.pop,
+    nodes.DecTtl: _Lowering.dec_ttl,
+    nodes.CtClear: _Lowering.ct_clear,
+    nodes.CheckInPortSec: _Lowering.check_in_port_sec,
+    nodes.CheckOutPortSec: _Lowering.check_out_port_sec,
+    nodes.GetFdb: _Lowering.get_fdb,
+    nodes.LookupFdb: _Lowering.lookup_fdb,
+    nodes.PutFdb: _Lowering.put_fdb,
+}

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which rule holds each key, and what changed since the last time somebody asked.
+
+compile.compiler puts the rules of one owner (a flow on a datapath) in and takes
+them out again.  Several owners may claim one key; the highest priority has it,
+the smallest owner among equals, and when it goes the next one surfaces.  A change
+costs the keys that it touches, whatever the size of the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from ovn_bpf_controller.compile.layout import Key
+from ovn_bpf_controller.model import Rule
+
+Owner = tuple[str, int]  # name of the owner, tunnel key of the datapath
+Stage = tuple[int, int]  # tunnel key of the datapath, table as in model.Rule
+
+
+@dataclass(slots=True)
+class RuleChanges:
+    """What to take away from the data plane and what to add, in one step.
+
+    A key in both lists is replaced: `removed` holds the rule that it had.
+    """
+
+    removed: list[Rule] = field(default_factory=list)
+    added: list[Rule] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.removed or self.added)
+
+
+class _Claim(NamedTuple):
+    """rank: the negated priority.  No two claims of a key have the same owner."""
+
+    rank: int
+    owner: Owner
+    rule: Rule
+
+
+class RuleStore:
+    """Claims by stage and key; see the module."""
+
+    def __init__(self) -> None:
+        self._stages: Final[dict[Stage, dict[Key, list[_Claim]]]] = {}
+        self._owned: Final[dict[Owner, list[tuple[Stage, Key]]]] = {}
+        # Winners as of the last changes(), for the keys touched since.
+        self._before: Final[dict[tuple[Stage, Key], Rule | None]] = {}
+
+    def put(self, owner: Owner, rules: Iterable[Rule]) -> None:
+        """Makes `rules` all that the owner claims.
+
+        Of several with one key the highest priority counts.
+        """
+        self.drop(owner)
+        owned = []
+        for rule in rules:
+            stage = (rule.dp, rule.table)
+            key = Key(rule.mask, rule.values)
+            if self._claim(stage, key, _Claim(-rule.prio, owner, rule)):
+                owned.append((stage, key))
+        if owned:
+            self._owned[owner] = owned
+
+    def drop(self, owner: Owner) -> None:
+        """Takes out whatever the owner claims."""
+        for stage, key in self._owned.pop(owner, ()):
+            self._touch(stage, key)
+            keys = self._stages[stage]
+            rest = [claim for claim in keys[key] if claim.owner != owner]
+            if rest:
+                keys[key] = rest
+            else:
+                del keys[key]
+                if not keys:
+                    del self._stages[stage]
+
+    def changes(self) -> RuleChanges:
+        """The difference between the winners now and at the last call."""
+        out = RuleChanges()
+        for (stage, key), before in self._before.items():
+            now = self._winner(stage, key)
+            if now == before:
+                continue
+            if before is not None:
+                out.removed.append(before)
+            if now is not None:
+                out.added.append(now)
+        self._before.clear()
+        return out
+
+    def winners(self, dp: int | None = None) -> Iterator[Rule]:
+        """The rules that hold, by stage, the highest priority first."""
+        for stage in sorted(self._stages):
+            if dp is None or dp == stage[0]:
+                rules = [claims[0].rule for claims in self._stages[stage].values()]
+                yield from sorted(rules, key=lambda r: (-r.prio, r.mask, r.values))
+
+    def _claim(self, stage: Stage, key: Key, claim: _Claim) -> bool:
+        """False when the owner had claimed the key before in the same put()."""
+        self._touch(stage, key)
+        claims = self._stages.setdefault(stage, {}).setdefault(key, [])
+        fresh = True
+        for n, other in enumerate(claims):
+            if other.owner == claim.owner:
+                fresh = False
+                if claim.rank < other.rank:
+                    claims[n] = claim
+        if fresh:
+            claims.append(claim)
+        claims.sort(key=lambda c: (c.rank, c.owner))
+        return fresh
+
+    def _touch(self, stage: Stage, key: Key) -> None:
+        if (stage, key) not in self._before:
+            self._before[stage, key] = self._winner(stage, key)
+
+    def _winner(self, stage: Stage, key: Key) -> Rule | None:
+        claims = self._stages.get(stage, {}).get(key)
+        return claims[0].rule if claims else None
