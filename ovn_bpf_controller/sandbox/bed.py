@@ -276,6 +276,20 @@ class Sandbox:
         """`ovn-nbctl --wait=hv sync`: every chassis obeys what Northbound says."""
         self.nbctl("--timeout=60", "--wait=hv", "sync")
 
+    def environment(self, chassis: str = "") -> dict[str, str]:
+        """What OVN's programs must have in their environment to talk to the sandbox.
+
+        With a chassis, `ovs-vsctl` and `ovn-appctl -t ovn-controller` mean that one's;
+        without, `ovn-appctl -t NAME` takes the name of a chassis, or ovn-northd.
+        """
+        own = {
+            "OVN_BPF_SANDBOX_DIR": str(self.layout.root),
+            "OVN_NB_DB": self.layout.nb,
+            "OVN_SB_DB": self.layout.sb,
+            "OVN_RUNDIR": str(self.layout.root),
+        }
+        return own | (self._chassis(chassis, "env").environment if chassis else {})
+
     def nbctl(self, *arguments: str) -> str:
         """ovn-nbctl; output without its last newline, SandboxError when it fails."""
         return self._ctl("ovn-nbctl", self.layout.nb, arguments)

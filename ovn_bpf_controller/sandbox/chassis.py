@@ -125,7 +125,16 @@ class Chassis:
             return self.agent_pid() is not None
 
         process.wait_until(ready, 60, f"pidfile of {self.spec.agent} on {self.name}")
+        self._name_agent(pid)
         return pid
+
+    def _name_agent(self, pid: int) -> None:
+        """Let `ovn-appctl -t <chassis>` find the agent from the sandbox's own directory."""
+        top = self._layout.root
+        for stale in [*top.glob(f"{self.name}.*.ctl"), top / f"{self.name}.pid"]:
+            stale.unlink(missing_ok=True)
+        (top / f"{self.name}.pid").symlink_to(self.root / "ovn-controller.pid")
+        (top / f"{self.name}.{pid}.ctl").symlink_to(self.root / f"ovn-controller.{pid}.ctl")
 
     def spawn(self, program: str, *arguments: str) -> int:
         """Start a daemon in the chassis's namespaces, output to <program>.out."""
@@ -204,6 +213,8 @@ def agent_command(agent: str) -> Sequence[str]:
     beside = Path(sys.executable).parent / agent
     if agent == "ovn-bpf-controller" and beside.exists():
         return (str(beside),)
-    if shutil.which(agent) is None:
-        raise SandboxError(f"{agent} is not installed")
-    return (agent,)
+    if shutil.which(agent) is not None:
+        return (agent,)
+    if agent == "ovn-bpf-controller":  # a source tree that is not installed
+        return (sys.executable, "-m", "ovn_bpf_controller.cli.controller")
+    raise SandboxError(f"{agent} is not installed")

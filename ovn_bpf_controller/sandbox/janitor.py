@@ -28,7 +28,7 @@ class Janitor:
             arguments = [sys.executable, "-m", __name__, str(layout.root)]
             actions = [(os.POSIX_SPAWN_DUP2, reader, 0)]
             self._pid = os.posix_spawn(
-                sys.executable, arguments, os.environ, file_actions=actions, setsid=True
+                sys.executable, arguments, process.environment(), file_actions=actions, setsid=True
             )
         except BaseException:
             os.close(self._writer)

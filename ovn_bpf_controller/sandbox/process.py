@@ -30,11 +30,19 @@ def spawn(argv: Sequence[str], output: Path, env: Mapping[str, str] | None = Non
         (os.POSIX_SPAWN_OPEN, 1, str(output), flags, 0o644),
         (os.POSIX_SPAWN_DUP2, 1, 2),
     ]
-    merged = {**os.environ, **(env or {})}
     try:
-        return os.posix_spawnp(argv[0], list(argv), merged, file_actions=actions, setsid=True)
+        return os.posix_spawnp(
+            argv[0], list(argv), {**environment(), **(env or {})}, file_actions=actions, setsid=True
+        )
     except OSError as error:
         raise SandboxError(f"cannot run {argv[0]}: {error.strerror}") from error
+
+
+def environment() -> dict[str, str]:
+    """Our environment, in which `python -m` finds this package wherever it lies."""
+    home = str(Path(__file__).parents[2])
+    path = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": f"{home}:{path}" if path else home}
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:

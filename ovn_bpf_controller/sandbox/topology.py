@@ -23,6 +23,16 @@ AGENTS = ("ovn-bpf-controller", "ovn-controller")
 Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 T = TypeVar("T")
 
+# What `up` builds without a file.
+DEFAULT = """
+chassis: {hv1: {}, hv2: {}}
+switches:
+  sw0: {ipv4: 10.0.0.0/24, ipv6: "fd00::/64"}
+ports:
+  vm1: {switch: sw0, chassis: hv1, port_security: true}
+  vm2: {switch: sw0, chassis: hv2, port_security: true}
+"""
+
 _CHASSIS = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,14}")
 _MAC = re.compile(r"([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}")
 _RESERVED = ("underlay", "ports", "manifest")
@@ -163,8 +173,10 @@ def load(path: Path) -> Topology:
     """The topology in YAML file `path`; SandboxError names the file and the place."""
     try:
         text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SandboxError(f"{path}: {error}") from error
+    except OSError as error:
+        raise SandboxError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SandboxError(f"{path}: not UTF-8 text") from error
     try:
         return parse(text)
     except SandboxError as error:

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ovn-bpf-sandbox: the sandbox at a prompt.
+
+Each command but `up` and `demo` attaches to what `up` left running in --dir.
+Errors are one line and exit status 1; `exec` has the status of its command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ovn_bpf_controller.errors import OvnBpfError, SandboxError
+from ovn_bpf_controller.sandbox import manifest
+from ovn_bpf_controller.sandbox.layout import Layout, layout_of
+
+if TYPE_CHECKING:
+    from ovn_bpf_controller.sandbox.bed import Sandbox
+
+Command = Callable[[argparse.Namespace, Layout], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the console script; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    command: Command = options.command
+    try:
+        if os.geteuid() != 0:
+            raise SandboxError("network namespaces need root")
+        return command(options, layout_of(options.dir))
+    except OvnBpfError as error:
+        print(f"ovn-bpf-sandbox: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if error.name != "yaml":
+            raise
+        print("ovn-bpf-sandbox: PyYAML is not installed (python3-yaml)", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ovn-bpf-sandbox",
+        description="A whole OVN deployment in network namespaces of this machine.",
+    )
+    parser.add_argument("--dir", help="where it lives (default $OVN_BPF_SANDBOX_DIR, else /run)")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, function: Command, text: str) -> argparse.ArgumentParser:
+        child = commands.add_parser(name, help=text, description=text)
+        child.set_defaults(command=function)
+        return child
+
+    up = add("up", _up, "build and start a topology, and leave it running")
+    up.add_argument("topology", nargs="?", metavar="TOPOLOGY.yaml", type=Path)
+    plug = add("plug", _plug, "give a logical port a guest on a chassis")
+    plug.add_argument("lsp", metavar="LSP")
+    plug.add_argument("--chassis", default="", metavar="HV", help="default: the topology's")
+    unplug = add("unplug", _unplug, "take a logical port's guest away")
+    unplug.add_argument("lsp", metavar="LSP")
+    execute = add("exec", _exec, "run a command in a port's guest, or inside a chassis")
+    execute.add_argument("place", metavar="PORT")
+    execute.add_argument("argv", nargs=argparse.REMAINDER, metavar="CMD")
+    shell = add("shell", _shell, "a shell in which OVN's tools talk to the sandbox")
+    shell.add_argument("place", nargs="?", default="", metavar="PORT")
+    add("status", _status, "what runs and what is plugged where")
+    env = add("env", _env, "print what to eval so that OVN's tools talk to the sandbox")
+    env.add_argument("chassis", nargs="?", default="", metavar="CHASSIS")
+    add("down", _down, "stop and remove all of it")
+    add("demo", _demo, "three chassis, one network: every port pings every other")
+    return parser
+
+
+def _up(options: argparse.Namespace, layout: Layout) -> int:
+    from ovn_bpf_controller.sandbox import bed, topology
+
+    spec = topology.load(options.topology) if options.topology else topology.parse(topology.DEFAULT)
+    sandbox = bed.Sandbox(spec, layout.root)
+    sandbox.up()
+    sandbox.leave_running()
+    print(sandbox.sbctl("show"))
+    return 0
+
+
+def _plug(options: argparse.Namespace, layout: Layout) -> int:
+    from ovn_bpf_controller.sandbox.bed import Sandbox
+
+    Sandbox.attach(layout).plug(options.lsp, options.chassis)
+    return 0
+
+
+def _unplug(options: argparse.Namespace, layout: Layout) -> int:
+    from ovn_bpf_controller.sandbox.bed import Sandbox
+
+    Sandbox.attach(layout).unplug(options.lsp)
+    return 0
+
+
+def _exec(options: argparse.Namespace, layout: Layout) -> int:
+    if not options.argv:
+        raise SandboxError("exec: no command given")
+    argv = _inside(options.place, layout, options.argv)
+    sys.stdout.flush()
+    os.execvp(argv[0], argv)
+
+
+def _shell(options: argparse.Namespace, layout: Layout) -> int:
+    from ovn_bpf_controller.sandbox.bed import Sandbox
+
+    shell = os.environ.get("SHELL", "/bin/sh")
+    sandbox = Sandbox.attach(layout)
+    environment = {**os.environ, **sandbox.environment(_chassis_of(sandbox, options.place))}
+    argv = _inside(options.place, layout, [shell]) if options.place else [shell]
+    os.execvpe(argv[0], argv, environment)
+
+
+def _inside(place: str, layout: Layout, command: list[str]) -> list[str]:
+    """`command` in the guest of port `place`, or in the chassis of that name."""
+    from ovn_bpf_controller.sandbox.bed import Sandbox
+
+    sandbox = Sandbox.attach(layout)
+    if place in sandbox.ports:
+        return sandbox.ports[place].argv(*command)
+    if place in sandbox.chassis:
+        return sandbox.chassis[place].argv(*command)
+    raise SandboxError(f"{place}: neither a plugged port nor a chassis")
+
+
+def _chassis_of(sandbox: Sandbox, place: str) -> str:
+    return sandbox.ports[place].chassis if place in sandbox.ports else place
+
+
+def _status(options: argparse.Namespace, layout: Layout) -> int:
+    from ovn_bpf_controller.sandbox import status
+    from ovn_bpf_controller.sandbox.bed import Sandbox
+
+    print(status.text(Sandbox.attach(layout)))
+    return 0
+
+
+def _env(options: argparse.Namespace, layout: Layout) -> int:
+    from ovn_bpf_controller.sandbox.bed import Sandbox
+
+    for name, value in Sandbox.attach(layout).environment(options.chassis).items():
+        print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+def _down(options: argparse.Namespace, layout: Layout) -> int:
+    if not manifest.cleanup(layout):
+        print(f"ovn-bpf-sandbox: nothing is up in {layout.root}", file=sys.stderr)
+    return 0
+
+
+def _demo(options: argparse.Namespace, layout: Layout) -> int:
+    from ovn_bpf_controller.sandbox import demo
+
+    return demo.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
