@@ -1,0 +1,216 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Between the rows of tables.py and OVSDB's JSON, for one server's schema.
+
+The store makes a RowCodec for each table at each connection.  The annotations
+of the row class say what Python sees; the server's schema says which columns
+exist and how an update's difference is to be read (ovsdb-server(7), update2).
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, fields
+from typing import Any, Final
+
+from ovn_bpf_controller.errors import DatabaseError
+from ovn_bpf_controller.ovsdb.schema import Schema, ServerColumn
+from ovn_bpf_controller.ovsdb.tables import Row, Uuid
+
+Decoder = Callable[[Any], Any]
+
+
+class RowError(DatabaseError):
+    """A row has a value that is not of its column's type."""
+
+
+_ATOMS: Final[dict[Any, str]] = {str: "string", int: "integer", bool: "boolean", Uuid: "uuid"}
+_intern = sys.intern
+_EMPTY: Final[dict[str, str]] = {}
+
+
+# --- atoms ---------------------------------------------------------------
+
+
+def _string(json: Any) -> str:
+    # Interned: a Southbound repeats most of its strings many times.
+    return _intern(json)
+
+
+def _integer(json: Any) -> int:
+    if type(json) is not int:
+        raise TypeError(f"{json!r} is no integer")
+    return json
+
+
+def _boolean(json: Any) -> bool:
+    if type(json) is not bool:
+        raise TypeError(f"{json!r} is no boolean")
+    return json
+
+
+def _uuid(json: Any) -> str:
+    tag, text = json
+    if tag != "uuid":
+        raise TypeError(f"{json!r} is no uuid")
+    return _intern(text)
+
+
+_DECODE: Final[dict[str, Decoder]] = {
+    "string": _string,
+    "integer": _integer,
+    "boolean": _boolean,
+    "uuid": _uuid,
+}
+
+
+def _elements(json: Any) -> list[Any]:
+    """What a <value> holds: a set's elements, or the one atom."""
+    if type(json) is list and len(json) == 2 and json[0] == "set":
+        if type(json[1]) is not list:
+            raise TypeError(f"{json!r} is no set")
+        return json[1]
+    return [json]
+
+
+# --- columns -------------------------------------------------------------
+
+
+def _scalar(atom: Decoder, default: Any) -> Decoder:
+    def decode(json: Any) -> Any:
+        if type(json) is list and json[0] == "set":
+            if not json[1]:
+                return default
+            (json,) = json[1]
+        return atom(json)
+
+    return decode
+
+
+def _set(atom: Decoder) -> Decoder:
+    def decode(json: Any) -> tuple[Any, ...]:
+        return tuple(sorted([atom(element) for element in _elements(json)]))
+
+    return decode
+
+
+def _map(json: Any) -> dict[str, str]:
+    tag, pairs = json
+    if tag != "map":
+        raise TypeError(f"{json!r} is no map")
+    return {_intern(key): _intern(value) for key, value in pairs} if pairs else _EMPTY
+
+
+def _xor_set(old: Any, change: Any) -> tuple[Any, ...]:
+    return tuple(sorted(set(old).symmetric_difference(change)))
+
+
+def _xor_map(old: Mapping[str, str], change: Mapping[str, str]) -> dict[str, str]:
+    new = dict(old)
+    for key, value in change.items():
+        if new.get(key) == value:
+            del new[key]
+        else:
+            new[key] = value
+    return new
+
+
+def _replace(old: Any, change: Any) -> Any:
+    return change
+
+
+class Column:
+    """A declared column: how to decode it, its default, how to merge a difference."""
+
+    __slots__ = ("decode", "default", "kind", "merge", "name", "shape")
+
+    def __init__(self, declared: Field[Any], annotation: Any) -> None:
+        self.name: Final = declared.name
+        factory = declared.default_factory
+        self.default: Final = _EMPTY if factory is not MISSING else declared.default
+        self.shape, self.kind = _shape(annotation)
+        self.merge: Callable[[Any, Any], Any] = _replace
+        if self.shape == "map":
+            self.decode: Decoder = _map
+        elif self.shape == "set":
+            self.decode = _set(_DECODE[self.kind])
+        else:
+            self.decode = _scalar(_DECODE[self.kind], self.default)
+
+    def bind(self, server: ServerColumn) -> bool:
+        """Adapt to the server's type; False if it cannot be read as declared."""
+        if server.key != self.kind or bool(server.value) != (self.shape == "map"):
+            return False
+        if self.shape == "scalar" and server.composite:
+            return False
+        if server.composite:
+            self.merge = _xor_map if self.shape == "map" else _xor_set
+        return server.value in ("", "string")
+
+
+def _shape(annotation: Any) -> tuple[str, str]:
+    """(scalar | set | map, atom) of an annotation used in tables.py."""
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is dict:
+        return "map", "string"
+    if origin is tuple:
+        return "set", _ATOMS[args[0]]
+    if origin in (typing.Union, types.UnionType):
+        (annotation,) = (arg for arg in args if arg is not type(None))
+    return "scalar", _ATOMS[annotation]
+
+
+class RowCodec:
+    """Decodes one table's rows for one server.
+
+    columns: names to monitor; mismatched: columns that the server has with a
+    type that does not fit, read as if missing.
+    """
+
+    def __init__(self, row: type[Row], schema: Schema) -> None:
+        hints = typing.get_type_hints(row, include_extras=True)
+        table = schema.tables.get(row.TABLE, {})
+        self.row: Final = row
+        self.mismatched: Final[list[str]] = []
+        self._plan: list[Column | None] = []
+        self._defaults: list[Any] = []
+        for declared in fields(row)[1:]:
+            column = Column(declared, hints[declared.name])
+            server = table.get(column.name)
+            known = server is not None and column.bind(server)
+            if server is not None and not known:
+                self.mismatched.append(column.name)
+            self._plan.append(column if known else None)
+            self._defaults.append(column.default)
+        self._known: Final = [(i, c.name, c.decode) for i, c in enumerate(self._plan) if c]
+        self.columns: Final = tuple(name for _, name, _ in self._known)
+        self._position: Final = {name: i for i, name, _ in self._known}
+
+    def decode(self, uuid: str, json: Any) -> Row:
+        """A whole row; columns that are not in json have their defaults.
+
+        RowError if a value is not of its column's type.
+        """
+        try:
+            values = self._defaults.copy()
+            for i, name, decode in self._known:
+                if name in json:
+                    values[i] = decode(json[name])
+            return self.row(_intern(uuid), *values)
+        except (TypeError, ValueError, LookupError) as error:
+            raise RowError(f"{self.row.TABLE} {uuid}: {error}") from error
+
+    def patch(self, old: Row, json: Any) -> Row:
+        """The row after an update2 "modify"; RowError as decode."""
+        try:
+            values = [getattr(old, field.name) for field in fields(old)]
+            for name, value in json.items():
+                i = self._position.get(name)
+                column = None if i is None else self._plan[i]
+                if i is not None and column is not None:
+                    values[i + 1] = column.merge(values[i + 1], column.decode(value))
+            return self.row(*values)
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
+            raise RowError(f"{self.row.TABLE} {old.uuid}: {error}") from error

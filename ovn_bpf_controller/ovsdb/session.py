@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A JSON-RPC session that reconnects, with our own framing and parsing.
+
+The Southbound cache runs one.  Back-off and probes are python-ovs' Reconnect,
+sockets its Stream (or tls.TlsStream); ovs.jsonrpc.Session cannot be used
+because its parser is what makes python-ovs too slow for a Southbound.
+"""
+
+from __future__ import annotations
+
+import errno
+import random
+import ssl
+from collections.abc import Sequence
+from typing import Any, Final
+
+import ovs.poller
+import ovs.reconnect
+import ovs.stream
+import ovs.timeval
+import ovs.vlog
+
+from ovn_bpf_controller.errors import DatabaseError
+from ovn_bpf_controller.ovsdb import framing, tls
+
+vlog = ovs.vlog.Vlog("ovsdb_session")
+
+Message = dict[str, Any]
+
+#: Bytes asked of a socket at once, and taken in by one run().
+CHUNK: Final = 1 << 20
+RUN_BYTES: Final = 16 << 20
+#: Milliseconds.
+DEFAULT_PROBE: Final = 5000
+
+
+def check_remote(remote: str) -> None:
+    """DatabaseError unless remote is a unix:, tcp: or ssl: connection method."""
+    kind, _, rest = remote.partition(":")
+    if kind not in ("unix", "tcp", "ssl") or not rest:
+        raise DatabaseError(f"{remote!r} is not a valid OVSDB remote")
+
+
+class Session:
+    """One connection at a time to any of several remotes, in shuffled order.
+
+    remotes: connection methods; DatabaseError for a malformed one.
+    probe_interval: milliseconds, 0 for none; never used on unix: sockets.
+    epoch changes whenever a connection is made or lost: the owner compares it
+    with the value it saw to know that requests before it have no answer.
+    """
+
+    def __init__(
+        self,
+        remotes: Sequence[str],
+        probe_interval: int = DEFAULT_PROBE,
+        limit: int = framing.MAX_MESSAGE,
+    ) -> None:
+        self.epoch = 0
+        self.connected = False
+        self.has_ever_connected = False
+        self.last_error = ""
+        self._limit = limit
+        self._probe_interval = probe_interval
+        self._stream: Any = None
+        self._framer = framing.Framer(limit)
+        self._output = bytearray()
+        self._more = False
+        self._fsm = ovs.reconnect.Reconnect(ovs.timeval.msec())
+        self._remotes: list[str] = []
+        self._next = 0
+        self.set_remotes(remotes)
+
+    # --- configuration ---
+
+    @property
+    def remote(self) -> str:
+        """The remote that is connected or tried."""
+        return str(self._fsm.get_name())
+
+    def set_remotes(self, remotes: Sequence[str]) -> None:
+        """Use these from now on; a connection to one that stays is kept."""
+        for remote in remotes:
+            check_remote(remote)
+        if sorted(remotes) == sorted(self._remotes):
+            return
+        kept = self.remote if self._stream is not None and self.remote in remotes else ""
+        self._remotes = list(remotes)
+        random.shuffle(self._remotes)
+        self._next = 0
+        now = ovs.timeval.msec()
+        if not self._remotes:
+            self._disconnect()
+            self._fsm.disable(now)
+            return
+        self._fsm.set_backoff_free_tries(len(self._remotes))
+        if not kept:
+            if self._stream is not None:
+                self._fsm.force_reconnect(now)
+            else:
+                self._pick()
+        self._fsm.enable(now)
+
+    def set_probe_interval(self, interval: int) -> None:
+        """Milliseconds; 0 turns probes off, less than a second counts as one."""
+        self._probe_interval = interval
+        self._apply_probe()
+
+    def _apply_probe(self) -> None:
+        unix = self.remote.startswith("unix:")
+        self._fsm.set_probe_interval(0 if unix else self._probe_interval)
+
+    def _pick(self) -> None:
+        if self._remotes:
+            self._fsm.set_name(self._remotes[self._next % len(self._remotes)])
+            self._next += 1
+            self._apply_probe()
+
+    # --- life ---
+
+    def force_reconnect(self, backoff: bool = True) -> None:
+        """Drop the connection and try the next remote; backoff=False: without delay."""
+        if not backoff:
+            self._fsm.set_backoff_free_tries(len(self._remotes) + 1)
+        self._fsm.force_reconnect(ovs.timeval.msec())
+
+    def fail(self, reason: str) -> None:
+        """Drop the connection because the peer sent nonsense; tried again with back-off."""
+        if self._stream is None:
+            return
+        if reason != self.last_error:
+            vlog.warn(f"{self.remote}: {reason}")
+        else:
+            vlog.dbg(f"{self.remote}: {reason}")
+        self.last_error = reason
+        self._fsm.disconnected(ovs.timeval.msec(), errno.EPROTO)
+        self._disconnect()
+
+    def close(self) -> None:
+        """Close for good."""
+        self._disconnect()
+        self._fsm.disable(ovs.timeval.msec())
+
+    def run(self) -> list[Message]:
+        """Advance, without blocking; returns what the server sent, echo left out.
+
+        The messages belong to the epoch before the call.
+        """
+        messages = self._receive() if self.connected else []
+        if self._stream is not None and not self.connected:
+            self._finish_connect()
+        if self.connected:
+            self._flush()
+        action = self._fsm.run(ovs.timeval.msec())
+        if action == ovs.reconnect.CONNECT:
+            self._connect()
+        elif action == ovs.reconnect.DISCONNECT:
+            self._fsm.disconnected(ovs.timeval.msec(), 0)
+            self._disconnect()
+        elif action == ovs.reconnect.PROBE:
+            self.send({"id": "echo", "method": "echo", "params": []})
+        return messages
+
+    def wait(self, poller: ovs.poller.Poller) -> None:
+        """Have the poller wake when run() has something to do."""
+        if self._stream is not None:
+            if not self.connected:
+                self._stream.connect_wait(poller)
+            else:
+                if self._more:
+                    poller.immediate_wake()
+                self._stream.recv_wait(poller)
+                if self._output:
+                    self._stream.send_wait(poller)
+        self._fsm.wait(poller, ovs.timeval.msec())
+
+    def _connect(self) -> None:
+        self._disconnect()
+        name = self.remote
+        now = ovs.timeval.msec()
+        try:
+            error, stream = tls.open_stream(name)
+        except (OSError, ValueError, TypeError, DatabaseError) as problem:
+            # python-ovs lets the errors of its resolver and of ssl through.
+            self._note(f"cannot connect: {problem}")
+            error, stream = errno.EPROTO, None
+        if error:
+            self._fsm.connect_failed(now, error)
+            self._pick()
+            return
+        self._stream = stream
+        self._fsm.connecting(now)
+
+    def _finish_connect(self) -> None:
+        try:
+            error = self._stream.connect()
+        except (OSError, ssl.SSLError, DatabaseError) as problem:
+            self._note(f"cannot connect: {problem}")
+            error = errno.EPROTO
+        if error == errno.EAGAIN:
+            return
+        if error:
+            self._fsm.connect_failed(ovs.timeval.msec(), error)
+            self._stream.close()
+            self._stream = None
+            self._pick()
+            return
+        self._fsm.connected(ovs.timeval.msec())
+        self.connected = self.has_ever_connected = True
+        self.epoch += 1
+
+    def _note(self, text: str) -> None:
+        """Log at WARN what is new, at DBG what repeats."""
+        log = vlog.dbg if text == self.last_error else vlog.warn
+        log(f"{self.remote}: {text}")
+        self.last_error = text
+
+    def _disconnect(self) -> None:
+        if self._stream is None:
+            return
+        self._stream.close()
+        self._stream = None
+        if self.connected:
+            self.connected = False
+            self.epoch += 1
+        self._framer = framing.Framer(self._limit)
+        self._output.clear()
+        self._more = False
+        self._pick()
+
+    # --- bytes ---
+
+    def send(self, message: Message) -> bool:
+        """Queue a message; False if there is no connection."""
+        if not self.connected:
+            return False
+        self._output += framing.dumps(message)
+        self._flush()
+        return True
+
+    def _flush(self) -> None:
+        while self._output:
+            sent = self._stream.send(bytes(self._output[:CHUNK]))
+            if sent <= 0:
+                if sent not in (0, -errno.EAGAIN):
+                    self._lost(-sent)
+                return
+            del self._output[:sent]
+            self._fsm.activity(ovs.timeval.msec())
+
+    def _lost(self, error: int) -> None:
+        self._fsm.disconnected(ovs.timeval.msec(), error)
+        self._disconnect()
+
+    def _receive(self) -> list[Message]:
+        messages: list[Message] = []
+        taken = 0
+        while taken < RUN_BYTES:
+            error, data = self._stream.recv(CHUNK)
+            self._fsm.receive_attempted(ovs.timeval.msec())
+            if error == errno.EAGAIN:
+                break
+            if error or not data:
+                self._lost(error or ovs.reconnect.EOF)
+                return messages
+            taken += len(data)
+            self._fsm.activity(ovs.timeval.msec())
+            if not self._take(data, messages):
+                return messages
+        self._more = taken >= RUN_BYTES
+        return messages
+
+    def _take(self, data: bytes, messages: list[Message]) -> bool:
+        """Parse what is complete into messages; False once the connection is lost."""
+        try:
+            self._framer.feed(data)
+            while (message := self._framer.next()) is not None:
+                if not isinstance(message, dict):
+                    raise DatabaseError(f"not JSON-RPC: a {type(message).__name__}")
+                if message.get("method") == "echo":
+                    reply = {
+                        "id": message.get("id"),
+                        "result": message.get("params"),
+                        "error": None,
+                    }
+                    if not self.send(reply):
+                        return False
+                elif message.get("id") != "echo":
+                    messages.append(message)
+        except DatabaseError as error:
+            self.fail(str(error))
+            return False
+        return True
