@@ -225,9 +225,10 @@ __noinline int step(struct __sk_buff *skb, __u32 depth)
 		push(s, FR_REMOTE, 0, 0, s->remote_done, 0);
 	}
 	if (s->n_stack > OVN_MAX_STACK - 4) { /* one step pushes three at most */
-		drop(skb, DROP_DEPTH);
-		s->n_stack -= 4; /* what was about to nest deeper */
-		return 0;
+		drop(skb, DROP_DEPTH);	      /* all that is left: half of it may be wrong */
+		s->n_stack = 0;
+		s->n_deferred = s->remote_done;
+		return 1;
 	}
 	s->n_stack--;
 	f = s->stack[s->n_stack & (OVN_MAX_STACK - 1)];

@@ -208,7 +208,9 @@ static __always_inline int store_na(struct __sk_buff *skb, struct scratch *s)
 	csum = csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)(ip + 8), 32 + ND_LEN + 8,
 				       bpf_htons(ND_LEN + 8) + bpf_htons(PROTO_ICMP6)));
 	*(__u16 *)(nd + 2) = csum;
-	if (bpf_skb_store_bytes(skb, s->off, f, NA_LEN, BPF_F_RECOMPUTE_CSUM))
+	/* skb->csum, if there is one, starts behind the Ethernet header. */
+	if (bpf_skb_store_bytes(skb, s->off, f, ETH_LEN, 0) ||
+	    bpf_skb_store_bytes(skb, s->off + ETH_LEN, ip, NA_LEN - ETH_LEN, BPF_F_RECOMPUTE_CSUM))
 		return DROP_STORE;
 	s->wire_na = s->cur.na;
 	return 0;
@@ -238,7 +240,7 @@ static __always_inline int store_changes(struct __sk_buff *skb, struct scratch *
 
 		put_mac(macs, s->cur.w + OW_ETH_DST);
 		put_mac(macs + 6, s->cur.w + OW_ETH_SRC);
-		if (bpf_skb_store_bytes(skb, s->off, macs, 12, BPF_F_RECOMPUTE_CSUM))
+		if (bpf_skb_store_bytes(skb, s->off, macs, 12, 0))
 			return DROP_STORE;
 	}
 	if (type == ETH_P_ARP || type == ETH_P_RARP)
@@ -281,6 +283,8 @@ __noinline int store(struct __sk_buff *skb, __u32 depth)
 	}
 	if (err)
 		return err;
+	if (skb->mark != s->cur.w[OW_PKT_MARK])
+		skb->mark = s->cur.w[OW_PKT_MARK];
 	for (i = 0; i < WIRE_WORDS - 4; i++)
 		s->wire[i] = s->cur.w[OW_HEADERS + i];
 	return 0;
