@@ -99,7 +99,8 @@ class Cmp:
 class SetRef:
     """Field against the members of address set `name` (without the $).
 
-    EQ: equal to any member.  NE: different from all members.
+    EQ: equal to any member.  NE: different from all members, and prereqs hold
+    unless the set is empty: then the comparison is plainly true, as in OVN.
     """
 
     root: str
@@ -107,6 +108,7 @@ class SetRef:
     width: int
     relop: Relop
     name: str
+    prereqs: Expr = Bool(True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -669,7 +671,6 @@ class TriggerEvent(Action):
 
     event: str
     options: tuple[Option, ...]
-    meter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

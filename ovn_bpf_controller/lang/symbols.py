@@ -9,7 +9,7 @@ levels and access are those of the OVS fields behind them (ovs-fields(7)).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 
@@ -274,6 +274,27 @@ def _neighbour_discovery() -> None:
     _predicate("mldv2", "eth.mcastv6 && ip6.dst == ff02::16 && icmp6.type == 143", nominal=True)
 
 
+def _acl_ct() -> dict[str, Symbol]:
+    """The table for flows tagged acl_ct_translation (OVN 26.03).
+
+    Ports and protocol come from conntrack, which knows them of later
+    fragments too.
+    """
+    table = dict(SYMBOLS)
+
+    def add(name: str, width: int, root: str, prereqs: str) -> None:
+        table[name] = Symbol(name, width, Kind.ORDINAL, root, 0, prereqs, None, writable=False)
+
+    add("ct_proto", 8, "ct_proto", "ct.trk")
+    table["ct_proto"] = replace(table["ct_proto"], kind=Kind.NOMINAL, nominal=True)
+    for name, proto in (("tcp", 6), ("udp", 17), ("sctp", 132)):
+        expansion = f"ct.trk && !ct.inv && ct_proto == {proto}"
+        table[name] = replace(table[name], expansion=expansion)
+        add(f"{name}.src", 16, "ct_tp_src", name)
+        add(f"{name}.dst", 16, "ct_tp_dst", name)
+    return table
+
+
 _ports_and_registers()
 _flags()
 _conntrack()
@@ -281,3 +302,5 @@ _link_layer()
 _ip()
 _transport()
 _neighbour_discovery()
+
+ACL_CT_SYMBOLS = _acl_ct()
