@@ -349,6 +349,8 @@ def open_file(name: str) -> OSError | None:
 
     Nothing happens if it is open already under this name and inode.
     """
+    # The daemon changes its directory, and reopens under the same name later.
+    name = os.path.abspath(name)
     try:
         # 0660 and O_APPEND as in lib/vlog.c: logrotate and several writers.
         fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o660)
