@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Matches to disjunctions of masked equalities.
+
+`disjuncts` is what the compiler makes keys from.  Positive comparisons stay
+as they were written (an address set is one entry a member, so that a member
+more is an entry more); ranges and exclusions on one field are first combined
+as intervals and only then cut into prefixes.  Conjunctions are formed by hash
+joins on the bits that both sides constrain, so contradictions cost nothing,
+and stop as soon as they exceed the limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import islice
+from typing import Protocol, TypeAlias
+
+from ovn_bpf_controller.errors import LangError, UnsupportedError
+from ovn_bpf_controller.lang import intervals
+from ovn_bpf_controller.lang.intervals import Intervals, Prefix
+from ovn_bpf_controller.lang.lexer import ConstantError, parse_constant
+from ovn_bpf_controller.lang.nodes import (
+    And,
+    Bool,
+    Cmp,
+    Expr,
+    Or,
+    PortCmp,
+    PortGroupRef,
+    Relop,
+    Resident,
+    SetRef,
+)
+from ovn_bpf_controller.lang.operands import constant_width
+from ovn_bpf_controller.lang.registers import pieces
+from ovn_bpf_controller.lang.symbols import ACL_CT_SYMBOLS
+from ovn_bpf_controller.lang.terms import Conj, join, lift, merge, minimal, narrow
+
+__all__ = ["Conj", "MatchEnv", "disjuncts", "set_members"]
+
+Subfield: TypeAlias = tuple[str, int, int]  # root, offset, width
+
+
+class MatchEnv(Protocol):
+    """What a match depends on besides the packet."""
+
+    def address_set(self, name: str) -> Sequence[str] | None:
+        """Members of an address set as text; None when there is none."""
+
+    def port_group(self, name: str) -> Sequence[str] | None:
+        """Ports of a port group by name; None when there is none.
+
+        name: as in the match.  Where the Southbound prefixes it with the
+        datapath's tunnel key ("3_pg"), that is the callee's affair.
+        """
+
+    def port_key(self, lport: str) -> int | None:
+        """Tunnel key of a port or multicast group; None: matches nothing."""
+
+    def is_resident(self, lport: str) -> bool:
+        """Whether the port is bound to this chassis."""
+
+
+def disjuncts(expr: Expr, env: MatchEnv, limit: int) -> list[Conj]:
+    """expr as an OR of conjunctions of masked equalities, sorted.
+
+    A conjunction is ((root field, value, mask), …) sorted by field, masks
+    never 0; () is always true, and no conjunction at all is never true.
+    Fields are roots without overlap: registers as reg0..reg9.
+
+    Raises LangError for a set or group that does not exist or does not fit
+    the field, UnsupportedError when more than limit conjunctions result.
+    """
+    if isinstance(expr, Cmp) and expr.relop is Relop.EQ:
+        return [lift(expr.root, expr.offset, expr.width, expr.value, expr.mask)]
+    found = minimal(_Expansion(env, limit).expand(expr, ()))
+    if len(found) > limit:
+        raise _too_many(limit)
+    return sorted(found)
+
+
+def _too_many(limit: int) -> UnsupportedError:
+    return UnsupportedError(f"match expands to more than {limit} combinations")
+
+
+@lru_cache(maxsize=1 << 16)
+def _member(text: str) -> tuple[int, int | None, int] | None:
+    """(value, mask, bits it needs) of a set's member; None if it is no constant."""
+    try:
+        const = parse_constant(text.strip())
+    except ConstantError:
+        return None
+    assert isinstance(const.value, int)
+    return const.value, const.mask, constant_width(const)
+
+
+def set_members(ref: SetRef, env: MatchEnv) -> list[Prefix]:
+    """Members of an address set as (value, mask) of the field ref is about.
+
+    Members that are no constants are left out, as OVN does.
+    Raises LangError as disjuncts().
+    """
+    texts = env.address_set(ref.name)
+    if texts is None:
+        raise LangError("address set does not exist", f"${ref.name}", 0)
+    limit = ACL_CT_SYMBOLS[ref.root].width
+    full = (1 << ref.width) - 1
+    found = []
+    for text in texts:
+        member = _member(text)
+        if member is None:
+            continue
+        value, mask, width = member
+        if width > limit:
+            message = f"{text} of ${ref.name} does not fit {limit}-bit {ref.root}"
+            raise LangError(message, f"${ref.name}", 0)
+        mask = full if mask is None else mask & full
+        found.append((value & mask, mask))
+    return found
+
+
+def _group_keys(ref: PortGroupRef, env: MatchEnv) -> list[int]:
+    ports = env.port_group(ref.name)
+    if ports is None:
+        raise LangError("port group does not exist", f"@{ref.name}", 0)
+    keys = (env.port_key(port) for port in ports)
+    return [key for key in keys if key is not None]
+
+
+def _excluded(values: Iterable[Prefix], width: int) -> Intervals:
+    """All values of a field but those; the masks are prefixes."""
+    full = (1 << width) - 1
+    ranges = intervals.union((value, value | (full & ~mask)) for value, mask in values)
+    return intervals.complement(ranges, width)
+
+
+def _ordered(cmp: Cmp) -> Intervals:
+    """The values that <, <=, > or >= allows."""
+    top = (1 << cmp.width) - 1
+    if cmp.relop in (Relop.LT, Relop.LE):
+        high = cmp.value - (cmp.relop is Relop.LT)
+        return ((0, high),) if high >= 0 else ()
+    low = cmp.value + (cmp.relop is Relop.GT)
+    return ((low, top),) if low <= top else ()
+
+
+def _differing(value: int, mask: int) -> list[Prefix]:
+    """`!= value/mask` as alternatives, whatever the mask: one for each bit."""
+    found = []
+    for bit in range(mask.bit_length()):
+        if mask >> bit & 1:
+            upper = mask >> bit << bit
+            found.append(((value & upper) ^ (1 << bit), upper))
+    return found
+
+
+class _Conjuncts:
+    """The parts of one AND, sorted by how they are combined."""
+
+    def __init__(self) -> None:
+        self.fixed: Conj = ()
+        self.lists: list[list[Conj]] = []
+        self.later: list[Or] = []
+        self.allowed: dict[Subfield, Intervals] = {}
+
+    def allow(self, subfield: Subfield, values: Intervals) -> None:
+        known = self.allowed.get(subfield)
+        both = values if known is None else intervals.intersection(known, values)
+        self.allowed[subfield] = both
+
+
+class _Expansion:
+    """One call of disjuncts()."""
+
+    def __init__(self, env: MatchEnv, limit: int) -> None:
+        self.env = env
+        self.limit = limit
+
+    def check(self, found: list[Conj]) -> list[Conj]:
+        """Refuse what is too long even without redundant entries.
+
+        Up to twice the limit is let through, so that the clean-up pays.
+        """
+        if len(found) > 2 * self.limit:
+            found = minimal(found)
+            if len(found) > self.limit:
+                raise _too_many(self.limit)
+        return found
+
+    def expand(self, expr: Expr, known: Conj) -> list[Conj]:
+        """Alternatives of expr that do not contradict known."""
+        if isinstance(expr, Or):
+            found: dict[Conj, None] = {}
+            for arg in expr.args:
+                found.update(dict.fromkeys(self.expand(arg, known)))
+                if len(found) > 2 * self.limit:
+                    found = dict.fromkeys(self.check(list(found)))
+            return list(found)
+        return self.conjoin(expr.args if isinstance(expr, And) else (expr,), known)
+
+    def conjoin(self, args: Sequence[Expr], known: Conj) -> list[Conj]:
+        parts = _Conjuncts()
+        for arg in args:
+            if not self.sort_in(arg, parts):
+                return []
+        context = merge(known, parts.fixed)
+        if context is None or not all(parts.allowed.values()):
+            return []
+        lists = [[t for t in terms if merge(context, t) is not None] for terms in parts.lists]
+        for alternative in parts.later:
+            lists.append(self.expand(alternative, context))
+        lists.sort(key=len)
+        result = [parts.fixed]
+        for terms in lists:
+            result = self.check(join(result, terms, self.limit))
+        return self.restrict(result, parts.allowed, known)
+
+    def sort_in(self, expr: Expr, parts: _Conjuncts) -> bool:
+        """Put one part of an AND where it belongs; False: it cannot hold."""
+        if isinstance(expr, Cmp):
+            return self.sort_cmp(expr, parts)
+        if isinstance(expr, Or):
+            parts.later.append(expr)
+            return True
+        if isinstance(expr, PortCmp):
+            return self.sort_port(expr, parts)
+        if isinstance(expr, SetRef):
+            return self.sort_set(expr, parts)
+        if isinstance(expr, PortGroupRef):
+            keys = [(key, 0xFFFFFFFF) for key in _group_keys(expr, self.env)]
+            return self.choose(expr.relop, (expr.root, 0, 32), keys, parts)
+        if isinstance(expr, Resident):
+            return self.env.is_resident(expr.lport) != expr.negated
+        if isinstance(expr, Bool):
+            return expr.value
+        return all(self.sort_in(arg, parts) for arg in expr.args)
+
+    def sort_cmp(self, cmp: Cmp, parts: _Conjuncts) -> bool:
+        subfield = (cmp.root, cmp.offset, cmp.width)
+        if cmp.relop is Relop.EQ:
+            fixed = merge(parts.fixed, lift(*subfield, cmp.value, cmp.mask))
+            if fixed is None:
+                return False
+            parts.fixed = fixed
+        elif cmp.relop is not Relop.NE:
+            parts.allow(subfield, _ordered(cmp))
+        else:
+            return self.choose(Relop.NE, subfield, [(cmp.value, cmp.mask)], parts)
+        return True
+
+    def sort_port(self, cmp: PortCmp, parts: _Conjuncts) -> bool:
+        key = self.env.port_key(cmp.port)
+        if key is None:
+            return False
+        if cmp.relop is Relop.NE:
+            return self.choose(Relop.NE, (cmp.root, 0, 32), [(key, 0xFFFFFFFF)], parts)
+        fixed = merge(parts.fixed, lift(cmp.root, 0, 32, key, 0xFFFFFFFF))
+        if fixed is None:
+            return False
+        parts.fixed = fixed
+        return True
+
+    def sort_set(self, ref: SetRef, parts: _Conjuncts) -> bool:
+        members = set_members(ref, self.env)
+        if ref.relop is Relop.NE and members and not self.sort_in(ref.prereqs, parts):
+            return False
+        return self.choose(ref.relop, (ref.root, ref.offset, ref.width), members, parts)
+
+    def choose(
+        self, relop: Relop, subfield: Subfield, values: Sequence[Prefix], parts: _Conjuncts
+    ) -> bool:
+        """Equal to one of the values, or to none of them."""
+        if relop is Relop.EQ:
+            if not values:
+                return False
+            parts.lists.append(list(dict.fromkeys(lift(*subfield, v, m) for v, m in values)))
+            return True
+        width = subfield[2]
+        simple = [(v, m) for v, m in values if intervals.is_prefix(m, width)]
+        if simple:
+            parts.allow(subfield, _excluded(simple, width))
+        for value, mask in values:
+            if not intervals.is_prefix(mask, width):
+                alternatives = _differing(value, mask)
+                parts.lists.append([lift(*subfield, v, m) for v, m in alternatives])
+        return True
+
+    def restrict(
+        self, terms: list[Conj], allowed: dict[Subfield, Intervals], known: Conj
+    ) -> list[Conj]:
+        """Apply ranges and exclusions to finished conjunctions."""
+        for subfield, values in allowed.items():
+            found: list[Conj] = []
+            for term in terms:
+                found.extend(self.within(term, subfield, values, known))
+                if len(found) > 2 * self.limit:
+                    found = self.check(found)
+            terms = found
+        return terms
+
+    def within(
+        self, term: Conj, subfield: Subfield, values: Intervals, known: Conj
+    ) -> Sequence[Conj]:
+        """term with one subfield confined to values.
+
+        Values that what is known rules out need no alternatives, but the
+        alternatives must not rely on it: they stand for themselves.
+        """
+        width = subfield[2]
+        full = (1 << width) - 1
+        value, mask = narrow(term, pieces(*subfield))
+        if intervals.is_prefix(mask, width):
+            high = value | (full & ~mask)
+            values = intervals.clip(values, value, high)
+            if values == ((value, high),):
+                return (term,)
+        cuts = list(islice(intervals.prefixes(values, width), self.limit + 1))
+        if len(cuts) > self.limit:
+            raise _too_many(self.limit)
+        merged = (merge(term, lift(*subfield, v, m)) for v, m in cuts)
+        return [t for t in merged if t is not None and merge(known, t) is not None]
