@@ -8,10 +8,10 @@ of every name that changed; what to do about it is the compiler's business.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
+from ovn_bpf_controller.binding.desired import Delta, Desired, LocalDatapath
 from ovn_bpf_controller.compile.compiler import FlowCompiler, LogicalFlow, RuleChanges
-from ovn_bpf_controller.model import Port, PortKind
 from ovn_bpf_controller.ovsdb import tables
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.store import Changes
@@ -20,22 +20,17 @@ PIPELINES = {"ingress": 0, "egress": 1}
 
 
 class LogicalFlows:
-    """Keeps a FlowCompiler in step with the Southbound.
-
-    local: Datapath_Binding uuid -> tunnel key, of the datapaths that are local.
-    """
+    """Keeps a FlowCompiler in step with the Southbound; is its compile.Env."""
 
     def __init__(self, cache: SouthboundCache) -> None:
         self._cache = cache
         self.compiler = FlowCompiler(self)
-        self._local: dict[str, int] = {}
-        self._resident: frozenset[str] = frozenset()
-        self._secured: dict[tuple[int, int], tuple[str, tuple[str, ...]]] = {}
-        self._keys: dict[tuple[str, str], int] = {}  # (datapath uuid, name) -> key
-        self._dp_uuid: dict[int, str] = {}
+        self._desired = Desired()
+        self._keys: dict[str, int] = {}  # local datapath uuid -> tunnel key
+        self._by_key: dict[int, LocalDatapath] = {}
         self._sets: dict[str, tables.AddressSet] = {}
         self._groups: dict[str, tables.PortGroup] = {}
-        self._by_dp: dict[str, set[str]] = {}  # datapath or group uuid -> flow uuids
+        self._flows_of: dict[str, set[str]] = {}  # datapath or group uuid -> flow uuids
         self._templates: Mapping[str, str] = {}
 
     # --- compile.Env ---------------------------------------------------------
@@ -52,11 +47,12 @@ class LogicalFlows:
 
     def port_key(self, dp: int, name: str) -> int | None:
         """See compile.flow.Env."""
-        return self._keys.get((self._dp_uuid.get(dp, ""), name))
+        local = self._by_key.get(dp)
+        return (local.name_key(name) or None) if local else None
 
     def is_resident(self, lport: str) -> bool:
         """See compile.flow.Env."""
-        return lport in self._resident
+        return lport in self._desired.resident
 
     def template_vars(self) -> Mapping[str, str]:
         """See compile.flow.Env."""
@@ -64,46 +60,24 @@ class LogicalFlows:
 
     # --- changes -------------------------------------------------------------
 
-    def run(
-        self,
-        changes: Changes,
-        local: Mapping[str, int],
-        resident: frozenset[str],
-        ports: Iterable[Port],
-        chassis: str,
-    ) -> RuleChanges:
+    def run(self, changes: Changes, desired: Desired, delta: Delta) -> RuleChanges:
         """Follow what changed; returns how the rules change.
 
-        resident: lports for which is_chassis_resident() holds.  ports: all ports
-        of the local datapaths.  chassis: our chassis' name.
+        delta: from the Desired of the last call to this one.
         """
-        self._follow_names(changes)
+        self._desired = desired
+        self._by_key = {local.key: local for local in desired.datapaths.values()}
         self._follow_sets(changes)
-        self._follow_templates(changes, chassis)
-        for lport in resident ^ self._resident:
-            self.compiler.port_changed(lport)
-        self._resident = resident
-        self._follow_flows(changes, local)
-        self._follow_port_security(changes, ports)
-        return self.compiler.flush()
-
-    def _follow_names(self, changes: Changes) -> None:
-        """Names go before they come: one may move from a row to another."""
-        ports = changes.of(tables.PortBinding).values()
-        groups = changes.of(tables.MulticastGroup).values()
-        old = {(p.datapath, p.logical_port): p.tunnel_key for p, _ in ports if p}
-        old |= {(g.datapath, g.name): g.tunnel_key for g, _ in groups if g}
-        new = {(p.datapath, p.logical_port): p.tunnel_key for _, p in ports if p}
-        new |= {(g.datapath, g.name): g.tunnel_key for _, g in groups if g}
-        for where in old.keys() | new.keys():
-            key = new.get(where)
-            if key == self._keys.get(where):
-                continue
-            if key is None:
-                del self._keys[where]
+        self._follow_templates(changes)
+        self._follow_flows(changes, {u: d.key for u, d in desired.datapaths.items()})
+        for datapath, name in delta.names:
+            self.compiler.port_changed(name, self._keys.get(datapath))
+        for where, security in delta.port_security.items():
+            if security is None:
+                self.compiler.remove_port_security(*where)
             else:
-                self._keys[where] = key
-            self.compiler.port_changed(where[1], self._local.get(where[0]))
+                self.compiler.set_port_security(*where, security.lport, security.strings)
+        return self.compiler.flush()
 
     def _follow_sets(self, changes: Changes) -> None:
         for old_set, new_set in changes.of(tables.AddressSet).values():
@@ -126,12 +100,12 @@ class LogicalFlows:
         if sep and dp.isdigit():
             self.compiler.port_group_changed(name, int(dp))
 
-    def _follow_templates(self, changes: Changes, chassis: str) -> None:
+    def _follow_templates(self, changes: Changes) -> None:
         if tables.ChassisTemplateVar.TABLE not in changes:
             return
         old, self._templates = self._templates, {}
         for row in self._cache.table(tables.ChassisTemplateVar).values():
-            if row.chassis == chassis:
+            if row.chassis == self._desired.chassis:
                 self._templates = row.variables
         for name in old.keys() | self._templates.keys():
             if old.get(name) != self._templates.get(name):
@@ -147,16 +121,15 @@ class LogicalFlows:
             if new is not None:
                 self._index(new, True)
             due[uuid] = None
-        moved = {u for u in local.keys() | self._local.keys() if local.get(u) != self._local.get(u)}
-        self._local = dict(local)
-        self._dp_uuid = {key: uuid for uuid, key in local.items()}
+        moved = {u for u in local.keys() | self._keys.keys() if local.get(u) != self._keys.get(u)}
+        self._keys = dict(local)
         groups = set(changes.of(tables.LogicalDpGroup))
         if moved:
             for uuid, group in self._cache.table(tables.LogicalDpGroup).items():
                 if not moved.isdisjoint(group.datapaths):
                     groups.add(uuid)
         for uuid in moved | groups:
-            due.update(dict.fromkeys(self._by_dp.get(uuid, ())))
+            due.update(dict.fromkeys(self._flows_of.get(uuid, ())))
         rows = self._cache.table(tables.LogicalFlow)
         for uuid in due:
             row = rows.get(uuid)
@@ -169,20 +142,20 @@ class LogicalFlows:
         for where in (row.logical_datapath, row.logical_dp_group):
             if where is None:
                 continue
-            flows = self._by_dp.setdefault(where, set())
+            flows = self._flows_of.setdefault(where, set())
             if present:
                 flows.add(row.uuid)
             else:
                 flows.discard(row.uuid)
                 if not flows:
-                    del self._by_dp[where]
+                    del self._flows_of[where]
 
     def _set_flow(self, row: tables.LogicalFlow) -> None:
         datapaths = [row.logical_datapath] if row.logical_datapath else []
         if row.logical_dp_group:
             group = self._cache.table(tables.LogicalDpGroup).get(row.logical_dp_group)
             datapaths += group.datapaths if group else ()
-        keys = sorted({self._local[dp] for dp in datapaths if dp in self._local})
+        keys = sorted({self._keys[dp] for dp in datapaths if dp in self._keys})
         pipeline = PIPELINES.get(row.pipeline)
         if not keys or pipeline is None:
             self.compiler.remove_flow(row.uuid)
@@ -192,21 +165,3 @@ class LogicalFlows:
             row.uuid, pipeline, row.table_id, row.priority, row.match, row.actions, stage
         )
         self.compiler.set_flow(row.uuid, flow, keys)
-
-    def _follow_port_security(self, changes: Changes, ports: Iterable[Port]) -> None:
-        """Ports with a device here are secured, all others are not our business."""
-        wanted: dict[tuple[int, int], tuple[str, tuple[str, ...]]] = {}
-        rows = {
-            (row.datapath, row.tunnel_key): row
-            for row in self._cache.table(tables.PortBinding).values()
-        }
-        for port in ports:
-            row = rows.get((self._dp_uuid.get(port.dp, ""), port.port))
-            if port.kind is PortKind.VIF and row is not None:
-                wanted[port.dp, port.port] = (row.logical_port, row.port_security)
-        for where in self._secured.keys() - wanted.keys():
-            self.compiler.remove_port_security(*where)
-        for where, (lport, strings) in wanted.items():
-            if self._secured.get(where) != (lport, strings):
-                self.compiler.set_port_security(*where, lport, strings)
-        self._secured = wanted
