@@ -174,8 +174,8 @@ def _prefix(plen: int, width: int) -> int:
 
 
 def _add_vrrp(token: str, lists: dict[str, list[Masked]]) -> None:
-    text, _, plen = token.partition("/")
-    mac = Masked(_mac(text), _prefix(_plen(plen or "48", 48), 48))
+    text, slash, plen = token.partition("/")
+    mac = Masked(_mac(text), _prefix(_plen(plen, 48) if slash else 48, 48))
     for name, whole in (("vrrp4", _ANY_VRRP4), ("vrrp6", _ANY_VRRP6)):
         if mac.mask & whole.mask != whole.mask or (mac.value ^ whole.value) & whole.mask:
             continue
@@ -194,7 +194,7 @@ def _plen(text: str, width: int) -> int:
 
 
 def _add_ip(token: str, lists: dict[str, list[Masked]], broadcast: list[int]) -> None:
-    host, _, length = token.partition("/")
+    host, slash, length = token.partition("/")
     address = ipaddress.ip_address(host)
     if "%" in host:
         raise ValueError(f"{host} has a scope")
@@ -205,7 +205,7 @@ def _add_ip(token: str, lists: dict[str, list[Masked]], broadcast: list[int]) ->
         if mask != _prefix(mask.bit_count(), 32):
             raise ValueError(f"{length} is no CIDR mask")
     else:
-        mask = _prefix(_plen(length or str(width), width), width)
+        mask = _prefix(_plen(length, width) if slash else width, width)
     hosts = (1 << width) - 1 & ~mask
     if value & hosts:
         if width == 32:
