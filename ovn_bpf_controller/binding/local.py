@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ovn_bpf_controller.binding.index import PortIndex
+from ovn_bpf_controller.ovsdb.conditions import Clause, Clauses
 from ovn_bpf_controller.ovsdb.tables import (
     DNS,
-    FDB,
     Chassis,
     ChassisPrivate,
     ChassisTemplateVar,
@@ -25,16 +24,12 @@ from ovn_bpf_controller.ovsdb.tables import (
     HAChassisGroup,
     IGMPGroup,
     IPMulticast,
-    LogicalDpGroup,
     LogicalFlow,
     MACBinding,
     MulticastGroup,
     PortBinding,
     Row,
 )
-
-Clause = list[Any]
-Conditions = dict[type[Row], list[Clause | bool]]
 
 # Tables whose rows belong to a datapath, by the column that says so.
 BY_DATAPATH: tuple[tuple[type[Row], str], ...] = (
@@ -104,66 +99,55 @@ def conditions(
     iface_ids: Iterable[str],
     datapaths: Iterable[str],
     monitor_all: bool,
-) -> Conditions:
+) -> dict[type[Row], Clauses]:
     """Monitor conditions; a table that is not named is monitored whole.
 
     me: our Chassis row, None before it exists.  name: our chassis name.
     iface_ids: whatever is plugged here.  datapaths: uuids of the local ones.
     """
     if monitor_all:
-        return _everything()
+        return {}
     local = sorted(datapaths)
-    found: Conditions = {table: _in(column, local) for table, column in BY_DATAPATH}
+    found: dict[type[Row], Clauses] = {table: _in(column, local) for table, column in BY_DATAPATH}
     found[PortBinding] = _port_clauses(me, sorted(iface_ids), local)
-    flows: list[Clause | bool] = _in("logical_datapath", local)
+    found[LogicalFlow] = _in("logical_datapath", local)
     if local:
-        flows.append(["logical_dp_group", "!=", ["set", []]])
-    found[LogicalFlow] = flows
-    found[DNS] = [["datapaths", "includes", ["uuid", uuid]] for uuid in local]
-    found[LogicalDpGroup] = [True]
-    found[FDB] = [True]
-    mine: list[Clause | bool] = [["chassis", "==", ["uuid", me.uuid]]] if me is not None else []
-    found[ControllerEvent] = list(mine)
-    found[IGMPGroup] = list(mine)
-    if me is not None:
-        found[ChassisPrivate] = [["name", "==", name]]
-        found[ChassisTemplateVar] = [["chassis", "==", name]]
-    else:
-        found[ChassisPrivate] = [True]
-        found[ChassisTemplateVar] = []
+        # Groups are immutable: a flow that moves to a new one must not be lost and
+        # sent again because the new one's uuid is not known yet.
+        found[LogicalFlow] = [
+            *_in("logical_datapath", local),
+            Clause("logical_dp_group", "!=", None),
+        ]
+    found[DNS] = [Clause("datapaths", "includes", (uuid,)) for uuid in local]
+    mine = [Clause("chassis", "==", me.uuid)] if me is not None else []
+    found[ControllerEvent] = mine
+    found[IGMPGroup] = mine
+    # Before we are registered all rows count: our own may be among them.
+    found[ChassisPrivate] = [Clause("name", "==", name)] if me is not None else True
+    found[ChassisTemplateVar] = [Clause("chassis", "==", name)]
     return found
 
 
-def _everything() -> Conditions:
-    tables: list[type[Row]] = [table for table, _ in BY_DATAPATH]
-    tables += [PortBinding, LogicalFlow, LogicalDpGroup, DNS, FDB, ControllerEvent]
-    tables += [IGMPGroup, ChassisPrivate, ChassisTemplateVar]
-    return {table: [True] for table in tables}
-
-
-def _in(column: str, uuids: Iterable[str]) -> list[Clause | bool]:
-    return [[column, "==", ["uuid", uuid]] for uuid in uuids]
+def _in(column: str, uuids: Iterable[str]) -> list[Clause]:
+    return [Clause(column, "==", uuid) for uuid in uuids]
 
 
 def _port_clauses(
     me: Chassis | None, iface_ids: Iterable[str], datapaths: Iterable[str]
-) -> list[Clause | bool]:
-    clauses: list[Clause | bool] = [
-        ["type", "==", kind] for kind in ("patch", "chassisredirect", "external")
-    ]
+) -> list[Clause]:
+    clauses = [Clause("type", "==", kind) for kind in ("patch", "chassisredirect", "external")]
     if me is None:
         # Gateways may be ours as soon as we are registered; their zones must not
         # be given up before that.
-        clauses += [["type", "==", kind] for kind in ("l2gateway", "l3gateway")]
+        clauses += [Clause("type", "==", kind) for kind in ("l2gateway", "l3gateway")]
     else:
         clauses += [
-            ["chassis", "==", ["uuid", me.uuid]],
-            ["requested_chassis", "==", ["uuid", me.uuid]],
-            ["options", "includes", ["map", [["l2gateway-chassis", me.name]]]],
-            ["options", "includes", ["map", [["l3gateway-chassis", me.name]]]],
+            Clause("chassis", "==", me.uuid),
+            Clause("requested_chassis", "==", me.uuid),
+            Clause("options", "includes", {"l2gateway-chassis": me.name}),
+            Clause("options", "includes", {"l3gateway-chassis": me.name}),
         ]
     # Containers are few, and one request for all of them beats one per interface.
-    clauses.append(["parent_port", "!=", ["set", []]])
-    clauses += [["logical_port", "==", name] for name in iface_ids]
-    clauses += _in("datapath", datapaths)
-    return clauses
+    clauses.append(Clause("parent_port", "!=", None))
+    clauses += [Clause("logical_port", "==", name) for name in iface_ids]
+    return clauses + _in("datapath", datapaths)

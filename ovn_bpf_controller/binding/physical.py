@@ -206,10 +206,14 @@ def _remote_links(site: Site, row: PortBinding) -> Iterable[str]:
 # --- tunnels ----------------------------------------------------------------------
 
 
-def tunnel(link: Link, path: Path | None, tos: int, df: bool) -> Tunnel | None:
-    """A Link joined with what the kernel says of the way; None without a route."""
+def tunnel(link: Link, path: Path | None, tos: int, df: bool) -> Tunnel:
+    """A Link joined with what the kernel says of the way.
+
+    Without a route ifindex and mtu are 0: nothing can be sent, but what the chassis
+    sends us is still from a known peer.
+    """
     if path is None:
-        return None
+        path = Path(0, link.local, link.remote, 0)
     return Tunnel(
         link.name,
         path.source or link.local,

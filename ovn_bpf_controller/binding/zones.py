@@ -58,14 +58,17 @@ class ZoneTable:
                 self._zones[name] = zone
                 taken.add(zone)
 
-    def update(self, names: Iterable[str], requested: Mapping[str, int]) -> bool:
+    def update(
+        self, names: Iterable[str], requested: Mapping[str, int], keep: bool = False
+    ) -> bool:
         """Give every name a zone and drop the rest; True when anything changed.
 
         requested: zones that the CMS pins (snat-ct-zone, may be 0); who else has
-        such a zone by chance gives it up, as in ovn-controller.
+        such a zone by chance gives it up, as in ovn-controller.  keep: drop
+        nothing, because not all names are known yet.
         """
-        wanted = set(names) | set(requested)
         before = dict(self._zones)
+        wanted = set(names) | set(requested) | (before.keys() if keep else set())
         pinned = {zone for zone in requested.values() if zone}
         self._zones = {
             name: zone
