@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packets between a sandbox's guests, and eyes on its wires.
+
+One packet a question: nothing here retries, because the first packet after a
+change must already obey it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from ovn_bpf_controller.sandbox import netns, ping
+from ovn_bpf_controller.sandbox.bed import Sandbox
+
+# How long a packet that should arrive may take on a loaded machine, and how long
+# to wait for one that should not.
+ARRIVES = 2.0
+ABSENT = 0.25
+
+
+def answers(bed: Sandbox, source: str, target: str, version: int = 4) -> bool:
+    """Whether one echo request from a port to another is answered."""
+    return not bed.unanswered([(source, target)], (version,), ARRIVES)
+
+
+def silent(bed: Sandbox, source: str, target: str, version: int = 4) -> bool:
+    """Whether one echo request stays without an answer."""
+    return bool(bed.unanswered([(source, target)], (version,), ABSENT))
+
+
+def delivers(
+    bed: Sandbox, source: str, target: str, port: int, version: int = 4, seconds: float = ARRIVES
+) -> bool:
+    """Whether one UDP datagram from a guest reaches `port` of another within `seconds`."""
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    address = bed.ports[target].guest.address(version)
+    token = os.urandom(16)
+    with netns.entered(bed.ports[target].netns):
+        receiver = socket.socket(family, socket.SOCK_DGRAM)
+    with netns.entered(bed.ports[source].netns):
+        sender = socket.socket(family, socket.SOCK_DGRAM)
+    with receiver, sender:
+        receiver.bind((address, port))
+        sender.sendto(token, (address, port))
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            receiver.settimeout(left)
+            try:
+                if receiver.recv(64) == token:
+                    return True
+            except TimeoutError:
+                return False
+    return False
+
+
+def blocked(bed: Sandbox, source: str, target: str, port: int, version: int = 4) -> bool:
+    """Whether one UDP datagram does not arrive."""
+    return not delivers(bed, source, target, port, version, ABSENT)
+
+
+def acquaint(bed: Sandbox, *names: str) -> None:
+    """Write every guest's address into the neighbour tables of the others.
+
+    For tests whose subject is not ARP or ND.
+    """
+    chosen = names or tuple(bed.ports)
+    for name in chosen:
+        commands = []
+        for other in chosen:
+            guest = bed.ports[other].guest
+            for version in (4, 6):
+                address = guest.address(version)
+                if other != name and address is not None:
+                    commands.append(
+                        f"neigh replace {address} lladdr {guest.mac} dev eth0 nud permanent"
+                    )
+        netns.ip(bed.ports[name].netns, *commands)
+
+
+class Wire:
+    """Sees every frame of one device while the block runs."""
+
+    def __init__(self, namespace: str, device: str) -> None:
+        with netns.entered(namespace):
+            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+            self._socket.bind((device, 0))
+        self._socket.setblocking(False)
+        self._socket.setsockopt(socket.SOL_SOCKET, ping.SO_RCVBUFFORCE, 32 << 20)
+
+    def __enter__(self) -> Wire:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def frames(self) -> list[bytes]:
+        """What has passed since the last call."""
+        seen = []
+        while True:
+            try:
+                seen.append(self._socket.recv(1 << 17))
+            except BlockingIOError:
+                return seen
+
+    def first(self, wanted: Callable[[bytes], bool], seconds: float) -> bytes | None:
+        """The next frame that is wanted, or None after `seconds`."""
+        deadline = time.monotonic() + seconds
+        while True:
+            for frame in self.frames():
+                if wanted(frame):
+                    return frame
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self._socket], [], [], left)[0]:
+                return None
+
+
+def geneve(frame: bytes) -> bool:
+    """Whether an Ethernet frame is Geneve over IPv4 or IPv6 without options."""
+    kind = frame[12:14]
+    if kind == b"\x08\x00" and frame[23] == 17:
+        start = 14 + (frame[14] & 15) * 4
+    elif kind == b"\x86\xdd" and frame[20] == 17:
+        start = 54
+    else:
+        return False
+    return int.from_bytes(frame[start + 2 : start + 4], "big") == 6081
+
+
+def underlay_port(bed: Sandbox, chassis: str) -> str:
+    """The bridge port, in the underlay's namespace, of a chassis."""
+    return f"hv{bed.chassis[chassis].addresses.number}"
+
+
+def send_raw(bed: Sandbox, source: str, frame: bytes) -> None:
+    """Send an Ethernet frame from a guest's eth0."""
+    with netns.entered(bed.ports[source].netns):
+        raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+    with raw:
+        raw.bind(("eth0", 0))
+        raw.send(frame)
+
+
+def send_udp(bed: Sandbox, source: str, address: str, port: int, data: bytes = b"x") -> None:
+    """Send a datagram from a guest to any IPv4 or IPv6 address."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with netns.entered(bed.ports[source].netns):
+        sender = socket.socket(family, socket.SOCK_DGRAM)
+    with sender:
+        sender.sendto(data, (address, port))
