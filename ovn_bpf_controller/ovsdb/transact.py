@@ -41,7 +41,7 @@ class Pending:
     """A transaction that was given to the cache.
 
     error: the server's error (RFC 7047's short name), details: its explanation.
-    uuids: what insert()'s NamedUuid has become.
+    uuids: what the rows of insert() have become, by NamedUuid.name; see uuid().
     LOST: the connection went away, so it may or may not have been carried out.
     """
 
@@ -69,6 +69,10 @@ class Pending:
     def permission_denied(self) -> bool:
         """Whether our RBAC role does not allow it."""
         return self.error == "permission error"
+
+    def uuid(self, row: NamedUuid) -> str:
+        """The uuid of a row that insert() made; KeyError before SUCCESS."""
+        return self.uuids[row.name]
 
     def __str__(self) -> str:
         text = self.status.value
