@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What many rules and groups share: datapath numbers, masks, action and member lists.
+
+Each is written once, into elements nobody can reach yet, and given back when the
+last holder is gone and a grace period is over.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Final
+
+from ovn_bpf_controller._native import lib
+from ovn_bpf_controller.datapath.alloc import Runs, Shared, Slots
+from ovn_bpf_controller.datapath.journal import Journal
+from ovn_bpf_controller.datapath.maps import ArrayMap
+from ovn_bpf_controller.datapath.records import record, word
+from ovn_bpf_controller.errors import DataPlaneError
+from ovn_bpf_controller.model import Datapath
+
+Mask = tuple[tuple[int, int], ...]  # model.Rule.mask
+
+WORDS_OF_CLASS: Final[tuple[int, ...]] = (lib.OVN_CLASS_S, lib.OVN_CLASS_M, lib.OVN_CLASS_L)
+MASK: Final = record("struct ovn_mask")
+INSN: Final = record("struct ovn_insn")
+DATAPATH: Final = record("struct ovn_datapath")
+_ZONES: Final = word("struct ovn_datapath", "dnat_zone")
+
+
+def key_class(mask: Mask) -> int:
+    """0, 1 or 2: the smallest class with room.  Raises DataPlaneError over 40 words."""
+    for number, words in enumerate(WORDS_OF_CLASS):
+        if len(mask) <= words:
+            return number
+    raise DataPlaneError(f"a match looks at {len(mask)} words; {WORDS_OF_CLASS[-1]} is the limit")
+
+
+class Masks:
+    """Map ovn_masks."""
+
+    def __init__(self, array: ArrayMap) -> None:
+        self._array = array
+        self._slots = Slots(array.name, array.capacity)
+        self.shared: Shared[Mask] = Shared(self._make, lambda _, index: self._slots.release(index))
+
+    def _make(self, mask: Mask, journal: Journal) -> int:
+        number = key_class(mask)
+        index = self._slots.take(journal)
+        words = bytes(w for w, _ in mask).ljust(WORDS_OF_CLASS[-1], b"\0")
+        masks = [m for _, m in mask] + [0] * (WORDS_OF_CLASS[-1] - len(mask))
+        self._array.put(index, MASK.pack(len(mask), number, words, *masks))
+        return index
+
+    def read(self, index: int) -> Mask:
+        """The mask that element `index` holds."""
+        count, _, words, *masks = MASK.unpack(self._array.get(index))
+        return tuple(zip(words[:count], masks[:count], strict=True))
+
+    def adopt(self, used: set[int]) -> None:
+        """Takes these elements for taken; holders report themselves later."""
+        self._slots.adopt(used)
+
+
+def list_length(insn: Callable[[int], bytes], limit: int) -> int:
+    """Instructions up to and including the OP_END of the list itself, not of a
+    clone's body.  insn(i) is the i-th; 0 if there is none before `limit`."""
+    at = 0
+    while at < limit:
+        op, _, _, _, a, _, _ = INSN.unpack(insn(at))
+        if op == lib.OP_END:
+            return at + 1
+        at += 1 + (a if op == lib.OP_CLONE else 0)
+    return 0
+
+
+class Insns:
+    """Map ovn_insns: equal lists are stored once."""
+
+    def __init__(self, array: ArrayMap) -> None:
+        self._array = array
+        self._runs = Runs(array.name, array.capacity)
+        self.shared: Shared[bytes] = Shared(self._make, self._free)
+
+    def _make(self, insns: bytes, journal: Journal) -> int:
+        first = self._runs.take(len(insns) // INSN.size, journal)
+        self._array.put(first, insns)
+        return first
+
+    def _free(self, insns: bytes, first: int) -> None:
+        self._runs.release(first, len(insns) // INSN.size)
+
+    def read(self, pc: int) -> bytes:
+        """The list at `pc`, empty if there is none that ends."""
+        length = list_length(lambda i: self._array.get(pc + i), self._array.capacity - pc)
+        return b"".join(self._array.get(pc + i) for i in range(length))
+
+    def adopt(self) -> None:
+        """Takes exactly the lists that were adopted into `shared` for taken."""
+        self._runs.adopt((pc, len(k) // INSN.size) for k, pc in self.shared.items())
+
+
+Members = tuple[int, ...]
+
+
+class MemberLists:
+    """Map ovn_members."""
+
+    def __init__(self, array: ArrayMap) -> None:
+        self._array = array
+        self._runs = Runs(array.name, array.capacity)
+        self.shared: Shared[Members] = Shared(
+            self._make, lambda key, first: self._runs.release(first, len(key))
+        )
+
+    def _make(self, members: Members, journal: Journal) -> int:
+        first = self._runs.take(len(members), journal)
+        for i, member in enumerate(members):
+            self._array.put(first + i, struct.pack("=I", member))
+        return first
+
+    def read(self, first: int, count: int) -> Members:
+        """`count` members from `first` on."""
+        words, pitch = self._array.words, self._array.pitch
+        return tuple(words[(first + i) * pitch] for i in range(count))
+
+    def adopt(self) -> None:
+        """Takes exactly the lists that were adopted into `shared` for taken."""
+        self._runs.adopt((first, len(key)) for key, first in self.shared.items())
+
+
+class Datapaths:
+    """Map ovn_datapaths: a tunnel key's index, held by everything that lies in it.
+
+    forget(index) is called when nobody needs a datapath any more.
+    """
+
+    def __init__(self, array: ArrayMap, forget: Callable[[int], None]) -> None:
+        self._array = array
+        self._slots = Slots(array.name, array.capacity)
+        self._forget = forget
+        self._declared: set[int] = set()
+        self.shared: Shared[int] = Shared(self._make, self._free)
+
+    def _make(self, dp: int, journal: Journal) -> int:
+        index = self._slots.take(journal)
+        self._array.put(index, DATAPATH.pack(dp, 0, 0, 0))
+        return index
+
+    def _free(self, _: int, index: int) -> None:
+        self._array.put(index, bytes(DATAPATH.size))
+        self._slots.release(index)
+        self._forget(index)
+
+    def put(self, datapath: Datapath, journal: Journal) -> None:
+        """Declares a datapath, or gives it other zones."""
+        if datapath.dp not in self._declared:
+            self.shared.hold(datapath.dp, journal)
+            self._declared.add(datapath.dp)
+            journal.undo(self._declared.discard, datapath.dp)
+        index = self.shared.find(datapath.dp)
+        zones = (datapath.dnat_zone, datapath.snat_zone)
+        if DATAPATH.unpack(self._array.get(index))[2:] != zones:
+            journal.at_flip(self._array.put, index, struct.pack("=II", *zones), _ZONES * 4)
+
+    def delete(self, dp: int, journal: Journal) -> None:
+        """Takes a declaration back; what lies in the datapath keeps its index."""
+        if dp in self._declared:
+            self._declared.discard(dp)
+            journal.undo(self._declared.add, dp)
+            journal.after_grace(self.shared.drop, dp)
+
+    def key_at(self, index: int) -> int:
+        """Tunnel key that the map has at `index`."""
+        return int(self._array.words[index * self._array.pitch])
+
+    def declared(self) -> set[int]:
+        """Tunnel keys that put() declared."""
+        return set(self._declared)
+
+    def adopt(self) -> list[int]:
+        """Takes what the map holds for declared; returns the indexes."""
+        self.shared = Shared(self._make, self._free)
+        self._declared = set()
+        for index in range(1, self._array.capacity):
+            dp = self._array.words[index * self._array.pitch]
+            if dp and dp not in self._declared:
+                self.shared.adopt(dp, index)
+                self._declared.add(dp)
+        used = [index for _, index in self.shared.items()]
+        self._slots.adopt(used)
+        return used

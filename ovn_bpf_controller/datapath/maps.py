@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Maps by file descriptor: arrays mapped into memory, hashes with u32 values.
+
+The tables use these two and nothing else of the kernel.  An array element is
+written without a system call; hash entries go in batches (csrc/native/maps.c).
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ovn_bpf_controller._native import ffi, lib
+from ovn_bpf_controller.errors import DataPlaneError
+
+_DUMP = 4096  # hash entries read by one system call
+
+
+@dataclass(frozen=True, slots=True)
+class MapInfo:
+    """struct bpf_map_info, as far as it matters here; sizes in bytes."""
+
+    name: str
+    type: int
+    id: int
+    key_size: int
+    value_size: int
+    max_entries: int
+    flags: int
+
+
+def map_info(fd: int) -> MapInfo:
+    """What the kernel says of the map behind `fd`.  Raises DataPlaneError."""
+    info: Any = ffi.new("struct ovn_map_info *")
+    check(lib.ovn_map_info(fd, info), "a file descriptor is no map")
+    return MapInfo(
+        name=_text(info.name),
+        type=info.type,
+        id=info.id,
+        key_size=info.key_size,
+        value_size=info.value_size,
+        max_entries=info.max_entries,
+        flags=info.flags,
+    )
+
+
+def _text(name: Any) -> str:
+    text = ffi.string(name)
+    assert isinstance(text, bytes)  # char[], not wchar_t[]
+    return text.decode()
+
+
+def check(result: int, what: str) -> int:
+    """`result` unless it is a negative errno value, then DataPlaneError(`what`)."""
+    if result < 0:
+        raise DataPlaneError(f"{what}: {os.strerror(-result)}")
+    return result
+
+
+class ArrayMap:
+    """A BPF_F_MMAPABLE array.  Elements lie `stride` bytes apart.
+
+    memory: the bytes; words: the same as 32-bit numbers, `pitch` to an element.
+    """
+
+    def __init__(self, name: str, fd: int) -> None:
+        info = map_info(fd)
+        self.name = name
+        self.fd = fd
+        self.size = info.value_size
+        self.stride = (info.value_size + 7) & ~7
+        self.pitch = self.stride // 4
+        self.capacity = info.max_entries
+        try:
+            self.memory = mmap.mmap(fd, self.stride * self.capacity)
+        except OSError as error:
+            raise DataPlaneError(f"map {name} cannot be mapped: {error.strerror}") from error
+        self.words = memoryview(self.memory).cast("I")
+
+    def get(self, index: int) -> bytes:
+        """Element `index`."""
+        at = index * self.stride
+        return self.memory[at : at + self.size]
+
+    def put(self, index: int, data: bytes, at: int = 0) -> None:
+        """Writes `data` from byte `at` of element `index` on."""
+        start = index * self.stride + at
+        self.memory[start : start + len(data)] = data
+
+    def publish(self, index: int, word: int, value: int) -> None:
+        """Stores a word of an element after every store before it."""
+        base = ffi.cast("uint32_t *", ffi.from_buffer(self.memory, require_writable=True))
+        lib.ovn_publish(base + index * self.pitch + word, value)
+
+    def close(self) -> None:
+        """Unmaps; the fd is the owner's."""
+        self.words.release()
+        self.memory.close()
+
+
+class HashMap:
+    """A hash whose values are u32, written in batches."""
+
+    def __init__(self, name: str, fd: int) -> None:
+        info = map_info(fd)
+        self.name = name
+        self.fd = fd
+        self.key_size = info.key_size
+        self.capacity = info.max_entries
+
+    def update(self, entries: Mapping[bytes, int]) -> None:
+        """Adds or overwrites entries.  Raises DataPlaneError: some may be written."""
+        done = ffi.new("uint32_t *")
+        keys = b"".join(entries)
+        values = ffi.new("uint32_t[]", list(entries.values()))
+        self._check(
+            lib.ovn_hash_update(self.fd, keys, values, self.key_size, 4, len(entries), done)
+        )
+
+    def delete(self, keys: Iterable[bytes]) -> None:
+        """Removes entries; those that are not there are passed over."""
+        joined = b"".join(keys)
+        done = ffi.new("uint32_t *")
+        count = len(joined) // self.key_size
+        self._check(lib.ovn_hash_delete(self.fd, joined, self.key_size, count, done))
+
+    def dump(self) -> dict[bytes, int]:
+        """Every entry."""
+        keys = ffi.new("char[]", _DUMP * self.key_size)
+        values = ffi.new("uint32_t[]", _DUMP)
+        cursor, more = ffi.new("uint64_t *"), ffi.new("int *", 1)
+        entries: dict[bytes, int] = {}
+        while more[0]:
+            count = self._check(lib.ovn_hash_dump(self.fd, cursor, keys, values, _DUMP, more))
+            found = bytes(ffi.buffer(keys, count * self.key_size))
+            size = self.key_size
+            for i in range(count):
+                entries[found[i * size : (i + 1) * size]] = values[i]
+        return entries
+
+    def _check(self, result: int) -> int:
+        if result in (-errno.E2BIG, -errno.ENOSPC):
+            raise DataPlaneError(f"map {self.name} is full ({self.capacity} entries)")
+        return check(result, f"map {self.name} cannot be changed")
+
+
+def grace_period() -> None:
+    """Returns once no program runs that was running at the call: milliseconds.
+
+    Raises DataPlaneError on a kernel that offers no way.
+    """
+    check(lib.ovn_grace_period(), "no way to wait for running programs")

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Shared structs as bytes: layouts taken from cffi, packing done by `struct`.
+
+The tables write hundreds of thousands of elements; a precompiled struct.Struct
+is several times faster than cffi field by field, and deriving its format from
+the header keeps one definition.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import Any, Final
+
+from ovn_bpf_controller._native import ffi
+
+_CODES: Final[dict[str, str]] = {
+    "unsigned char": "B",
+    "signed char": "b",
+    "unsigned short": "H",
+    "short": "h",
+    "unsigned int": "I",
+    "int": "i",
+    "unsigned long long": "Q",
+    "long long": "q",
+    "uint32_t": "I",
+    "uint8_t": "B",
+    "uint64_t": "Q",
+}
+
+
+def _flat(ctype: Any, base: int) -> Iterator[tuple[int, str, int]]:
+    """(offset, format, size) of every scalar; an array of bytes is one."""
+    if ctype.kind == "struct":
+        for _, field in ctype.fields:
+            yield from _flat(field.type, base + field.offset)
+    elif ctype.kind == "array" and ctype.item.kind == "primitive" and ffi.sizeof(ctype.item) == 1:
+        yield base, f"{ctype.length}s", ctype.length
+    elif ctype.kind == "array":
+        size = ffi.sizeof(ctype.item)
+        for i in range(ctype.length):
+            yield from _flat(ctype.item, base + i * size)
+    else:
+        yield base, _CODES[ctype.cname], ffi.sizeof(ctype)
+
+
+def record(cname: str) -> struct.Struct:
+    """A Struct for C type `cname`: nested structs and arrays flattened in order,
+    byte arrays as bytes, padding skipped.  Raises KeyError on an unknown scalar."""
+    ctype = ffi.typeof(cname)
+    at = 0
+    text = "="
+    for offset, code, size in _flat(ctype, 0):
+        text += "x" * (offset - at) + code
+        at = offset + size
+    return struct.Struct(text + "x" * (ffi.sizeof(ctype) - at))
+
+
+def word(cname: str, *path: str | int) -> int:
+    """Offset of a member of `cname` in 32-bit words."""
+    return ffi.offsetof(cname, *path) // 4

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules: three classes by size of key, and the match-all rule of each stage.
+
+A rule holds its datapath, its mask and its actions; its stage counts it.  The
+match-all rule has a slot of class S, which its stage names: no look-up finds it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from ovn_bpf_controller._native import ffi
+from ovn_bpf_controller.datapath.interned import (
+    WORDS_OF_CLASS,
+    Datapaths,
+    Insns,
+    Mask,
+    Masks,
+    key_class,
+)
+from ovn_bpf_controller.datapath.journal import Journal
+from ovn_bpf_controller.datapath.maps import ArrayMap
+from ovn_bpf_controller.datapath.stages import PER_DP, Stages, goes_on
+from ovn_bpf_controller.datapath.versioned import HEADER, Index, VersionedTable
+from ovn_bpf_controller.model import Rule
+
+BODY: Final = struct.Struct("=IIII")  # struct ovn_rule after the slot: prio, pc, flow, pad
+KEYS: Final = tuple(struct.Struct(f"={2 + words}I") for words in WORDS_OF_CLASS)
+KEYS_HEAD: Final = struct.Struct("=II")  # stage and mask, at the start of every key
+_FLOW: Final[int] = ffi.offsetof("struct ovn_rule", "flow") // 4
+_KEY_AT: Final[int] = ffi.offsetof("struct ovn_rule_s", "key")
+
+assert _KEY_AT == HEADER.size + BODY.size
+assert [_KEY_AT + k.size for k in KEYS] == [ffi.sizeof(f"struct ovn_rule_{c}") for c in "sml"]
+
+
+class Rules:
+    """Maps ovn_rules_*, ovn_idx_* and, through its parts, all that rules share."""
+
+    def __init__(
+        self,
+        tables: Sequence[tuple[Index, ArrayMap]],
+        masks: Masks,
+        insns: Insns,
+        stages: Stages,
+        datapaths: Datapaths,
+    ) -> None:
+        self.tables = [VersionedTable(index, array, _KEY_AT) for index, array in tables]
+        self._masks = masks
+        self._insns = insns
+        self._stages = stages
+        self._datapaths = datapaths
+
+    # --- one rule ---------------------------------------------------------------
+
+    def put(self, rule: Rule, generation: int, journal: Journal) -> None:
+        """Makes or replaces a rule.  Raises DataPlaneError when a map is full."""
+        if rule.mask:
+            self._put_keyed(rule, generation, journal)
+        else:
+            self._put_default(rule, generation, journal)
+
+    def delete(self, rule: Rule, generation: int, journal: Journal) -> None:
+        """Takes away what has this rule's key; one that is not there is no error."""
+        dp_index = self._datapaths.shared.find(rule.dp)
+        if rule.mask:
+            mask = self._masks.shared.find(rule.mask)
+            key = self._key(rule, dp_index, mask)
+            self.delete_key(key_class(rule.mask), key, generation, journal)
+        elif dp_index:
+            self.delete_default(dp_index * PER_DP + rule.table, generation, journal)
+
+    def delete_key(self, number: int, key: bytes, generation: int, journal: Journal) -> None:
+        """The same, by class and key."""
+        table = self.tables[number]
+        slot = table.delete(key, generation, journal)
+        if slot:
+            self._leave(table, slot, journal)
+
+    def delete_default(self, stage: int, generation: int, journal: Journal) -> None:
+        """The same for the match-all rule of a stage."""
+        slot = self._stages.default_rule(stage)
+        if slot:
+            self._stages.set_default(stage, 0, False, journal)
+            self.tables[0].delete_unindexed(slot, generation, journal)
+            self._release(self.tables[0].body(slot), 0, stage, journal)
+
+    def _put_keyed(self, rule: Rule, generation: int, journal: Journal) -> None:
+        table = self.tables[key_class(rule.mask)]
+        dp_index = self._datapaths.shared.find(rule.dp)
+        mask = self._masks.shared.find(rule.mask)
+        key = self._key(rule, dp_index, mask)
+        old = table.index.live.get(key, 0) if mask and dp_index else 0
+        if old and self._same(table, old, rule):
+            return
+        dp_index = self._datapaths.shared.hold(rule.dp, journal)
+        mask = self._masks.shared.hold(rule.mask, journal)
+        pc = self._insns.shared.hold(rule.insns, journal)
+        key = self._key(rule, dp_index, mask)
+        body = BODY.pack(rule.prio, pc, rule.flow, 0) + key
+        table.put(key, body, generation, journal)
+        self._stages.add(dp_index * PER_DP + rule.table, mask, rule.prio, journal)
+        if old:
+            self._leave(table, old, journal)
+
+    def _put_default(self, rule: Rule, generation: int, journal: Journal) -> None:
+        table = self.tables[0]
+        dp_index = self._datapaths.shared.find(rule.dp)
+        old = self._stages.default_rule(dp_index * PER_DP + rule.table) if dp_index else 0
+        if old and self._same(table, old, rule):
+            return
+        stage = self._datapaths.shared.hold(rule.dp, journal) * PER_DP + rule.table
+        pc = self._insns.shared.hold(rule.insns, journal)
+        key = KEYS_HEAD.pack(stage, 0).ljust(KEYS[0].size, b"\0")
+        body = BODY.pack(rule.prio, pc, rule.flow, 0) + key
+        slot = table.put_unindexed(body, generation, journal)
+        self._stages.set_default(stage, slot, goes_on(rule.insns, rule.table), journal)
+        if old:
+            table.delete_unindexed(old, generation, journal)
+            self._release(table.body(old), 0, stage, journal)
+
+    @staticmethod
+    def _key(rule: Rule, dp_index: int, mask: int) -> bytes:
+        number = key_class(rule.mask)
+        values = list(rule.values) + [0] * (WORDS_OF_CLASS[number] - len(rule.values))
+        return KEYS[number].pack(dp_index * PER_DP + rule.table, mask, *values)
+
+    def _same(self, table: VersionedTable, slot: int, rule: Rule) -> bool:
+        """True if the slot says what the rule says.  The flow's number is no part
+        of that: it serves accounting alone, and is corrected in place."""
+        prio, pc, flow, _ = BODY.unpack_from(table.body(slot))
+        if prio != rule.prio or pc != self._insns.shared.find(rule.insns):
+            return False
+        if flow != rule.flow:
+            table.array.words[slot * table.array.pitch + _FLOW] = rule.flow
+        return True
+
+    def _leave(self, table: VersionedTable, slot: int, journal: Journal) -> None:
+        """What a version that ends gives back."""
+        body = table.body(slot)
+        stage, mask = struct.unpack_from("=II", body, BODY.size)
+        prio = BODY.unpack_from(body)[0]
+        self._stages.remove(stage, mask, prio, journal)
+        self._release(body, mask, stage, journal)
+
+    def _release(self, body: bytes, mask: int, stage: int, journal: Journal) -> None:
+        _, pc, _, _ = BODY.unpack_from(body)
+        journal.after_grace(self._insns.shared.drop, self._insns.shared.key(pc))
+        if mask:
+            journal.after_grace(self._masks.shared.drop, self._masks.shared.key(mask))
+        journal.after_grace(
+            self._datapaths.shared.drop, self._datapaths.shared.key(stage // PER_DP)
+        )
+
+    # --- adoption and reading -----------------------------------------------------
+
+    def adopt(self, generation: int) -> None:
+        """Takes the rules that live in `generation`.  Datapaths and stages come first."""
+        defaults = dict(self._stages.adopted_defaults())
+        for number, table in enumerate(self.tables):
+            table.adopt(generation, defaults.values() if number == 0 else ())
+        self._masks.adopt({KEYS_HEAD.unpack_from(k)[1] for t in self.tables for k in t.index.live})
+        journal = Journal()  # nothing here can fail half-way
+        for stage, slot in defaults.items():
+            insns = self._adopt_holds(self.tables[0], slot, stage, 0)
+            self._stages.set_default(stage, slot, goes_on(insns, stage % PER_DP), journal)
+        for table in self.tables:
+            for key, slot in table.index.live.items():
+                stage, mask = KEYS_HEAD.unpack_from(key)
+                self._adopt_holds(table, slot, stage, mask)
+                prio = BODY.unpack_from(table.body(slot))[0]
+                self._stages.add(stage, mask, prio, journal)
+        self._insns.adopt()
+
+    def _adopt_holds(self, table: VersionedTable, slot: int, stage: int, mask: int) -> bytes:
+        pc = BODY.unpack_from(table.body(slot))[1]
+        insns = self._insns.read(pc)
+        self._insns.shared.adopt(insns, pc)
+        if mask:
+            self._masks.shared.adopt(self._masks.read(mask), mask)
+        dp = self._datapaths.key_at(stage // PER_DP)
+        self._datapaths.shared.adopt(dp, stage // PER_DP)
+        return insns
+
+    def all(self) -> Iterator[Rule]:
+        """Every rule, as the next generation has it."""
+        for stage, slot in self._stages.defaults():
+            yield self._read(self.tables[0], slot, stage, ())
+        for table in self.tables:
+            for key, slot in table.index.live.items():
+                stage, mask = KEYS_HEAD.unpack_from(key)
+                yield self._read(table, slot, stage, self._masks.shared.key(mask))
+
+    def _read(self, table: VersionedTable, slot: int, stage: int, mask: Mask) -> Rule:
+        body = table.body(slot)
+        prio, pc, flow, _ = BODY.unpack_from(body)
+        values = struct.unpack_from(f"={len(mask)}I", body, BODY.size + KEYS_HEAD.size)
+        return Rule(
+            dp=self._datapaths.shared.key(stage // PER_DP),
+            table=stage % PER_DP,
+            prio=prio,
+            mask=mask,
+            values=values,
+            insns=self._insns.shared.key(pc),
+            flow=flow,
+        )

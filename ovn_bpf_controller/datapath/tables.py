@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The desired state, written to maps so that packets see each change whole.
+
+The agent calls apply() with what changed.  New versions are written where no
+packet looks, hash keys are pointed at them, and one store of the generation
+makes all of it true; what it replaced is freed after an RCU grace period, at the
+next apply() or at settle().  A change that fails leaves the generation as it was.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from ovn_bpf_controller._native import lib
+from ovn_bpf_controller.datapath.change import TableChange
+from ovn_bpf_controller.datapath.chassis import Chassis, encode
+from ovn_bpf_controller.datapath.interned import (
+    WORDS_OF_CLASS,
+    Datapaths,
+    Insns,
+    Masks,
+    MemberLists,
+)
+from ovn_bpf_controller.datapath.journal import Call, Journal, run
+from ovn_bpf_controller.datapath.maps import ArrayMap, HashMap, grace_period
+from ovn_bpf_controller.datapath.ports import Groups, Ports, port_key
+from ovn_bpf_controller.datapath.records import record, word
+from ovn_bpf_controller.datapath.rules import Rules
+from ovn_bpf_controller.datapath.stages import Stages
+from ovn_bpf_controller.datapath.versioned import Index, VersionedTable
+from ovn_bpf_controller.errors import DataPlaneError
+from ovn_bpf_controller.model import Rule, Tunnel
+
+CONTROL: Final = record("struct ovn_ctl")
+_GENERATION: Final = word("struct ovn_ctl", "generation")
+_TUNNEL_MODE: Final = word("struct ovn_ctl", "tunnel_mode")
+_CLASSES: Final = "sml"
+
+
+class Tables:
+    """Everything the agent writes, over maps by name.
+
+    fds: file descriptors of the maps of the BPF object (their owner keeps them
+    open).  A fresh set of maps needs nothing more; for maps that another agent
+    has filled call adopt() first.
+    rejected: things of the last change that cannot be said in maps, with why.
+    """
+
+    def __init__(self, fds: Mapping[str, int]) -> None:
+        self._fds = fds
+        self._arrays: list[ArrayMap] = []
+        self._indexes: list[Index] = []
+        self._control = self._array("ovn_ctl")
+        self._stages = Stages(self._array("ovn_stages"), self._array("ovn_tuples"))
+        self._masks = Masks(self._array("ovn_masks"))
+        self._insns = Insns(self._array("ovn_insns"))
+        self._datapaths = Datapaths(self._array("ovn_datapaths"), self._stages.clear)
+        self._chassis = Chassis(self._array("ovn_chassis"), self._index("ovn_peers"))
+        self._rules = Rules(
+            [(self._index(f"ovn_idx_{c}"), self._array(f"ovn_rules_{c}")) for c in _CLASSES],
+            self._masks,
+            self._insns,
+            self._stages,
+            self._datapaths,
+        )
+        self._ports = Ports(
+            self._index("ovn_port_idx"),
+            self._array("ovn_ports"),
+            self._index("ovn_ifports"),
+            self._datapaths,
+            self._chassis,
+        )
+        self._members = MemberLists(self._array("ovn_members"))
+        self._groups = Groups(
+            self._index("ovn_mc_idx"),
+            self._array("ovn_mcgroups"),
+            self._members,
+            self._datapaths,
+            self._chassis,
+        )
+        self._pending: list[Call] | None = None
+        self.rejected: list[tuple[Rule | Tunnel, str]] = []
+        self.generation = self._control.words[_GENERATION]
+        if not self.generation:
+            self._initialise()
+
+    def _array(self, name: str) -> ArrayMap:
+        self._arrays.append(ArrayMap(name, self._fd(name)))
+        return self._arrays[-1]
+
+    def _index(self, name: str) -> Index:
+        self._indexes.append(Index(HashMap(name, self._fd(name))))
+        return self._indexes[-1]
+
+    def _fd(self, name: str) -> int:
+        try:
+            return self._fds[name]
+        except KeyError:
+            raise DataPlaneError(f"the BPF object has no map {name}") from None
+
+    def _initialise(self) -> None:
+        self._control.put(0, CONTROL.pack(0, lib.OVN_LAYOUT_VERSION, 0, 0, 0, 0, 0, 0))
+        self.generation = 1
+        self._control.publish(0, _GENERATION, 1)
+
+    def close(self) -> None:
+        """Unmaps the arrays.  Packets go on as they are."""
+        for each in self._arrays:
+            each.close()
+
+    # --- change ---------------------------------------------------------------
+
+    def apply(self, change: TableChange, *, complete: bool = False) -> int:
+        """Makes `change` true at once; returns the generation that has it.
+
+        complete: the change tells everything there is to be, and what it does
+        not name goes (after adopt(), or after a gap in what the agent knows).
+        Raises DataPlaneError when a map is full or the kernel refuses: then
+        nothing has changed.  Takes one grace period (some ms) if an earlier
+        change is not settled yet.
+        """
+        self.reclaim()
+        generation = self.generation + 1
+        journal = Journal()
+        self.rejected = []
+        try:
+            self._stage(change, generation, journal, complete)
+            self._stages.publish(generation, journal)
+            for index in self._indexes:
+                index.flush()
+        except BaseException:
+            self._roll_back(journal)
+            raise
+        if journal.empty and not any(index.touched for index in self._indexes):
+            return self.generation
+        journal.flip()
+        self._control.publish(0, _GENERATION, generation)
+        self.generation = generation
+        for index in self._indexes:
+            index.commit()
+        self._pending = journal.after
+        return generation
+
+    def _stage(
+        self, change: TableChange, generation: int, journal: Journal, complete: bool
+    ) -> None:
+        """Writes everything aside.  Tunnels come first: ports and groups name them."""
+        for datapath in change.datapaths_added:
+            self._datapaths.put(datapath, journal)
+        tunnels = {t.name: t for t in change.tunnels_added if self._sound_tunnel(t)}
+        for tunnel in tunnels.values():
+            self._chassis.put(tunnel, journal)
+        self._stage_ports(change, generation, journal, complete)
+        self._stage_groups(change, generation, journal, complete)
+        self._stage_rules(change, generation, journal, complete)
+        names = self._chassis.names() if complete else {t.name for t in change.tunnels_removed}
+        for name in names - tunnels.keys():
+            self._chassis.delete(name, journal)
+        dps = self._datapaths.declared() if complete else {d.dp for d in change.datapaths_removed}
+        for dp in dps - {d.dp for d in change.datapaths_added}:
+            self._datapaths.delete(dp, journal)
+
+    def _stage_ports(
+        self, change: TableChange, generation: int, journal: Journal, complete: bool
+    ) -> None:
+        added = {port_key(p.dp, p.port): p for p in change.ports_added}
+        gone: Iterable[bytes] = (port_key(p.dp, p.port) for p in change.ports_removed)
+        for key in list(self._ports.table.index.live) if complete else gone:
+            if key not in added:
+                self._ports.delete(key, generation, journal)
+        for port in added.values():
+            self._ports.put(port, generation, journal)
+        self._ports.point_devices()
+
+    def _stage_groups(
+        self, change: TableChange, generation: int, journal: Journal, complete: bool
+    ) -> None:
+        added = {port_key(g.dp, g.key): g for g in change.groups_added}
+        gone: Iterable[bytes] = (port_key(g.dp, g.key) for g in change.groups_removed)
+        for key in list(self._groups.table.index.live) if complete else gone:
+            if key not in added:
+                self._groups.delete(key, generation, journal)
+        for group in added.values():
+            self._groups.put(group, generation, journal)
+
+    def _stage_rules(
+        self, change: TableChange, generation: int, journal: Journal, complete: bool
+    ) -> None:
+        added = {_identity(rule): rule for rule in change.rules_added if self._sound_rule(rule)}
+        for rule in list(self._rules.all()) if complete else change.rules_removed:
+            if _identity(rule) not in added:
+                self._rules.delete(rule, generation, journal)
+        for rule in added.values():
+            self._rules.put(rule, generation, journal)
+
+    def _sound_rule(self, rule: Rule) -> bool:
+        if len(rule.mask) <= WORDS_OF_CLASS[-1]:
+            return True
+        self.rejected.append((rule, f"looks at {len(rule.mask)} words of the packet"))
+        return False
+
+    def _sound_tunnel(self, tunnel: Tunnel) -> bool:
+        try:
+            encode(tunnel)
+        except DataPlaneError as error:
+            self.rejected.append((tunnel, str(error)))
+            return False
+        return True
+
+    def _roll_back(self, journal: Journal) -> None:
+        journal.roll_back()
+        self._stages.roll_back()
+        self._ports.roll_back()
+        for index in self._indexes:
+            index.roll_back()
+
+    def reclaim(self) -> None:
+        """Waits a grace period, if a change is not settled yet, and frees what it
+        replaced.  The next apply() does it too."""
+        if self._pending is None:
+            return
+        grace_period()
+        pending, self._pending = self._pending, None
+        run(pending)
+        for table in self._versioned():
+            table.finish()
+        for index in self._indexes:
+            index.finish()
+
+    def settle(self) -> None:
+        """Frees all that can be freed: two grace periods at most."""
+        self.reclaim()
+        if any(not table.settled for table in self._versioned()):
+            self._pending = []
+            self.reclaim()
+
+    def _versioned(self) -> list[VersionedTable]:
+        return [*self._rules.tables, self._ports.table, self._groups.table]
+
+    # --- the control block ------------------------------------------------------
+
+    def set_tunnel_mode(self, mode: int, ifindex: int, decap_flags: bool) -> None:
+        """How tunnel packets are made: enum ovn_tunnel_mode, the collect-metadata
+        device (0 when inline), and whether the kernel has the 6.3 decap flags."""
+        values = mode, ifindex, int(decap_flags)
+        base = _TUNNEL_MODE
+        self._control.words[base : base + 3] = memoryview(array("I", values))
+
+    # --- adoption -----------------------------------------------------------------
+
+    def adopt(self) -> None:
+        """Takes over maps as another agent left them, killed at whatever point.
+
+        What its live generation says stays as it is.  Follow with apply(…,
+        complete=True) once all is known: only differences are written.
+        """
+        grace_period()
+        generation = self.generation
+        self._pending = None
+        self._stages.adopt(self._datapaths.adopt(), generation)
+        named = self._ports.adopt(generation) | self._groups.adopt(generation)
+        self._chassis.adopt(named)
+        self._ports.report_holds()
+        self._groups.report_holds()
+        self._rules.adopt(generation)
+        # A late reader may still look at what was repaired.
+        grace_period()
+
+    # --- reading ---------------------------------------------------------------------
+
+    def rules(self) -> Iterable[Rule]:
+        """Every rule, in no order."""
+        return self._rules.all()
+
+    def use(self) -> dict[str, tuple[int, int]]:
+        """Elements in use and room, by map name, of the maps that can fill up."""
+        use = {t.array.name: (t.slots.in_use, t.array.capacity - 1) for t in self._versioned()}
+        return use
+
+
+def _identity(rule: Rule) -> tuple[int, int, object, object]:
+    return rule.dp, rule.table, rule.mask, rule.values

@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hash indexes whose changes wait for the flip, and slots that have versions.
+
+An Index is one hash map with its contents known; a VersionedTable adds the
+slots its values point to.  Rules of the three classes, ports and groups are
+VersionedTables; device and peer look-ups are plain Indexes.  The scheme is told
+at the top of include/ovn_bpf/tables.h.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from typing import Final
+
+from ovn_bpf_controller.datapath.alloc import Slots
+from ovn_bpf_controller.datapath.journal import Journal
+from ovn_bpf_controller.datapath.maps import ArrayMap, HashMap
+from ovn_bpf_controller.datapath.records import word
+
+FOREVER: Final = 0xFFFFFFFF
+BORN: Final = word("struct ovn_slot", "born")
+DEAD: Final = word("struct ovn_slot", "dead")
+NEXT: Final = word("struct ovn_slot", "next")
+HEADER: Final = struct.Struct("=IIII")
+
+
+class Index:
+    """A hash map and what it holds.
+
+    live: entries as the next generation has them.  Until flush() the kernel
+    knows of none of the changes, until finish() of no removal.
+    """
+
+    def __init__(self, table: HashMap) -> None:
+        self._map = table
+        self.name = table.name
+        self.live: dict[bytes, int] = {}
+        self._old: dict[bytes, int] = {}  # before this change; 0: not there
+        self._doomed: list[bytes] = []
+
+    def set(self, key: bytes, value: int) -> None:
+        """Points `key` to `value` from the flip on; the kernel learns it at flush()."""
+        self._old.setdefault(key, self.live.get(key, 0))
+        self.live[key] = value
+
+    def remove(self, key: bytes) -> int:
+        """Takes `key` out after the grace period; returns its value, or 0."""
+        value = self.live.pop(key, 0)
+        if value:
+            self._old.setdefault(key, value)
+        return value
+
+    @property
+    def touched(self) -> bool:
+        """True if this change changed it."""
+        return bool(self._old)
+
+    def flush(self) -> None:
+        """Writes what was set.  Raises DataPlaneError; then roll_back() is due."""
+        fresh = {key: self.live[key] for key in self._old if key in self.live}
+        if fresh:
+            self._map.update(fresh)
+
+    def roll_back(self) -> None:
+        """Makes memory and kernel what they were before this change."""
+        back = {key: value for key, value in self._old.items() if value}
+        new = [key for key, value in self._old.items() if not value]
+        for key in new:
+            self.live.pop(key, None)
+        self.live.update(back)
+        self._old = {}
+        if back:
+            self._map.update(back)
+        if new:
+            self._map.delete(new)
+
+    def commit(self) -> None:
+        """The flip is done: what was removed goes at finish()."""
+        self._doomed += [key for key in self._old if key not in self.live]
+        self._old = {}
+
+    def finish(self) -> None:
+        """The grace period is over: takes removed keys out of the kernel's map."""
+        doomed = [key for key in self._doomed if key not in self.live]
+        self._doomed = []
+        if doomed:
+            self._map.delete(doomed)
+
+    def adopt(self) -> None:
+        """Takes the contents from the kernel."""
+        self.live = self._map.dump()
+        self._old = {}
+        self._doomed = []
+
+    def repair(self, set_to: dict[bytes, int], gone: Iterable[bytes]) -> None:
+        """Corrects adopted entries, in memory and in the kernel."""
+        doomed = list(gone)
+        for key in doomed:
+            self.live.pop(key, None)
+        self.live.update(set_to)
+        if set_to:
+            self._map.update(set_to)
+        if doomed:
+            self._map.delete(doomed)
+
+
+class VersionedTable:
+    """An Index and its slots: an element is {struct ovn_slot, body}.
+
+    key_at: where in an element its key is repeated.  limbo is where slots wait
+    whose key a late reader may still have found: see delete().
+    """
+
+    def __init__(self, index: Index, array: ArrayMap, key_at: int) -> None:
+        self.index = index
+        self.array = array
+        self.slots = Slots(array.name, array.capacity)
+        self._key_at = key_at
+        self._limbo: list[int] = []
+        self._leaving: list[int] = []
+
+    def body(self, slot: int) -> bytes:
+        """An element without its header."""
+        at = slot * self.array.stride
+        return self.array.memory[at + HEADER.size : at + self.array.size]
+
+    def put(self, key: bytes, body: bytes, generation: int, journal: Journal) -> int:
+        """A version of `key` that is born in `generation`; returns the slot it
+        replaces, or 0.  Raises DataPlaneError when there is no slot left."""
+        slot = self.slots.take(journal)
+        old = self.index.live.get(key, 0)
+        self.array.put(slot, HEADER.pack(generation, FOREVER, old, 0) + body)
+        self.index.set(key, slot)
+        if old:
+            self._bury(old, generation, journal)
+            journal.after_grace(self._unlink, slot, old)
+        return old
+
+    def put_unindexed(self, body: bytes, generation: int, journal: Journal) -> int:
+        """A slot that is reached otherwise than by key; returns it."""
+        slot = self.slots.take(journal)
+        self.array.put(slot, HEADER.pack(generation, FOREVER, 0, 0) + body)
+        return slot
+
+    def delete_unindexed(self, slot: int, generation: int, journal: Journal) -> None:
+        """The end of such a slot: nobody reaches it after the grace period."""
+        self._bury(slot, generation, journal)
+        journal.after_grace(self.slots.release, slot)
+
+    def delete(self, key: bytes, generation: int, journal: Journal) -> int:
+        """The end of `key` from `generation` on; returns its slot, or 0.
+
+        A packet that comes later may still find the key in the hash and look at
+        the dead slot, until finish(): so the slot waits one grace period more.
+        """
+        slot = self.index.remove(key)
+        if slot:
+            self._bury(slot, generation, journal)
+            journal.after_grace(self._leaving.append, slot)
+        return slot
+
+    def finish(self) -> None:
+        """A grace period is over, and this change's after_grace calls are made."""
+        for slot in self._limbo:
+            self.slots.release(slot)
+        self._limbo = self._leaving
+        self._leaving = []
+
+    @property
+    def settled(self) -> bool:
+        """True if no slot waits for another grace period."""
+        return not self._limbo
+
+    def _bury(self, slot: int, generation: int, journal: Journal) -> None:
+        at = slot * self.array.pitch + DEAD
+        self.array.words[at] = generation
+        journal.undo(self._set_word, at, FOREVER)
+
+    def _unlink(self, slot: int, old: int) -> None:
+        self.array.words[slot * self.array.pitch + NEXT] = 0
+        self.slots.release(old)
+
+    def _set_word(self, at: int, value: int) -> None:
+        self.array.words[at] = value
+
+    # --- adoption -----------------------------------------------------------
+
+    def adopt(self, generation: int, extra: Iterable[int] = ()) -> None:
+        """Takes over what an agent left, killed wherever it was.
+
+        The version that counts in `generation` becomes the only one of its key;
+        keys without one, and keys whose slot says another key, go.  extra:
+        slots that are reached otherwise than by key.
+        """
+        self.index.adopt()
+        set_to: dict[bytes, int] = {}
+        gone: list[bytes] = []
+        for key, head in self.index.live.items():
+            slot = self._live_version(key, head, generation)
+            if not slot:
+                gone.append(key)
+            elif slot != head:
+                set_to[key] = slot
+        self.index.repair(set_to, gone)
+        used = [*self.index.live.values(), *extra]
+        for slot in used:
+            at = slot * self.array.pitch
+            self.array.words[at + DEAD] = FOREVER
+            self.array.words[at + NEXT] = 0
+        self.slots.adopt(used)
+        self._limbo = []
+        self._leaving = []
+
+    def _live_version(self, key: bytes, head: int, generation: int) -> int:
+        slot = head
+        for _ in range(self.array.capacity):
+            if not 0 < slot < self.array.capacity:
+                return 0
+            at = slot * self.array.stride + self._key_at
+            if self.array.memory[at : at + len(key)] != key:
+                return 0
+            base = slot * self.array.pitch
+            words = self.array.words
+            if 0 < words[base + BORN] <= generation < words[base + DEAD]:
+                return slot
+            slot = words[base + NEXT]
+        return 0
