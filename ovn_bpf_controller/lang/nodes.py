@@ -165,7 +165,10 @@ FALSE = Bool(False)
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Base of all actions.  `VERB` of each class is the word OVN uses."""
+    """Base of all actions.
+
+    What an action adds to its flow's match is actions.action_prereqs().
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +189,7 @@ class Next(Action):
 
 @dataclass(frozen=True, slots=True)
 class Drop(Action):
-    """drop; always the only action of a list."""
+    """drop; always alone in its list.  An empty list drops as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,13 +274,12 @@ class CtNat(Action):
 
     ip: None when the verb has no argument.  family: 0, 4 or 6.
     ports: None or (low, high), inclusive; equal when one port was written.
-    commit: `commit` was written, with no address.
+    With an address the verb commits the connection, without it only translates.
     """
 
     ip: int | None = None
     family: int = 0
     ports: tuple[int, int] | None = None
-    commit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,7 +352,10 @@ class SelectTarget:
 
 @dataclass(frozen=True, slots=True)
 class Select(Action):
-    """select(field; id=weight, …; hash_fields="…"); weights default to 100."""
+    """R = select(id=weight, …), R = select(values=(…); hash_fields="…").
+
+    dst has at least 16 bits; a weight that is not written is 100.
+    """
 
     dst: Field
     targets: tuple[SelectTarget, ...]
@@ -576,7 +581,7 @@ class Result(Action):
 
 @dataclass(frozen=True, slots=True)
 class DnsLookup(Result):
-    """R = dns_lookup([nodefrag])"""
+    """R = dns_lookup()"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -641,10 +646,13 @@ class CtStateSave(Result):
 
 @dataclass(frozen=True, slots=True)
 class Log(Action):
-    """log(…).  verdict: allow, drop, reject or unknown; severity: by name."""
+    """log(…).  verdict: allow, drop, reject or pass.
 
+    severity: alert, warning, notice, info or debug.
+    """
+
+    verdict: str
     name: str | None = None
-    verdict: str = "unknown"
     severity: str = "info"
     meter: str | None = None
 
@@ -746,7 +754,7 @@ class LookupFdb(Action):
 
 @dataclass(frozen=True, slots=True)
 class CommitEcmpNh(Action):
-    """commit_ecmp_nh(ipv6 = true|false, proto = tcp|udp|sctp|any)"""
+    """commit_ecmp_nh(ipv6 = true|false, proto = tcp|udp|sctp)"""
 
     ipv6: bool
     proto: str
@@ -754,7 +762,10 @@ class CommitEcmpNh(Action):
 
 @dataclass(frozen=True, slots=True)
 class CommitLbAff(Action):
-    """commit_lb_aff(vip, backend, proto, timeout); timeout in seconds"""
+    """commit_lb_aff(vip, backend, proto, timeout); timeout in seconds.
+
+    proto: tcp, udp or sctp; None when the vip has no port.
+    """
 
     vip: Backend
     backend: Backend
