@@ -74,9 +74,7 @@ def ip4(src_mac: str, src: str, dst: str = "10.0.0.9", **fields: str | int) -> d
     return eth(src_mac, 0x0800, ip4__src=src, ip4__dst=dst, ip__ttl=64, **fields)
 
 
-def ip6(
-    src_mac: str, src: str, dst: str = "fd00::9", **fields: str | int
-) -> dict[str, str | int]:
+def ip6(src_mac: str, src: str, dst: str = "fd00::9", **fields: str | int) -> dict[str, str | int]:
     return eth(src_mac, 0x86DD, ip6__src=src, ip6__dst=dst, **({"ip__ttl": 64} | fields))
 
 
