@@ -8,6 +8,7 @@ and the agent.  Nothing here acts on an option; see process.usage for the texts.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -15,6 +16,10 @@ from typing import Literal
 from ovn_bpf_controller.errors import StartupError
 from ovn_bpf_controller.process.dirs import PROGRAM, Dirs
 from ovn_bpf_controller.process.getopt_long import Arg, Option, getopt_long
+
+OVSDB_PORT = 6640
+
+_INET = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+(%\w+)?\]|[\w.-]+)(:(?P<port>\d{1,5}))?", re.ASCII)
 
 Action = Literal["run", "help", "version", "graph"]
 
@@ -141,8 +146,9 @@ def parse_options(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
             break
     if action == "run" and len(operands) > 1:
         raise StartupError("exactly zero or one non-option argument required; use --help for usage")
+    remote = operands[0] if operands else f"unix:{dirs.ovs_rundir}/db.sock"
     return Options(
-        ovs_remote=operands[0] if operands else f"unix:{dirs.ovs_rundir}/db.sock",
+        ovs_remote=check_remote(remote) if action == "run" else remote,
         chassis=given.get("chassis") or dirs.system_id_override(),
         unixctl=given.get("unixctl") or "",
         dirs=dirs,
@@ -153,6 +159,27 @@ def parse_options(argv: Sequence[str], environ: Mapping[str, str]) -> Options:
         action=action,
         graph_node=given.get("dump-inc-proc-graph") or "",
     )
+
+
+def check_remote(remotes: str) -> str:
+    """A comma list of unix:FILE, tcp:HOST[:PORT] and ssl:HOST[:PORT], with its ports.
+
+    Raises StartupError for anything else: ovn-controller would try such a name
+    again for ever, and it can never work.
+    """
+    return ",".join(_remote(one.strip()) for one in remotes.split(","))
+
+
+def _remote(text: str) -> str:
+    kind, _, rest = text.partition(":")
+    if kind == "unix" and rest:
+        return text
+    match = _INET.fullmatch(rest)
+    if kind not in ("tcp", "ssl") or not match or not 0 < int(match["port"] or 1) < 65536:
+        raise StartupError(
+            f'"{text}" is not a database; unix:FILE, tcp:HOST[:PORT] or ssl:HOST[:PORT] expected'
+        )
+    return f"{kind}:{match['host']}:{match['port'] or OVSDB_PORT}"
 
 
 def _daemon(given: Mapping[str, str | None], dirs: Dirs) -> DaemonOptions:

@@ -57,7 +57,7 @@ class Bed:
 
     def up(self, *args: str) -> subprocess.Popen[str]:
         """Start it with a pidfile and a log file, and wait for its control socket."""
-        process = self.start("--pidfile", "-vconsole:off", "--log-file", *args)
+        process = self.start(*args, "--pidfile", "-vconsole:off", "--log-file")
         ctl = self.dir / f"ovn-controller.{process.pid}.ctl"
         wait_until(
             lambda: ctl.exists() and self.appctl("version").returncode == 0, "the control socket"

@@ -30,6 +30,10 @@ class FakeAgent:
         self.dir = Path(os.environ["FAKE_DIR"])
         self.crash = ""
         self.runs = 0
+        self.descriptors = [
+            os.open(os.devnull, os.O_RDONLY)
+            for _ in range(int(os.environ.get("FAKE_DESCRIPTORS", 0)))
+        ]
         if (self.dir / "refuse").exists():
             raise DataPlaneError("the kernel has no tcx; 6.6 or later is needed")
         self.note("options", repr(options))
@@ -49,9 +53,14 @@ class FakeAgent:
         commands.register("fake/bug", "", 0, 0, lambda _request: str(1 // 0))
         commands.register("fake/chatter", "COUNT", 1, 1, self._chatter)
         commands.register("fake/crash", "", 0, 0, self._crash)
-        commands.register("ovn-bpf/unsupported", "", 0, 0, lambda _request: "put_dhcp_opts: 2")
-        commands.register("ovn-bpf/flows", "[DATAPATH]", 0, 1, lambda r: f"flows {r.args}")
-        commands.register("ovn-bpf/status", "", 0, 0, lambda _request: '{"generation": 7}')
+        commands.register(
+            "ovn-bpf/unsupported", "[--json]", 0, 1, lambda _request: "2 put_dhcp_opts"
+        )
+        commands.register("ovn-bpf/flows", "[--json] [DATAPATH]", 0, 2, lambda r: f"{r.args}")
+        commands.register("ovn-bpf/status", "[--json]", 0, 1, self._status)
+
+    def _status(self, request: Request) -> str:
+        return '{"runs": 1}' if request.args == ["--json"] else "runs: 1"
 
     def _refuse(self, request: Request) -> str:
         raise CommandError(request.args[0])

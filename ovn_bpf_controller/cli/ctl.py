@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The console script ovn-bpf-ctl: ask the running agent what it does.
+
+It finds the agent as ovn-appctl does, by the pidfile in OVN_RUNDIR, and sends one
+control command; ovn-appctl can send the same.  Exit status 1: no agent to talk
+to; 2: the agent refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+
+import ovs.daemon
+import ovs.dirs
+import ovs.unixctl
+import ovs.unixctl.client
+
+from ovn_bpf_controller import __version__
+from ovn_bpf_controller.errors import OvnBpfError, StartupError
+from ovn_bpf_controller.process.dirs import PROGRAM, Dirs
+
+
+class Refused(OvnBpfError):
+    """The agent answered with an error."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Carry one subcommand out; returns the exit status."""
+    arguments = _parser().parse_args(argv)
+    try:
+        sys.stdout.write(_run(arguments))
+        sys.stdout.flush()
+    except Refused as error:
+        sys.stderr.write(f"ovn-bpf-ctl: {str(error).rstrip()}\n")
+        return 2
+    except StartupError as error:
+        sys.stderr.write(f"ovn-bpf-ctl: {error}\n")
+        return 1
+    except BrokenPipeError:
+        # `ovn-bpf-ctl flows | head`: stdout is gone, and Python would complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ovn-bpf-ctl", description="Ask the running ovn-bpf-controller what it does."
+    )
+    parser.add_argument("-V", "--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument(
+        "-t",
+        "--target",
+        metavar="PATH",
+        default=PROGRAM,
+        help="control socket, or name of a pidfile in $OVN_RUNDIR (default: %(default)s)",
+    )
+    parser.add_argument(
+        "-T",
+        "--timeout",
+        metavar="SECS",
+        type=int,
+        default=0,
+        help="give up after SECS seconds (default: wait for ever)",
+    )
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print JSON instead of text")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    flows = commands.add_parser("flows", parents=[common], help="logical flows in the data plane")
+    flows.add_argument("datapath", nargs="?", help="only those of this datapath (name or UUID)")
+    flows.add_argument(
+        "--unsupported",
+        action="store_true",
+        help="list the flows that were left out instead, and why",
+    )
+    commands.add_parser("drops", parents=[common], help="dropped packets by reason")
+    commands.add_parser("status", parents=[common], help="what the agent is doing")
+    commands.add_parser("version", parents=[common], help="the running agent's version")
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> str:
+    """The text to print.  Raises StartupError and Refused."""
+    if arguments.timeout:
+        # SIGALRM's default ends us, as ovs-appctl's --timeout does.
+        signal.alarm(arguments.timeout)
+    command = f"ovn-bpf/{arguments.command}"
+    args = ["--json"] if arguments.json else []
+    if arguments.command == "version":
+        return _version(_transact(arguments.target, "version", []), arguments.json)
+    if arguments.command == "flows":
+        if arguments.unsupported:
+            command = "ovn-bpf/unsupported"
+        args += [arguments.datapath] if arguments.datapath else []
+    return _transact(arguments.target, command, args)
+
+
+def _version(text: str, as_json: bool) -> str:
+    if not as_json:
+        return text
+    versions = dict(line.rsplit(" ", 1) for line in text.splitlines())
+    return json.dumps(versions, indent=2) + "\n"
+
+
+def _transact(target: str, command: str, args: list[str]) -> str:
+    ovs.dirs.RUNDIR = Dirs.from_environment(os.environ).ovn_rundir
+    error, path = ovs.unixctl.socket_name_from_target(target)
+    if error:
+        raise StartupError(f"{path} ({os.strerror(error)}); is ovn-bpf-controller running?")
+    error, client = ovs.unixctl.client.UnixctlClient.create(path)
+    if error:
+        raise StartupError(f"cannot connect to {path} ({os.strerror(error)})")
+    try:
+        error, problem, result = client.transact(command, args)
+    finally:
+        client.close()
+    if error:
+        reason = os.strerror(error) if error > 0 else "the agent ended"
+        raise StartupError(f"{path}: transaction error ({reason})")
+    if problem is not None:
+        raise Refused(str(problem))
+    return str(result)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
