@@ -72,8 +72,11 @@ _INPUTS: tuple[type[Row], ...] = (
 class LocalSide(Protocol):
     """The local database as the engine uses it; binding.snapshot implements it."""
 
-    def view(self) -> LocalView:
-        """The rows as they are now; the same object while nothing has changed."""
+    def view(self, bridge: str) -> LocalView:
+        """The rows as they are now; the same object while nothing has changed.
+
+        bridge: name of the integration bridge.
+        """
 
     def write(self, writes: bridge.LocalWrites) -> None:
         """Send, unless a write is in flight: wishes come again."""
@@ -142,6 +145,7 @@ class Binding:
         if (moved or any(changes.of(table) for table in _INPUTS)) and not gone:
             self._decide(touched)
         self._settle()
+        self._port_writes = Writes()
         if self._sb.synced:
             self._write_southbound(now)
         self._write_local()
@@ -167,11 +171,12 @@ class Binding:
     # --- inputs -----------------------------------------------------------------
 
     def _read_local(self) -> bool:
-        view = self._local.view()
+        view = self._local.view(self.config.bridge)
         if view is self._view:
             return False
         if view.external_ids != self._view.external_ids:
             self._configure(read_config(view.external_ids, self._override))
+            view = self._local.view(self.config.bridge)
         if view.bridge is not None and view.bridge.uuid != self._restored:
             self._zones.restore(view.bridge.external_ids)
             self._restored = view.bridge.uuid

@@ -9,10 +9,11 @@ Values follow ovs-vswitchd.conf.db(5).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ovn_bpf_controller.ovsdb.local_tables import Bridge, Interface, OpenVSwitch
 from ovn_bpf_controller.underlay.links import NetDevice
 
 LOCAL_OFPORT = 65534  # OFPP_LOCAL: the port that is named as its bridge
@@ -27,44 +28,11 @@ _VIRTUAL_TYPES = frozenset({"patch"})
 
 
 @dataclass(frozen=True, slots=True)
-class IfaceRow:
-    """An Interface row on some bridge; sets of at most one element are optional."""
+class Switch:
+    """The Open_vSwitch row with its bridges, each with the Interfaces of its Ports."""
 
-    uuid: str
-    name: str
-    type: str = ""
-    ofport: int | None = None
-    ofport_request: int | None = None
-    ifindex: int | None = None
-    link_state: str | None = None
-    admin_state: str | None = None
-    mac_in_use: str | None = None
-    mtu: int | None = None
-    error: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BridgeRow:
-    """A Bridge row with the Interfaces of its Ports."""
-
-    uuid: str
-    name: str
-    datapath_id: str | None = None
-    other_config: Mapping[str, str] = field(default_factory=dict)
-    interfaces: tuple[IfaceRow, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class SwitchRow:
-    """The Open_vSwitch row."""
-
-    next_cfg: int = 0
-    cur_cfg: int = 0
-    ovs_version: str | None = None
-    db_version: str | None = None
-    iface_types: tuple[str, ...] = ()
-    datapath_types: tuple[str, ...] = ()
-    bridges: tuple[BridgeRow, ...] = ()
+    row: OpenVSwitch
+    bridges: tuple[tuple[Bridge, tuple[Interface, ...]], ...] = ()
 
 
 @dataclass(slots=True)
@@ -85,12 +53,11 @@ class SwitchWrites:
 class Duties:
     """Decides; remembers ofports, so that a device that returns gets its own back."""
 
-    def __init__(self, ovs_version: str, db_version: str) -> None:
+    def __init__(self, ovs_version: str) -> None:
         self._ovs_version = ovs_version
-        self._db_version = db_version
         self._ofports: dict[tuple[str, str], int] = {}
 
-    def decide(self, switch: SwitchRow, devices: Mapping[str, NetDevice]) -> SwitchWrites:
+    def decide(self, switch: Switch, devices: Mapping[str, NetDevice]) -> SwitchWrites:
         """Writes that bring the database level with the configuration.
 
         All of them belong into one transaction: who waits for cur_cfg reads ofport
@@ -98,34 +65,48 @@ class Duties:
         """
         writes = SwitchWrites()
         names: set[tuple[str, str]] = set()
-        for bridge in switch.bridges:
-            names.update((bridge.name, iface.name) for iface in bridge.interfaces)
-            self._bridge(writes, bridge, devices)
+        for bridge, interfaces in switch.bridges:
+            names.update((bridge.name, iface.name) for iface in interfaces)
+            self._bridge(writes, bridge, interfaces, devices)
         for key in self._ofports.keys() - names:
             del self._ofports[key]
-        _switch(writes, switch, self._ovs_version, self._db_version)
+        _switch(writes, switch.row, self._ovs_version)
         return writes
 
     def _bridge(
-        self, writes: SwitchWrites, bridge: BridgeRow, devices: Mapping[str, NetDevice]
+        self,
+        writes: SwitchWrites,
+        bridge: Bridge,
+        interfaces: tuple[Interface, ...],
+        devices: Mapping[str, NetDevice],
     ) -> None:
-        mac = _bridge_mac(bridge, devices)
+        mac = _bridge_mac(bridge, interfaces, devices)
         identity = bridge.other_config.get("datapath-id") or bridge.datapath_id
         wanted = identity or f"0000{mac.replace(':', '')}"
         if bridge.datapath_id != wanted:
             writes.bridges[bridge.uuid] = {"datapath_id": wanted}
-        ofports = self._assign(bridge, devices)
-        for iface in bridge.interfaces:
-            values = _interface(bridge, iface, devices.get(iface.name), mac, ofports)
+        ofports = self._assign(bridge, interfaces, devices)
+        for iface in interfaces:
+            values = _interface(bridge, iface, devices, mac, ofports.get(iface.uuid, -1))
             changed = {k: v for k, v in values.items() if getattr(iface, k) != v}
             if changed:
                 writes.interfaces[iface.uuid] = changed
 
-    def _assign(self, bridge: BridgeRow, devices: Mapping[str, NetDevice]) -> dict[str, int]:
+    def _assign(
+        self,
+        bridge: Bridge,
+        interfaces: tuple[Interface, ...],
+        devices: Mapping[str, NetDevice],
+    ) -> dict[str, int]:
         """Interface uuid -> ofport, for those that can have one."""
-        usable = [i for i in bridge.interfaces if _error(bridge, i, devices) is None]
+        usable = [iface for iface in interfaces if _error(bridge, iface, devices) is None]
         found: dict[str, int] = {}
-        for choice in (_current, self._remembered(bridge.name), _requested):
+        choices: tuple[Callable[[Interface], int], ...] = (
+            _current,
+            lambda iface: self._ofports.get((bridge.name, iface.name), 0),
+            lambda iface: iface.ofport_request or 0,
+        )
+        for choice in choices:
             for iface in usable:
                 wanted = choice(iface)
                 fresh = iface.uuid not in found and wanted not in found.values()
@@ -137,26 +118,19 @@ class Duties:
             if iface.name == bridge.name:
                 found[iface.uuid] = LOCAL_OFPORT
             elif iface.uuid not in found:
-                found[iface.uuid] = next(free)
+                found[iface.uuid] = next(free, -1)
             self._ofports[bridge.name, iface.name] = found[iface.uuid]
         return found
 
-    def _remembered(self, bridge: str) -> Any:
-        return lambda iface: self._ofports.get((bridge, iface.name), 0)
 
-
-def _current(iface: IfaceRow) -> int:
+def _current(iface: Interface) -> int:
     """A request that was changed beats what the port has."""
     if iface.ofport_request and iface.ofport_request != iface.ofport:
         return iface.ofport_request
     return iface.ofport or 0
 
 
-def _requested(iface: IfaceRow) -> int:
-    return iface.ofport_request or 0
-
-
-def _error(bridge: BridgeRow, iface: IfaceRow, devices: Mapping[str, NetDevice]) -> str | None:
+def _error(bridge: Bridge, iface: Interface, devices: Mapping[str, NetDevice]) -> str | None:
     """Why the interface cannot be opened; None when it can."""
     if iface.name == bridge.name or iface.type in _VIRTUAL_TYPES:
         return None
@@ -168,17 +142,19 @@ def _error(bridge: BridgeRow, iface: IfaceRow, devices: Mapping[str, NetDevice])
 
 
 def _interface(
-    bridge: BridgeRow,
-    iface: IfaceRow,
-    device: NetDevice | None,
+    bridge: Bridge,
+    iface: Interface,
+    devices: Mapping[str, NetDevice],
     bridge_mac: str,
-    ofports: Mapping[str, int],
+    ofport: int,
 ) -> dict[str, Any]:
     """Every column that is ours, as it must be."""
     values: dict[str, Any] = dict.fromkeys(
-        ("ifindex", "link_state", "admin_state", "mac_in_use", "mtu", "error")
+        ("ifindex", "link_state", "admin_state", "mac_in_use", "mtu")
     )
-    values["ofport"] = ofports.get(iface.uuid, -1)
+    values["ofport"] = ofport
+    values["error"] = _error(bridge, iface, devices)
+    device = devices.get(iface.name)
     if device is not None and iface.type not in _VIRTUAL_TYPES:
         values["ifindex"] = device.ifindex
         values["admin_state"] = "up" if device.up else "down"
@@ -187,17 +163,17 @@ def _interface(
         values["mtu"] = device.mtu
     elif iface.name == bridge.name:
         values["mac_in_use"] = bridge_mac
-    if values["ofport"] < 0:
-        values["error"] = _error(bridge, iface, {} if device is None else {iface.name: device})
     return values
 
 
-def _bridge_mac(bridge: BridgeRow, devices: Mapping[str, NetDevice]) -> str:
+def _bridge_mac(
+    bridge: Bridge, interfaces: tuple[Interface, ...], devices: Mapping[str, NetDevice]
+) -> str:
     """other_config:hwaddr, or the lowest of the ports' addresses, as OVS chooses."""
     configured = bridge.other_config.get("hwaddr", "").lower()
     if configured:
         return configured
-    macs = (devices[i.name].mac for i in bridge.interfaces if i.name in devices)
+    macs = (devices[iface.name].mac for iface in interfaces if iface.name in devices)
     return min((mac for mac in macs if mac), default=f"02:00:{_tail(bridge.uuid)}")
 
 
@@ -207,14 +183,12 @@ def _tail(uuid: str) -> str:
     return ":".join(digits[i : i + 2] for i in range(0, 8, 2))
 
 
-def _switch(writes: SwitchWrites, switch: SwitchRow, ovs_version: str, db_version: str) -> None:
-    if not switch.ovs_version:
+def _switch(writes: SwitchWrites, row: OpenVSwitch, ovs_version: str) -> None:
+    if not row.ovs_version:
         writes.switch["ovs_version"] = ovs_version
-    if not switch.db_version and db_version:
-        writes.switch["db_version"] = db_version
-    if not switch.iface_types:
+    if not row.iface_types:
         writes.switch["iface_types"] = IFACE_TYPES
-    if not switch.datapath_types:
+    if not row.datapath_types:
         writes.switch["datapath_types"] = DATAPATH_TYPES
-    if switch.cur_cfg != switch.next_cfg:
-        writes.switch["cur_cfg"] = switch.next_cfg
+    if row.cur_cfg != row.next_cfg:
+        writes.switch["cur_cfg"] = row.next_cfg

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine's hand in the local database: LocalView out of it, LocalWrites into it.
+
+Made by the agent around its LocalDatabase, which the agent runs.  Only here does
+binding touch rows of Open_vSwitch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ovs.vlog
+
+from ovn_bpf_controller.binding.bridge import LocalWrites
+from ovn_bpf_controller.binding.view import Bridge, Interface, LocalView
+from ovn_bpf_controller.binding.writer import BackOff, now_ms
+from ovn_bpf_controller.ovsdb import local_tables as rows
+from ovn_bpf_controller.ovsdb.local import LocalDatabase
+from ovn_bpf_controller.ovsdb.local_transact import LocalTransaction
+from ovn_bpf_controller.ovsdb.transact import Pending
+from ovn_bpf_controller.underlay.route import Underlay
+
+vlog = ovs.vlog.Vlog("binding_local")
+
+
+class LocalAdapter:
+    """Implements engine.LocalSide.  underlay: knows the ifindex of devices."""
+
+    def __init__(self, database: LocalDatabase, underlay: Underlay) -> None:
+        self._database = database
+        self._underlay = underlay
+        self._view = LocalView()
+        self._key: tuple[object, ...] = ()
+        self._pending: Pending | None = None
+        self._back_off = BackOff()
+
+    # --- reading ------------------------------------------------------------------
+
+    def view(self, bridge: str) -> LocalView:
+        """The rows as they are now; the same object while nothing has changed."""
+        if not self._database.synced:
+            return self._view
+        key = (bridge, *map(self._database.table, (rows.OpenVSwitch, rows.Bridge)))
+        key += tuple(map(self._database.table, (rows.Port, rows.Interface)))
+        # LocalDatabase makes new mappings when anything has changed, and only then.
+        same = len(key) == len(self._key) and all(map(_is, key[1:], self._key[1:]))
+        if same and key[0] == self._key[0] and self._devices_stand():
+            return self._view
+        self._key = key
+        view = self._read(bridge)
+        if view != self._view:
+            self._view = view
+        return self._view
+
+    def _devices_stand(self) -> bool:
+        find = self._underlay.ifindex
+        return all(find(iface.name) == iface.ifindex for iface in self._view.interfaces)
+
+    def _read(self, name: str) -> LocalView:
+        row = self._database.open_vswitch
+        if row is None:
+            return LocalView()
+        bridge = self._database.bridge(name)
+        interfaces = self._database.interfaces(bridge) if bridge is not None else []
+        return LocalView(
+            present=True,
+            external_ids=row.external_ids,
+            other_config=row.other_config,
+            iface_types=row.iface_types,
+            bridge=_bridge(bridge) if bridge is not None else None,
+            interfaces=tuple(self._interface(iface) for iface in interfaces),
+        )
+
+    def _interface(self, row: rows.Interface) -> Interface:
+        return Interface(
+            uuid=row.uuid,
+            name=row.name,
+            type=row.type,
+            ofport=row.ofport,
+            ifindex=self._underlay.ifindex(row.name),
+            external_ids=row.external_ids,
+        )
+
+    # --- writing ------------------------------------------------------------------
+
+    def write(self, writes: LocalWrites) -> None:
+        """Send, unless a write is in flight: wishes come again."""
+        now = now_ms()
+        if self._pending is not None:
+            if not self._pending.done:
+                return
+            if self._pending.ok:
+                self._back_off.reset()
+            else:
+                pause = self._back_off.fail(now)
+                vlog.warn(f"the local database took no write: {self._pending}; again in {pause} ms")
+            self._pending = None
+        if not self._database.synced or now < self._back_off.until_ms:
+            return
+        with self._database.transaction("ovn-bpf-controller") as txn:
+            self._fill(txn, writes)
+        self._pending = txn.pending
+
+    def _fill(self, txn: LocalTransaction, writes: LocalWrites) -> None:
+        if writes.create_bridge is not None:
+            self._create(txn, str(self._key[0]), writes.create_bridge)
+        if self._view.bridge is not None:
+            uuid = self._view.bridge.uuid
+            if writes.bridge:
+                txn.set(rows.Bridge, uuid, **writes.bridge)
+            txn.set_keys(rows.Bridge, uuid, "external_ids", writes.bridge_ids)
+        for uuid, pairs in writes.iface_ids.items():
+            txn.set_keys(rows.Interface, uuid, "external_ids", pairs)
+
+    def _create(self, txn: LocalTransaction, name: str, other_config: dict[str, str]) -> None:
+        switch = self._database.open_vswitch
+        if switch is None:
+            return
+        vlog.info(f"creating integration bridge '{name}'")
+        iface = txn.insert(rows.Interface, name=name, type="internal")
+        port = txn.insert(rows.Port, name=name, interfaces=(iface,))
+        bridge = txn.insert(
+            rows.Bridge, name=name, fail_mode="secure", ports=(port,), other_config=other_config
+        )
+        txn.add(rows.OpenVSwitch, switch.uuid, "bridges", bridge)
+
+    def wait(self, poller: Any) -> None:
+        """Wake the poller when a pause after a failed write is over."""
+        if self._back_off.until_ms > now_ms():
+            poller.timer_wait_until(self._back_off.until_ms)
+
+
+def _is(one: object, other: object) -> bool:
+    return one is other
+
+
+def _bridge(row: rows.Bridge) -> Bridge:
+    return Bridge(
+        uuid=row.uuid,
+        name=row.name,
+        datapath_type=row.datapath_type,
+        fail_mode=row.fail_mode,
+        external_ids=row.external_ids,
+        other_config=row.other_config,
+    )
