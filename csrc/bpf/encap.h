@@ -115,9 +115,11 @@ static __always_inline int put_outer(struct __sk_buff *skb, struct scratch *s,
 	return bpf_skb_store_bytes(skb, 0, f, OUTER4, 0);
 }
 
-/* Inline: the frame becomes a Geneve packet on the underlay device. */
-static __always_inline int send_inline(struct __sk_buff *skb, struct scratch *s,
-				       const struct ovn_tunnel *t, int last)
+/* Inline: the frame becomes a Geneve packet on the underlay device.  Not inlined
+ * itself, so that too_big() does not nest in its stack frame: 6.1 counts each
+ * frame in units of 32 bytes. */
+static __noinline int send_inline(struct __sk_buff *skb, struct scratch *s,
+				  const struct ovn_tunnel *t, int last)
 {
 	int ip6 = !!(t->flags & OVN_TUN_IPV6), inner_ip;
 	__u32 outer = ip6 ? OUTER6 : OUTER4, hash, type;

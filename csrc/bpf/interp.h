@@ -214,7 +214,7 @@ __noinline int step(struct __sk_buff *skb, __u32 depth)
 {
 	struct scratch *s = scratch_at(depth);
 	struct frame f;
-	__u32 pc;
+	__u32 pc, top;
 	int reason = 0;
 
 	if (!s)
@@ -230,8 +230,10 @@ __noinline int step(struct __sk_buff *skb, __u32 depth)
 		s->n_deferred = s->remote_done;
 		return 1;
 	}
-	s->n_stack--;
-	f = s->stack[s->n_stack & (OVN_MAX_STACK - 1)];
+	top = s->n_stack - 1;
+	s->n_stack = top;
+	hide(top); /* the compiler knows better and drops the mask; 6.1 needs it */
+	f = s->stack[top & (OVN_MAX_STACK - 1)];
 	switch (f.kind) {
 	case FR_LOOKUP:
 		pc = classify(depth, f.table);

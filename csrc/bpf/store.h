@@ -163,6 +163,15 @@ static __always_inline int store_vlan(struct __sk_buff *skb, struct scratch *s)
 	return 0;
 }
 
+/* A length of 1 to OVN_ORIG_BYTES, in a form that the verifiers of 6.1 and 6.12
+ * see to be one. */
+static __always_inline __u32 orig_len(__u32 len)
+{
+	len--;
+	hide(len);
+	return (len & (OVN_ORIG_BYTES - 1)) + 1;
+}
+
 /*
  * Put a neighbour advertisement in the place of the frame: all of it follows
  * from the words (RFC 4861, section 4.4).  The frame is kept for the work left.
@@ -174,11 +183,10 @@ static __always_inline int store_na(struct __sk_buff *skb, struct scratch *s)
 	__u32 len = skb->len - s->off, i;
 	__u16 csum;
 
-	hide(len);
 	if (!s->wire_na) {
 		s->orig_len = 0;
 		if (len > 0 && len <= OVN_ORIG_BYTES &&
-		    !bpf_skb_load_bytes(skb, s->off, s->orig, len))
+		    !bpf_skb_load_bytes(skb, s->off, s->orig, orig_len(len)))
 			s->orig_len = len;
 		if (!s->orig_len && !last_use(s))
 			return DROP_STORE;
@@ -221,9 +229,8 @@ static __always_inline int store_orig(struct __sk_buff *skb, struct scratch *s)
 {
 	__u32 len = s->orig_len;
 
-	hide(len);
 	if (len < 1 || len > OVN_ORIG_BYTES || bpf_skb_change_tail(skb, s->off + len, 0) ||
-	    bpf_skb_store_bytes(skb, s->off, s->orig, len, BPF_F_RECOMPUTE_CSUM))
+	    bpf_skb_store_bytes(skb, s->off, s->orig, orig_len(len), BPF_F_RECOMPUTE_CSUM))
 		return DROP_STORE;
 	__builtin_memcpy(s->wire, s->owire, sizeof(s->wire));
 	s->wire_na = 0;
