@@ -9,6 +9,7 @@ declarations, so that nothing is copied by hand.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -54,15 +55,21 @@ def declarations() -> str:
     System headers are cut out (KERNEL_TYPES and cffi's own stand in for them);
     object-like macros become constants whose value the C compiler fills in.
     """
+    expanded = _preprocess(_headers())
+    constants = "".join(_constants(_headers()))
+    return KERNEL_TYPES + constants + expanded + "extern const char ovn_layout_hash[];\n"
+
+
+def _preprocess(headers: Iterable[Path]) -> str:
     with tempfile.TemporaryDirectory() as tmp:
         names = []
-        for header in _headers():
+        for header in headers:
             text = re.sub(r"^\s*#\s*include\s*<.*$", "", header.read_text(), flags=re.M)
             inside = Path(tmp) / header.relative_to(ROOT)
             inside.parent.mkdir(parents=True, exist_ok=True)
             inside.write_text(text)
             names.append(f'#include "{header.relative_to(ROOT)}"\n')
-        expanded = subprocess.run(
+        return subprocess.run(
             [os.environ.get("CC", "cc"), "-E", "-P", "-nostdinc", "-I.", "-Iinclude", "-"],
             input="".join(names),
             cwd=tmp,
@@ -70,7 +77,17 @@ def declarations() -> str:
             text=True,
             stdout=subprocess.PIPE,
         ).stdout
-    return KERNEL_TYPES + "".join(_constants(_headers())) + expanded
+
+
+def layout_hash() -> str:
+    """What two builds must agree on to share maps: structs, numbers, constants.
+
+    Comments do not count.  datapath.loader names the pin directory by it.
+    """
+    shared = sorted(SHARED.glob("*.h"))
+    macro = re.compile(r"^#define[^/\n]*", re.M)
+    macros = "\n".join(line for h in shared for line in macro.findall(h.read_text()))
+    return hashlib.sha256((_preprocess(shared) + macros).encode()).hexdigest()[:16]
 
 
 def _constants(headers: Iterable[Path]) -> Iterable[str]:
@@ -87,7 +104,8 @@ def native() -> FFI:
     includes = "".join(f'#include "{h.relative_to(ROOT)}"\n' for h in _headers())
     ffi.set_source(
         "ovn_bpf_controller._native",
-        f"#include <linux/types.h>\n#include <stdint.h>\n#include <stddef.h>\n{includes}",
+        f"#include <linux/types.h>\n#include <stdint.h>\n#include <stddef.h>\n{includes}"
+        f'const char ovn_layout_hash[] = "{layout_hash()}";\n',
         sources=[str(c.relative_to(ROOT)) for c in sorted(NATIVE.glob("*.c"))],
         depends=[str(h.relative_to(ROOT)) for h in _headers()],
         include_dirs=[".", "include", "csrc/native"],
