@@ -44,7 +44,8 @@ def test_no_field_reaches_outside_the_context() -> None:
         # What words.h says in words, spelt out.
         ([("reg0", 5, FULL32)], {1: (FULL32, 5)}),
         ([("reg9", 5, 0xF)], {10: (0xF, 5)}),
-        ([("xxreg0", 1 << 96 | 2, FULL128)], {1: (FULL32, 1), 2: (FULL32, 0), 3: (FULL32, 0), 4: (FULL32, 2)}),
+        ([("xxreg0", 1 << 96 | 2, FULL128)],
+         {1: (FULL32, 1), 2: (FULL32, 0), 3: (FULL32, 0), 4: (FULL32, 2)}),
         ([("xreg4", 3 << 32 | 4, (1 << 64) - 1)], {9: (FULL32, 3), 10: (FULL32, 4)}),
         ([("inport", 7, FULL32), ("outport", 8, FULL32)], {15: (FULL32, 7), 16: (FULL32, 8)}),
         ([("eth.dst", 0x0102_03040506, FULL48)], {36: (0xFFFF, 0x0102), 37: (FULL32, 0x03040506)}),

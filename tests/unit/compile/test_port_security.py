@@ -89,8 +89,8 @@ def ns(src_mac: str, src: str, sll: str | int = 0, **fields: str | int) -> dict[
 
 
 def na(src_mac: str, src: str, target: str, tll: str | int = 0) -> dict[str, str | int]:
-    kind = {"ip__proto": 58, "icmp6__type": 136, "ip__ttl": 255}
-    return ip6(src_mac, src, nd__target=target, nd__tll=tll, **kind)
+    kind: dict[str, str | int] = {"ip__proto": 58, "icmp6__type": 136, "ip__ttl": 255}
+    return ip6(src_mac, src, "fd00::9", nd__target=target, nd__tll=tll, **kind)
 
 
 DHCP = {"ip__proto": 17, "udp__src": 68, "udp__dst": 67}

@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The flow compiler: logical flows and port security in, changes of rules out.
+
+The agent tells it what rows and names changed and calls flush() when it wants the
+rules for the data plane.  Only what a change refers to is compiled again, and what
+flush() gave since the beginning, summed up, always equals a compile from scratch.
+Several changes before one flush() cost one compilation of each flow concerned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from ovn_bpf_controller._native import lib
+from ovn_bpf_controller.compile import port_security
+from ovn_bpf_controller.compile.flow import (
+    Compiled,
+    Env,
+    Kind,
+    LogicalFlow,
+    Problem,
+    Ref,
+    compile_flow,
+)
+from ovn_bpf_controller.compile.flow_ids import FlowIds
+from ovn_bpf_controller.compile.insns import disassemble
+from ovn_bpf_controller.compile.layout import Key, describe, pack
+from ovn_bpf_controller.compile.store import Owner, RuleChanges, RuleStore
+from ovn_bpf_controller.model import Rule
+
+__all__ = ["Env", "FlowCompiler", "LogicalFlow", "Problem", "RuleChanges", "UnsupportedFlow"]
+
+AGENT: Final = 0  # the flow number of rules that no logical flow is behind
+
+
+@dataclass(frozen=True, slots=True)
+class UnsupportedFlow:
+    """A flow that is not carried out as written, and why.
+
+    uuid: of the Logical_Flow, or of nothing ("") for a port's port_security.
+    what: the verb, or the error.  datapaths: where; all of the flow's, unless
+    names differ between them.
+    """
+
+    uuid: str
+    stage: str
+    problem: Problem
+    what: str
+    datapaths: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class _Flow:
+    """A flow with what came of it on each of its datapaths."""
+
+    row: LogicalFlow
+    number: int
+    compiled: dict[int, Compiled | None] = field(default_factory=dict)
+
+
+class FlowCompiler:
+    """See the module.  env is asked during flush() only."""
+
+    def __init__(self, env: Env) -> None:
+        self._env = env
+        self._flows: dict[str, _Flow] = {}
+        self._store = RuleStore()
+        self._ids = FlowIds()
+        # Who asked for a name: flows on datapaths.
+        self._users: dict[Ref, set[tuple[str, int]]] = {}
+        self._dirty: dict[tuple[str, int], None] = {}
+        self._flawed: dict[tuple[str, int], None] = {}
+        self._news: list[UnsupportedFlow] = []
+        self._port_problems: dict[tuple[int, int], tuple[UnsupportedFlow, ...]] = {}
+        self._dp_users: dict[int, int] = {}
+
+    @property
+    def flow_ids(self) -> FlowIds:
+        """The numbers that rules carry."""
+        return self._ids
+
+    # --- what changed ------------------------------------------------------
+
+    def set_flow(self, uuid: str, row: LogicalFlow, datapaths: Sequence[int]) -> None:
+        """A flow is new, or its row or the datapaths that it applies to changed."""
+        old = self._flows.get(uuid)
+        wanted = dict.fromkeys(datapaths)
+        if old is not None and old.row == row and old.compiled.keys() == wanted.keys():
+            return
+        keep = old.compiled if old is not None and old.row == row else {}
+        flow = _Flow(row, self._ids.add(uuid), {dp: keep.get(dp) for dp in wanted})
+        self._flows[uuid] = flow
+        for dp in wanted:
+            if flow.compiled[dp] is None:
+                self._dirty[uuid, dp] = None
+        for dp in old.compiled if old is not None else ():
+            if dp not in wanted:
+                self._forget(uuid, dp, old.compiled[dp] if old else None)
+            elif dp not in keep:
+                self._unrefer(uuid, dp, old.compiled[dp] if old else None)
+        self._count_datapaths(wanted, old.compiled if old is not None else ())
+
+    def remove_flow(self, uuid: str) -> None:
+        """The flow's row went; unknown flows are ignored."""
+        flow = self._flows.pop(uuid, None)
+        if flow is None:
+            return
+        self._ids.remove(uuid)
+        for dp, compiled in flow.compiled.items():
+            self._forget(uuid, dp, compiled)
+        self._count_datapaths((), flow.compiled)
+
+    def set_port_security(
+        self, dp: int, port_key: int, lport: str, port_security_: Sequence[str]
+    ) -> None:
+        """What a local port may send and get; no strings: everything."""
+        self.remove_port_security(dp, port_key)
+        side_rules, errors = port_security.expand(port_key, port_security_)
+        self._store.put(_port_owner(dp, port_key), _side_rules(dp, side_rules))
+        if errors:
+            self._port_problems[dp, port_key] = tuple(
+                UnsupportedFlow("", f"port security of {lport}", Problem.INVALID, str(e), (dp,))
+                for e in errors
+            )
+            self._news += self._port_problems[dp, port_key]
+
+    def remove_port_security(self, dp: int, port_key: int) -> None:
+        """The port is not local any more."""
+        self._store.drop(_port_owner(dp, port_key))
+        self._port_problems.pop((dp, port_key), None)
+
+    def address_set_changed(self, name: str) -> None:
+        """Members were added or removed, or the set came or went."""
+        self._changed(Ref(Kind.ADDRESS_SET, name))
+
+    def port_group_changed(self, name: str, dp: int | None = None) -> None:
+        """Like address_set_changed, of a port group on datapath dp."""
+        self._changed(Ref(Kind.PORT_GROUP, name), dp)
+
+    def port_changed(self, name: str, dp: int | None = None) -> None:
+        """A port or multicast group got or lost its key, or a port its residency.
+
+        dp: where, for names that several datapaths have (multicast groups).
+        """
+        self._changed(Ref(Kind.PORT, name), dp)
+
+    def template_changed(self, name: str) -> None:
+        """A template variable of this chassis got another value, or none."""
+        self._changed(Ref(Kind.TEMPLATE, name))
+
+    # --- what came of it -----------------------------------------------------
+
+    def flush(self) -> RuleChanges:
+        """Compiles what is due; returns how the rules differ from the last time."""
+        shared: dict[str, Compiled] = {}
+        for uuid, dp in self._dirty:
+            flow = self._flows[uuid]
+            old = flow.compiled[dp]
+            new = shared.get(uuid)
+            if new is None:
+                new = compile_flow(flow.row, dp, self._env)
+                if new.same_everywhere:
+                    shared[uuid] = new
+            flow.compiled[dp] = new
+            self._unrefer(uuid, dp, old)
+            for ref in new.refs:
+                self._users.setdefault(ref, set()).add((uuid, dp))
+            self._note_problems(uuid, dp, old, new)
+            self._store.put((uuid, dp), _flow_rules(flow, dp, new))
+        self._dirty.clear()
+        changes = self._store.changes()
+        self._ids.settle()
+        return changes
+
+    def unsupported(self) -> Iterator[UnsupportedFlow]:
+        """What is not carried out as written, as of the last flush()."""
+        where: dict[tuple[str, Problem, str], list[int]] = {}
+        for uuid, dp in self._flawed:
+            compiled = self._flows[uuid].compiled[dp]
+            for problem, what in compiled.problems if compiled is not None else ():
+                where.setdefault((uuid, problem, what), []).append(dp)
+        for (uuid, problem, what), dps in where.items():
+            yield UnsupportedFlow(uuid, self._flows[uuid].row.stage, problem, what, tuple(dps))
+        for problems in self._port_problems.values():
+            yield from problems
+
+    def take_news(self) -> list[UnsupportedFlow]:
+        """Problems that are new since the last call, for the log."""
+        news, self._news = self._news, []
+        return news
+
+    def rules(self, dp: int | None = None) -> Iterator[Rule]:
+        """The rules that hold, by stage and falling priority."""
+        return self._store.winners(dp)
+
+    def flow(self, uuid: str) -> LogicalFlow | None:
+        """The row that the compiler has under this uuid."""
+        flow = self._flows.get(uuid)
+        return None if flow is None else flow.row
+
+    def dump(self, dp: int | None = None) -> Iterator[str]:
+        """The rules as text, one a line, each with its flow."""
+        for rule in self.rules(dp):
+            pipeline = "egress" if rule.table >= lib.OVN_EGRESS_BASE else "ingress"
+            yield (
+                f"dp={rule.dp:#x} {pipeline} table={rule.table % lib.OVN_EGRESS_BASE}"
+                f" priority={rule.prio} flow={self._ids.uuid(rule.flow) or 'agent'}"
+                f" match=({describe(Key(rule.mask, rule.values))})"
+                f" actions=({'; '.join(line.strip() for line in disassemble(rule.insns))})"
+            )
+
+    # --- books -----------------------------------------------------------------
+
+    def _note_problems(self, uuid: str, dp: int, old: Compiled | None, new: Compiled) -> None:
+        if not new.problems:
+            self._flawed.pop((uuid, dp), None)
+            return
+        self._flawed[uuid, dp] = None
+        stage = self._flows[uuid].row.stage
+        for problem, what in new.problems:
+            if old is None or (problem, what) not in old.problems:
+                self._news.append(UnsupportedFlow(uuid, stage, problem, what, (dp,)))
+
+    def _changed(self, ref: Ref, dp: int | None = None) -> None:
+        for user in self._users.get(ref, ()):
+            if dp is None or dp == user[1]:
+                self._dirty[user] = None
+
+    def _forget(self, uuid: str, dp: int, compiled: Compiled | None) -> None:
+        self._unrefer(uuid, dp, compiled)
+        self._dirty.pop((uuid, dp), None)
+        self._flawed.pop((uuid, dp), None)
+        self._store.drop((uuid, dp))
+
+    def _unrefer(self, uuid: str, dp: int, compiled: Compiled | None) -> None:
+        for ref in compiled.refs if compiled is not None else ():
+            users = self._users.get(ref)
+            if users is not None:
+                users.discard((uuid, dp))
+                if not users:
+                    del self._users[ref]
+
+    def _count_datapaths(self, new: Iterable[int], old: Iterable[int]) -> None:
+        """Each datapath with flows has the default rules of the side tables."""
+        for dp in new:
+            self._dp_users[dp] = self._dp_users.get(dp, 0) + 1
+            if self._dp_users[dp] == 1:
+                self._store.put(("", dp), _side_rules(dp, port_security.default_rules()))
+        for dp in old:
+            self._dp_users[dp] -= 1
+            if not self._dp_users[dp]:
+                del self._dp_users[dp]
+                self._store.drop(("", dp))
+
+
+def _port_owner(dp: int, port_key: int) -> Owner:
+    return (f"port security of {port_key}", dp)
+
+
+def _flow_rules(flow: _Flow, dp: int, compiled: Compiled) -> Iterator[Rule]:
+    table = flow.row.table + flow.row.pipeline * lib.OVN_EGRESS_BASE
+    for key in compiled.keys:
+        yield Rule(dp, table, flow.row.priority, key.mask, key.values, compiled.insns, flow.number)
+
+
+def _side_rules(dp: int, rules: Iterable[port_security.SideRule]) -> Iterator[Rule]:
+    for rule in rules:
+        key = pack(rule.conj)
+        if key is None:
+            raise AssertionError(f"rule {rule} contradicts itself")
+        insns = port_security.instructions(rule.verdict)
+        yield Rule(dp, rule.table, rule.priority, key.mask, key.values, insns, AGENT)

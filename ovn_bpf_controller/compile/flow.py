@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One logical flow on one datapath -> its keys and instructions.
+
+compile.compiler calls compile_flow() and keeps the books.  What the outcome
+depends on besides the flow (ports, sets, residency) is asked of an Env and noted
+on the way, so that a change finds just the flows that asked.  What depends on
+nothing is computed once per text, however many flows and datapaths repeat it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+from typing import Final, NamedTuple, Protocol
+
+from ovn_bpf_controller._native import lib
+from ovn_bpf_controller.compile.actions import EGRESS, INGRESS, TABLES, Lowered, lower
+from ovn_bpf_controller.compile.layout import Conj, Key, pack
+from ovn_bpf_controller.errors import LangError, OvnBpfError, UnsupportedError
+from ovn_bpf_controller.lang import nodes
+from ovn_bpf_controller.lang.actions import action_prereqs, parse_actions
+from ovn_bpf_controller.lang.expr import parse_match
+from ovn_bpf_controller.lang.normal import disjuncts
+from ovn_bpf_controller.lang.templates import substitute_templates, template_names
+
+# Keys that one flow may become on one datapath.
+MAX_DISJUNCTS: Final = 16384
+
+_TEXTS: Final = 4096  # distinct texts remembered
+
+
+@dataclass(frozen=True, slots=True)
+class LogicalFlow:
+    """A row of Logical_Flow.
+
+    pipeline: INGRESS or EGRESS.  priority: 0..65535.  stage: OVN's name for the
+    table, for operators only.
+    """
+
+    uuid: str
+    pipeline: int
+    table: int
+    priority: int
+    match: str
+    actions: str
+    stage: str = ""
+
+
+class Env(Protocol):
+    """What a chassis knows of the names in logical flows."""
+
+    def address_set(self, name: str) -> Sequence[str] | None:
+        """Members of the set, None when there is no such set."""
+
+    def port_group(self, dp: int, name: str) -> Sequence[str] | None:
+        """Logical ports of the group on datapath dp, None when there is no such group.
+
+        northd splits a group by datapath: the Southbound's name is <dp>_<name>.
+        """
+
+    def port_key(self, dp: int, name: str) -> int | None:
+        """Tunnel key of the port or multicast group `name` of datapath dp."""
+
+    def is_resident(self, lport: str) -> bool:
+        """Whether this chassis has the port (is_chassis_resident)."""
+
+    def template_vars(self) -> Mapping[str, str]:
+        """Variables of this chassis (Chassis_Template_Var)."""
+
+
+class Kind(Enum):
+    """Kinds of names that an outcome can depend on."""
+
+    ADDRESS_SET = "address set"
+    PORT_GROUP = "port group"
+    PORT = "port"
+    TEMPLATE = "template variable"
+
+
+class Ref(NamedTuple):
+    """Something whose change makes the flow to be compiled again."""
+
+    kind: Kind
+    name: str
+
+
+class Problem(Enum):
+    """What keeps a flow from being carried out as written."""
+
+    VERB = "unsupported verb"  # its packets are dropped
+    PARTIAL = "verb without effect"  # its packets pass
+    INVALID = "invalid"  # left out
+    MATCH = "unsupported match"  # left out
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """keys x insns are the flow's rules; refs: what that depends on.
+
+    problems: what is not as the flow says, and the words to tell it in.
+    """
+
+    keys: tuple[Key, ...]
+    insns: bytes
+    refs: frozenset[Ref]
+    problems: tuple[tuple[Problem, str], ...] = ()
+
+    @property
+    def same_everywhere(self) -> bool:
+        """Whether it holds for every datapath of the flow: no port was asked for."""
+        return not any(r.kind in (Kind.PORT, Kind.PORT_GROUP) for r in self.refs)
+
+
+class _Names:
+    """An Env seen from one datapath (lang's MatchEnv) that notes what it is asked."""
+
+    def __init__(self, env: Env, dp: int) -> None:
+        self._env = env
+        self._dp = dp
+        self.refs: set[Ref] = set()
+
+    def address_set(self, name: str) -> Sequence[str] | None:
+        self.refs.add(Ref(Kind.ADDRESS_SET, name))
+        return self._env.address_set(name)
+
+    def port_group(self, name: str) -> Sequence[str] | None:
+        self.refs.add(Ref(Kind.PORT_GROUP, name))
+        return self._env.port_group(self._dp, name)
+
+    def port_key(self, lport: str) -> int | None:
+        if lport == "none":  # OVN's way to say "no port" in matches and actions
+            return 0
+        self.refs.add(Ref(Kind.PORT, lport))
+        return self._env.port_key(self._dp, lport)
+
+    def is_resident(self, lport: str) -> bool:
+        self.refs.add(Ref(Kind.PORT, lport))
+        return self._env.is_resident(lport)
+
+    def port_key_or_0(self, lport: str) -> int:
+        """OVN stores 0 for a port that the datapath does not have."""
+        return self.port_key(lport) or 0
+
+    def expand(self, text: str) -> str:
+        """The text with its template variables replaced."""
+        if "^" not in text:
+            return text
+        self.refs.update(Ref(Kind.TEMPLATE, name) for name in template_names(text))
+        return substitute_templates(text, self._env.template_vars())
+
+
+def compile_flow(flow: LogicalFlow, dp: int, env: Env) -> Compiled:
+    """The rules of `flow` on datapath dp.  Never raises for what a row says."""
+    names = _Names(env, dp)
+    try:
+        _check(flow)
+        actions = names.expand(flow.actions)
+        lowered = _lower(actions, flow.pipeline, flow.table, names)
+        keys = _keys(names.expand(flow.match), actions, names)
+    except LangError as error:
+        return _left_out(Problem.INVALID, error, names)
+    except UnsupportedError as error:
+        return _left_out(Problem.MATCH, error, names)
+    problems = [(Problem.VERB, word) for word in lowered.unsupported]
+    problems += [(Problem.PARTIAL, word) for word in lowered.partial]
+    return Compiled(keys, lowered.insns, frozenset(names.refs), tuple(problems))
+
+
+def _left_out(problem: Problem, error: Exception, names: _Names) -> Compiled:
+    return Compiled((), b"", frozenset(names.refs), ((problem, str(error)),))
+
+
+def _check(flow: LogicalFlow) -> None:
+    """Raises LangError for numbers that no stage has."""
+    if flow.pipeline not in (INGRESS, EGRESS):
+        raise LangError(f"no pipeline {flow.pipeline}", flow.match, 0)
+    if not 0 <= flow.table < TABLES[flow.pipeline]:
+        raise LangError(f"no table {flow.table}", flow.match, 0)
+    if not 0 <= flow.priority <= 0xFFFF:
+        raise LangError(f"no priority {flow.priority}", flow.match, 0)
+
+
+# --- actions ---------------------------------------------------------------
+
+
+def _lower(text: str, pipeline: int, table: int, names: _Names) -> Lowered:
+    constant = _lower_constant(text, pipeline, table)
+    if constant is not None:
+        return constant
+    return lower(parse_actions(text), pipeline, table, names.port_key_or_0)
+
+
+@lru_cache(maxsize=_TEXTS)
+def _lower_constant(text: str, pipeline: int, table: int) -> Lowered | None:
+    """lower() of actions that name nothing; None for others."""
+    try:
+        return lower(parse_actions(text), pipeline, table, _NoNames().port_key)
+    except _NameAskedError:
+        return None
+
+
+# --- matches ---------------------------------------------------------------
+
+
+def _keys(match: str, actions: str, names: _Names) -> tuple[Key, ...]:
+    constant = _keys_constant(match, actions)
+    if constant is not None:
+        return constant
+    return _pack(disjuncts(_condition(match, actions), names, MAX_DISJUNCTS))
+
+
+def _condition(match: str, actions: str) -> nodes.Expr:
+    """The match, and what the fields that the actions write require."""
+    expr = parse_match(match)
+    prereqs = action_prereqs(parse_actions(actions))
+    if prereqs == nodes.TRUE:
+        return expr
+    return nodes.And((expr, prereqs))
+
+
+@lru_cache(maxsize=_TEXTS)
+def _keys_constant(match: str, actions: str) -> tuple[Key, ...] | None:
+    """The keys of a match that names nothing; None for others."""
+    try:
+        return _pack(disjuncts(_condition(match, actions), _NoNames(), MAX_DISJUNCTS))
+    except _NameAskedError:
+        return None
+
+
+class _NameAskedError(OvnBpfError):
+    """What was thought to be the same everywhere depends on a name."""
+
+
+class _NoNames:
+    """A MatchEnv that answers nothing."""
+
+    def address_set(self, name: str) -> Sequence[str] | None:
+        raise _NameAskedError(name)
+
+    def port_group(self, name: str) -> Sequence[str] | None:
+        raise _NameAskedError(name)
+
+    def port_key(self, lport: str) -> int:
+        raise _NameAskedError(lport)
+
+    def is_resident(self, lport: str) -> bool:
+        raise _NameAskedError(lport)
+
+
+def _pack(conjunctions: Sequence[Conj]) -> tuple[Key, ...]:
+    """Keys without repetitions, in a stable order."""
+    keys: dict[Key, None] = {}
+    for conj in conjunctions:
+        key = pack(conj)
+        if key is None:
+            continue
+        if len(key.mask) > lib.OVN_CLASS_L:
+            raise UnsupportedError(f"match on {len(key.mask)} words")
+        keys[key] = None
+    return tuple(keys)

@@ -1,0 +1,471 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The flow compiler: what flows become, and that changes never leave a trace."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ovn_bpf_controller._native import lib
+from ovn_bpf_controller.compile.actions import EGRESS, INGRESS
+from ovn_bpf_controller.compile.compiler import (
+    FlowCompiler,
+    LogicalFlow,
+    Problem,
+    RuleChanges,
+)
+from ovn_bpf_controller.compile.flow import MAX_DISJUNCTS
+from ovn_bpf_controller.compile.insns import Insn, decode, program
+from ovn_bpf_controller.model import Rule
+from tests.support.world import World
+
+DP = 3
+FULL32 = 0xFFFFFFFF
+SIDE_TABLES = {
+    lib.OVN_TABLE_IN_PORT_SEC,
+    lib.OVN_TABLE_OUT_PORT_SEC,
+    lib.OVN_TABLE_IN_PORT_SEC_ND,
+}
+
+
+def flow(match: str, actions: str = "next;", *, uuid: str = "u1", **more: Any) -> LogicalFlow:
+    row = LogicalFlow(uuid, INGRESS, 4, 100, match, actions, "ls_in_test")
+    return replace(row, **more)
+
+
+def logical(rules: Sequence[Rule]) -> list[Rule]:
+    """Without the rules of the side tables."""
+    return [r for r in rules if r.table not in SIDE_TABLES]
+
+
+def compiled(row: LogicalFlow, world: World | None = None) -> tuple[FlowCompiler, list[Rule]]:
+    compiler = FlowCompiler(world or World())
+    compiler.set_flow(row.uuid, row, [DP])
+    return compiler, logical(compiler.flush().added)
+
+
+def only(rules: Sequence[Rule]) -> Rule:
+    (rule,) = rules
+    return rule
+
+
+# --- what a flow becomes -------------------------------------------------------
+
+
+def test_a_flow_becomes_a_rule() -> None:
+    compiler, rules = compiled(flow("eth.type == 0x800"))
+    rule = only(rules)
+    assert rule == Rule(
+        dp=DP,
+        table=4,
+        prio=100,
+        mask=((lib.OW_ETH_TYPE, 0xFFFF0000),),
+        values=(0x08000000,),
+        insns=program([Insn(lib.OP_NEXT, aux=5)]),
+        flow=1,
+    )
+    assert compiler.flow_ids.uuid(1) == "u1"
+    assert not list(compiler.unsupported())
+
+
+def test_egress_tables_lie_in_the_upper_half() -> None:
+    rule = only(compiled(flow("1", pipeline=EGRESS, table=2))[1])
+    assert rule.table == lib.OVN_EGRESS_BASE + 2
+    assert rule.mask == ()
+    assert decode(rule.insns)[0] == Insn(lib.OP_NEXT, src=1, aux=3)
+
+
+def test_a_match_that_is_never_true_becomes_nothing() -> None:
+    compiler, rules = compiled(flow("0"))
+    assert not rules
+    assert not list(compiler.unsupported())
+
+
+def test_a_disjunction_becomes_a_rule_for_each_alternative() -> None:
+    _, rules = compiled(flow("tcp.dst == {80, 443} && ip4"))
+    assert {r.values[-1] & 0xFFFF for r in rules} == {80, 443}
+    assert len({r.insns for r in rules}) == 1
+
+
+def test_what_the_actions_require_is_matched_too() -> None:
+    _, rules = compiled(flow("1", "ip4.src = 10.0.0.1; next;"))
+    assert only(rules).mask == ((lib.OW_ETH_TYPE, 0xFFFF0000),)
+
+
+def test_a_flow_on_several_datapaths_is_the_same_rule_on_each() -> None:
+    compiler = FlowCompiler(World())
+    compiler.set_flow("u1", flow("ip4"), [1, 2, 9])
+    rules = logical(compiler.flush().added)
+    assert sorted(r.dp for r in rules) == [1, 2, 9]
+    assert len({(r.mask, r.values, r.insns, r.flow) for r in rules}) == 1
+
+
+def test_names_are_resolved_on_each_datapath() -> None:
+    world = World(ports={(1, "_MC_flood"): 32768, (2, "_MC_flood"): 32770, (2, "lp"): 5})
+    compiler = FlowCompiler(world)
+    compiler.set_flow("u1", flow('inport == "lp"', 'outport = "_MC_flood"; output;'), [1, 2])
+    rule = only(logical(compiler.flush().added))
+    assert rule.dp == 2
+    assert rule.values == (5,)
+    assert decode(rule.insns)[0].b == 32770
+
+
+def test_the_name_none_is_no_port() -> None:
+    _, rules = compiled(flow('outport == "none"', 'outport = "none"; next;'))
+    assert only(rules).values == (0,)
+    assert decode(only(rules).insns)[0] == Insn(lib.OP_SET, dst=lib.OW_OUTPORT, a=FULL32, b=0)
+
+
+def test_a_port_group_has_members_of_its_own_on_each_datapath() -> None:
+    world = World(
+        port_groups={(1, "pg"): ["a", "b", "elsewhere"], (2, "pg"): ["c"]},
+        ports={(1, "a"): 1, (1, "b"): 2, (2, "c"): 7},
+    )
+    compiler = FlowCompiler(world)
+    compiler.set_flow("u1", flow("inport == @pg && ip4"), [1, 2])
+    rules = logical(compiler.flush().added)
+    assert {(r.dp, r.values[0]) for r in rules} == {(1, 1), (1, 2), (2, 7)}
+
+
+def test_address_sets_fill_in_the_members_of_the_family() -> None:
+    world = World(address_sets={"as1": ["10.0.0.1", "10.1.0.0/16"]})
+    _, rules = compiled(flow("ip4.src == $as1"), world)
+    assert {(r.mask[-1][1], r.values[-1]) for r in rules} == {
+        (FULL32, 0x0A000001),
+        (0xFFFF0000, 0x0A010000),
+    }
+
+
+def test_template_variables_are_replaced_in_match_and_actions() -> None:
+    world = World(templates={"mark": "7", "port": "80"})
+    _, rules = compiled(flow("tcp.dst == ^port && ip4", "reg0 = ^mark; next;"), world)
+    assert only(rules).values[-1] & 0xFFFF == 80
+    assert decode(only(rules).insns)[0].b == 7
+
+
+def test_a_flow_for_a_port_that_lives_elsewhere_waits_for_it() -> None:
+    world = World()
+    compiler, rules = compiled(flow('is_chassis_resident("cr") && ip4'), world)
+    assert not rules
+    world.residents.add("cr")
+    compiler.port_changed("cr")
+    assert len(compiler.flush().added) == 1
+
+
+# --- what cannot be done ------------------------------------------------------
+
+
+def problems(compiler: FlowCompiler) -> list[tuple[str, Problem, str]]:
+    return [(u.uuid, u.problem, u.what) for u in compiler.unsupported()]
+
+
+def test_an_unsupported_verb_drops_what_the_flow_matches() -> None:
+    compiler, rules = compiled(flow("ip4", "ct_next;"))
+    assert decode(only(rules).insns)[0] == Insn(lib.OP_DROP, a=lib.DROP_UNSUPPORTED)
+    assert problems(compiler) == [("u1", Problem.VERB, "ct_next")]
+    (row,) = compiler.unsupported()
+    assert (row.stage, row.datapaths) == ("ls_in_test", (DP,))
+
+
+def test_a_verb_without_effect_lets_the_packet_go_on() -> None:
+    compiler, rules = compiled(flow("ip4", 'log(name="x", verdict=allow); next;'))
+    assert decode(only(rules).insns)[0] == Insn(lib.OP_NEXT, aux=5)
+    assert problems(compiler) == [("u1", Problem.PARTIAL, "log")]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        flow("ip4 &&"),
+        flow("no.such == 1"),
+        flow("ip4", "frobnicate;"),
+        flow("ip4", "reg0 = ;"),
+        flow("ip4.src == $missing"),
+        flow("inport == @missing"),
+        flow("tcp.dst == ^missing"),
+        flow("1", table=lib.OVN_TABLE_IN_PORT_SEC),
+        flow("1", table=-1),
+        flow("1", pipeline=EGRESS, table=64),
+        flow("1", pipeline=7),
+        flow("1", priority=70000),
+    ],
+)
+def test_an_invalid_flow_costs_itself_only(row: LogicalFlow) -> None:
+    compiler = FlowCompiler(World())
+    compiler.set_flow("u0", flow("ip4", uuid="u0"), [DP])
+    compiler.set_flow("u1", row, [DP])
+    assert len(logical(compiler.flush().added)) == 1
+    ((uuid, problem, what),) = problems(compiler)
+    assert (uuid, problem) == ("u1", Problem.INVALID)
+    assert what
+
+
+def test_a_flow_that_explodes_is_left_out() -> None:
+    world = World(
+        address_sets={
+            "a": [f"10.0.{n >> 8}.{n & 255}" for n in range(200)],
+            "b": [f"10.1.{n >> 8}.{n & 255}" for n in range(MAX_DISJUNCTS // 200 + 1)],
+        }
+    )
+    compiler, rules = compiled(flow("ip4.src == $a && ip4.dst == $b"), world)
+    assert not rules
+    ((_, problem, what),) = problems(compiler)
+    assert problem is Problem.MATCH
+    assert str(MAX_DISJUNCTS) in what
+
+
+def test_a_problem_is_news_once_and_gone_with_its_cause() -> None:
+    compiler, _ = compiled(flow("ip4", "ct_next;"))
+    assert [n.what for n in compiler.take_news()] == ["ct_next"]
+    assert not compiler.take_news()
+    compiler.set_flow("u1", flow("ip4", "next;"), [DP])
+    compiler.flush()
+    assert not compiler.take_news()
+    assert not problems(compiler)
+
+
+# --- changes -----------------------------------------------------------------
+
+
+def test_the_flow_of_lower_priority_surfaces() -> None:
+    compiler = FlowCompiler(World())
+    low, high = flow("ip4", uuid="u1", priority=1), flow("ip4", "drop;", uuid="u2", priority=2)
+    compiler.set_flow("u1", low, [DP])
+    compiler.set_flow("u2", high, [DP])
+    assert only(logical(compiler.flush().added)).prio == 2
+    compiler.remove_flow("u2")
+    changes = compiler.flush()
+    assert only(changes.removed).prio == 2
+    assert only(changes.added).prio == 1
+
+
+def test_a_changed_set_compiles_only_the_flows_that_use_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World(address_sets={"a": ["10.0.0.1"], "b": ["10.0.0.2"]})
+    compiler = FlowCompiler(world)
+    compiler.set_flow("u1", flow("ip4.src == $a", uuid="u1"), [DP])
+    compiler.set_flow("u2", flow("ip4.src == $b", uuid="u2"), [DP])
+    compiler.flush()
+    world.address_sets["a"].append("10.0.0.3")
+    world.address_sets["b"] = []
+    compiler.address_set_changed("a")
+    changes = compiler.flush()
+    assert not changes.removed, "a member more is a rule more and nothing else"
+    assert only(changes.added).values[-1] == 0x0A000003
+    compiler.address_set_changed("b")
+    assert only(compiler.flush().removed).values[-1] == 0x0A000002
+
+
+def test_a_group_that_changes_on_one_datapath_touches_no_other() -> None:
+    world = World(ports={(1, "_MC_flood"): 32768, (2, "_MC_flood"): 32768})
+    compiler = FlowCompiler(world)
+    compiler.set_flow("u1", flow("ip4", 'outport = "_MC_flood"; output;'), [1, 2])
+    compiler.flush()
+    world.ports = {(1, "_MC_flood"): 32769, (2, "_MC_flood"): 32769}
+    compiler.port_changed("_MC_flood", dp=2)
+    changes = compiler.flush()
+    assert {r.dp for r in changes.removed + changes.added} == {2}
+
+
+def test_a_name_that_was_missing_brings_the_flow_back() -> None:
+    world = World()
+    compiler, rules = compiled(flow("ip4.src == $late"), world)
+    assert not rules
+    world.address_sets["late"] = ["10.0.0.1"]
+    compiler.address_set_changed("late")
+    assert len(compiler.flush().added) == 1
+    assert not problems(compiler)
+
+
+def test_side_tables_have_defaults_as_long_as_the_datapath_has_flows() -> None:
+    compiler = FlowCompiler(World())
+    compiler.set_flow("u1", flow("ip4"), [DP])
+    compiler.set_flow("u2", flow("ip6", uuid="u2"), [DP])
+    assert {r.table for r in compiler.flush().added if not r.mask} == SIDE_TABLES
+    compiler.remove_flow("u1")
+    assert not SIDE_TABLES & {r.table for r in compiler.flush().removed}
+    compiler.remove_flow("u2")
+    assert {r.table for r in compiler.flush().removed} == SIDE_TABLES | {4}
+    assert not list(compiler.rules())
+
+
+def test_port_security_comes_and_goes_with_the_port() -> None:
+    compiler = FlowCompiler(World())
+    compiler.set_port_security(DP, 1, "lp1", ["0a:00:00:00:00:01 10.0.0.1", "rubbish"])
+    rules = compiler.flush().added
+    assert {r.table for r in rules} == SIDE_TABLES
+    assert all(r.flow == 0 for r in rules)
+    assert [u.problem for u in compiler.unsupported()] == [Problem.INVALID]
+    compiler.set_port_security(DP, 1, "lp1", ["0a:00:00:00:00:01 10.0.0.2"])
+    changes = compiler.flush()
+    assert changes.removed and changes.added
+    assert not list(compiler.unsupported())
+    compiler.remove_port_security(DP, 1)
+    compiler.flush()
+    assert not list(compiler.rules())
+
+
+def test_a_dump_tells_stage_match_actions_and_flow() -> None:
+    compiler, _ = compiled(flow("ip4 && ip.ttl == 1", "reg0[1] = 1; output;"))
+    (line,) = [line for line in compiler.dump() if "table=4" in line]
+    assert line == (
+        "dp=0x3 ingress table=4 priority=100 flow=u1"
+        " match=(eth.type == 0x800 && ip.ttl == 0x1) actions=(reg0[1] = 0x1; output; end)"
+    )
+
+
+# --- any sequence of changes equals a compile from scratch ----------------------
+
+PORTS = ["p1", "p2", "_MC_flood"]
+TEXTS = [
+    ("1", "next;"),
+    ("ip4", "drop;"),
+    ('inport == "p1"', "next;"),
+    ('inport == "p1" || inport == "p2"', 'outport = "p2"; output;'),
+    ("inport == @pg1 && ip4.src == $as1", "next;"),
+    ("ip4.src == $as1", "next;"),
+    ("ip4.dst == $as1 && ip4.src == $as2", "ct_next;"),
+    ("ip4.src != $as2", "next;"),
+    ('is_chassis_resident("p1")', 'outport = "_MC_flood"; output;'),
+    ('!is_chassis_resident("p2") && ip6', "drop;"),
+    ("tcp.dst == ^var", "reg1 = ^var; next;"),
+    ("nonsense ==", "next;"),
+    ("ip4", "nonsense;"),
+    ('outport == {"p1", "p2"}', "log(verdict=drop); next;"),
+]
+PORT_SECURITY = [["0a:00:00:00:00:01"], ["0a:00:00:00:00:01 10.0.0.1"], ["bad"], []]
+
+change = st.one_of(
+    st.tuples(
+        st.just("flow"),
+        st.sampled_from("abcdef"),
+        st.sampled_from(TEXTS),
+        st.integers(0, 2),
+        st.sets(st.sampled_from([1, 2]), max_size=2),
+    ),
+    st.tuples(st.just("no_flow"), st.sampled_from("abcdef")),
+    st.tuples(
+        st.just("address_set"),
+        st.sampled_from(["as1", "as2"]),
+        st.none() | st.lists(st.sampled_from(["10.0.0.1", "10.0.0.0/24", "fd00::1"]), max_size=3),
+    ),
+    st.tuples(
+        st.just("port_group"),
+        st.integers(1, 2),
+        st.none() | st.lists(st.sampled_from(["p1", "p2", "p3"]), max_size=3),
+    ),
+    st.tuples(
+        st.just("port"),
+        st.sampled_from([1, 2]),
+        st.sampled_from(PORTS),
+        st.none() | st.integers(1, 3),
+    ),
+    st.tuples(st.just("resident"), st.sampled_from(["p1", "p2"]), st.booleans()),
+    st.tuples(st.just("template"), st.sampled_from(["80", "81", "x", None])),
+    st.tuples(st.just("port_security"), st.integers(1, 2), st.sampled_from(PORT_SECURITY)),
+    st.tuples(st.just("flush")),
+)
+
+
+class State:
+    """A compiler, its world and the rules that it gave so far."""
+
+    def __init__(self) -> None:
+        self.world = World()
+        self.compiler = FlowCompiler(self.world)
+        self.live: dict[tuple[Any, ...], Rule] = {}
+        self.flows: dict[str, tuple[LogicalFlow, list[int]]] = {}
+        self.security: dict[int, list[str]] = {}
+
+    def apply(self, op: tuple[Any, ...]) -> None:
+        getattr(self, "do_" + op[0])(*op[1:])
+
+    def do_flow(self, uuid: str, texts: tuple[str, str], table: int, dps: set[int]) -> None:
+        row = LogicalFlow(uuid, INGRESS, table, 100 + ord(uuid) % 3, *texts)
+        self.flows[uuid] = (row, sorted(dps))
+        self.compiler.set_flow(uuid, *self.flows[uuid])
+
+    def do_no_flow(self, uuid: str) -> None:
+        self.flows.pop(uuid, None)
+        self.compiler.remove_flow(uuid)
+
+    def do_address_set(self, name: str, members: list[str] | None) -> None:
+        _set(self.world.address_sets, name, members)
+        self.compiler.address_set_changed(name)
+
+    def do_port_group(self, dp: int, members: list[str] | None) -> None:
+        _set(self.world.port_groups, (dp, "pg1"), members)
+        self.compiler.port_group_changed("pg1", dp)
+
+    def do_port(self, dp: int, name: str, key: int | None) -> None:
+        _set(self.world.ports, (dp, name), key)
+        self.compiler.port_changed(name, dp)
+
+    def do_resident(self, lport: str, here: bool) -> None:
+        (self.world.residents.add if here else self.world.residents.discard)(lport)
+        self.compiler.port_changed(lport)
+
+    def do_template(self, value: str | None) -> None:
+        _set(self.world.templates, "var", value)
+        self.compiler.template_changed("var")
+
+    def do_port_security(self, key: int, strings: list[str]) -> None:
+        self.security[key] = strings
+        self.compiler.set_port_security(1, key, f"p{key}", strings)
+
+    def do_flush(self) -> None:
+        self.take(self.compiler.flush())
+
+    def take(self, changes: RuleChanges) -> None:
+        for rule in changes.removed:
+            assert self.live.pop(key_of(rule)) == rule
+        for rule in changes.added:
+            assert key_of(rule) not in self.live
+            self.live[key_of(rule)] = rule
+
+    def from_scratch(self) -> FlowCompiler:
+        fresh = FlowCompiler(copy.deepcopy(self.world))
+        for key, strings in self.security.items():
+            fresh.set_port_security(1, key, f"p{key}", strings)
+        for uuid, (row, dps) in self.flows.items():
+            fresh.set_flow(uuid, row, dps)
+        return fresh
+
+
+def _set(where: dict[Any, Any], name: Any, value: Any) -> None:
+    if value is None:
+        where.pop(name, None)
+    else:
+        where[name] = value
+
+
+def key_of(rule: Rule) -> tuple[Any, ...]:
+    return rule.dp, rule.table, rule.mask, rule.values
+
+
+def told(compiler: FlowCompiler, rules: Sequence[Rule]) -> set[tuple[Any, ...]]:
+    """Rules with the names of their flows, since numbers depend on history."""
+    ids = compiler.flow_ids
+    return {(*key_of(r), r.prio, r.insns, ids.uuid(r.flow) if r.flow else "") for r in rules}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(change, max_size=40))
+def test_any_sequence_of_changes_equals_a_compile_from_scratch(ops: list[tuple[Any, ...]]) -> None:
+    state = State()
+    for op in ops:
+        state.apply(op)
+    state.do_flush()
+    fresh = state.from_scratch()
+    expected = fresh.flush().added
+    assert told(state.compiler, list(state.live.values())) == told(fresh, expected)
+    assert set(state.live.values()) == set(state.compiler.rules())
+    assert set(state.compiler.unsupported()) == set(fresh.unsupported())
+    assert not state.compiler.flush(), "nothing is due after a flush"
