@@ -77,6 +77,7 @@ int ovn_prog_info(int fd, struct ovn_prog_info *out)
 	out->id = info.id;
 	memcpy(out->tag, info.tag, sizeof(out->tag));
 	memcpy(out->name, info.name, sizeof(out->name));
+	out->verified_insns = info.verified_insns;
 	return 0;
 }
 

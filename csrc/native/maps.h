@@ -25,6 +25,7 @@ struct ovn_prog_info {
 	uint32_t id;
 	uint8_t tag[8];
 	char name[16];
+	uint32_t verified_insns; /* what the verifier went through */
 };
 
 struct ovn_link_info {
