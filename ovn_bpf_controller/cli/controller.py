@@ -39,11 +39,14 @@ def main(argv: Sequence[str] | None = None, agent_factory: AgentFactory | None =
         options = parse_options(sys.argv[1:] if argv is None else argv, os.environ)
         options.dirs.install()
         log.install()
+        if options.action == "run":
+            # Before -v is looked at: modules have names only once they are loaded.
+            agent_factory = agent_factory or _load_agent()
         _set_up_log(options.log, f"{options.dirs.ovn_logdir}/{PROGRAM}.log")
-        if options.action != "run":
+        if agent_factory is None or options.action != "run":
             sys.stdout.write(_text(program, options))
             return 0
-        return _run(options, agent_factory or _default_agent)
+        return _run(options, agent_factory)
     except StartupError as error:
         _log.fatal(str(error))
         sys.stderr.write(f"{program}: {error}\n")
@@ -88,10 +91,13 @@ def _set_up_log(settings: Sequence[LogSetting], default_file: str) -> None:
             log.set_syslog_target(value or "")
 
 
-def _default_agent(options: Options) -> AgentProtocol:
-    # Late, so that --help and a second instance do not load the data plane.
-    factory: AgentFactory = importlib.import_module("ovn_bpf_controller.agent").Agent
-    return factory(options)
+def _load_agent() -> AgentFactory:
+    # Late, so that --help needs neither libbpf nor the compiled extension.
+    try:
+        factory: AgentFactory = importlib.import_module("ovn_bpf_controller.agent").Agent
+    except ImportError as error:
+        raise StartupError(f"cannot load the agent: {error}") from error
+    return factory
 
 
 def _make_agent(options: Options, factory: AgentFactory) -> AgentProtocol:

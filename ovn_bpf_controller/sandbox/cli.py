@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ovn_bpf_controller import __version__
 from ovn_bpf_controller.errors import OvnBpfError, SandboxError
 from ovn_bpf_controller.sandbox import manifest
 from ovn_bpf_controller.sandbox.layout import Layout, layout_of
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="ovn-bpf-sandbox",
         description="A whole OVN deployment in network namespaces of this machine.",
     )
+    parser.add_argument("-V", "--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument("--dir", help="where it lives (default $OVN_BPF_SANDBOX_DIR, else /run)")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

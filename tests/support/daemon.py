@@ -31,10 +31,11 @@ class Bed:
         self.env |= dict.fromkeys(names, str(directory))
         self.env |= {"FAKE_DIR": str(directory), "PYTHONPATH": str(REPO), "LC_ALL": "C"}
         self.env["OVS_SYSLOG_METHOD"] = "null"
+        self.python = sys.executable
         self.processes: list[subprocess.Popen[str]] = []
 
     def fake(self, *args: str) -> list[str]:
-        return [sys.executable, str(FAKE), *args]
+        return [self.python, str(FAKE), *args]
 
     def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""

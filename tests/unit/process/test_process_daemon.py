@@ -240,3 +240,26 @@ def test_systemd_is_told_of_readiness_and_of_the_end(bed: Bed) -> None:
         assert listener.recv(500).decode().splitlines() == ["READY=1", "STATUS=Running"]
         assert bed.appctl("exit").returncode == 0
         assert listener.recv(500) == b"STOPPING=1"
+
+
+def test_life_with_debians_python_ovs(bed: Bed) -> None:
+    """The packages will run on python3-openvswitch 3.1 of Debian 12, not on PyPI's."""
+    bed.python = "/usr/bin/python3"
+    command = bed.fake("--detach", "--monitor", "--pidfile", "-vconsole:off", "--log-file")
+    assert bed.run(*command).returncode == 0
+    assert "\nOpen vSwitch Library 3." in bed.appctl("version").stdout
+    assert bed.appctl("vlog/set", "reconnect:dbg").returncode == 0
+    assert bed.appctl("exit").returncode == 0
+    assert (bed.dir / "stopped").read_text() == "restart=False"
+    assert "Traceback" not in bed.log.read_text()
+
+
+def test_agent_that_cannot_be_loaded_is_one_line(bed: Bed) -> None:
+    code = (
+        "import sys; sys.modules['ovn_bpf_controller.agent'] = None\n"
+        "from ovn_bpf_controller.cli.controller import main; sys.exit(main(sys.argv[1:]))"
+    )
+    result = bed.run(bed.python, "-c", code, "-vconsole:off")
+    assert result.returncode == 1
+    assert result.stderr.startswith("ovn-bpf-controller: cannot load the agent: ")
+    assert len(result.stderr.splitlines()) == 1
