@@ -298,6 +298,10 @@ class Sandbox:
         """ovn-sbctl; output without its last newline, SandboxError when it fails."""
         return self._ctl("ovn-sbctl", self.layout.sb, arguments)
 
+    def run_in_underlay(self, *command: str) -> str:
+        """Output of `command` beside the databases; SandboxError when it fails."""
+        return netns.run(netns.argv(self.layout.underlay_netns, command))
+
     def _ctl(self, program: str, database: str, arguments: tuple[str, ...]) -> str:
         options = [] if any(a.startswith("--timeout") for a in arguments) else ["--timeout=30"]
         return netns.run([program, f"--db={database}", *options, *arguments]).rstrip("\n")

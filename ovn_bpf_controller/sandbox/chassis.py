@@ -150,20 +150,23 @@ class Chassis:
     def vswitchd_pid(self) -> int | None:
         return process.read_pid(self.root / "ovs-vswitchd.pid")
 
-    def stop_agent(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """End the agent by a signal and wait until it is gone."""
-        if (pid := self.agent_pid()) is not None:
-            process.stop(pid, number, 30)
+    def stop_agent(self, number: signal.Signals = signal.SIGTERM) -> int | None:
+        """End the agent by a signal and wait until it is gone; its exit status.
 
-    def exit_agent(self, *arguments: str) -> None:
-        """`ovn-appctl exit [--restart]`, waiting for the process to end."""
+        The status is known to the process that started the agent only.
+        """
+        pid = self.agent_pid()
+        return None if pid is None else process.stop(pid, number, 30)
+
+    def exit_agent(self, *arguments: str) -> int | None:
+        """`ovn-appctl exit [--restart]`; waits for the end as stop_agent() does."""
         pid = self.agent_pid()
         if pid is None:
             raise SandboxError(f"{self.name}: no agent runs")
         descriptor = os.pidfd_open(pid)
         try:
             self.appctl("exit", *arguments)
-            process.wait_gone(descriptor, pid, 30)
+            return process.wait_gone(descriptor, pid, 30)
         finally:
             os.close(descriptor)
 

@@ -25,7 +25,7 @@ from ovn_bpf_controller.sandbox import netns
 
 _ECHO = {4: (8, 0), 6: (128, 129)}  # (request, reply) types
 _identifiers = itertools.count(os.getpid())
-_SO_RCVBUFFORCE = 33  # asm-generic/socket.h; Python does not name it
+SO_RCVBUFFORCE = 33  # asm-generic/socket.h; Python does not name it
 _RECEIVE_BUFFER = 4 << 20
 
 
@@ -54,7 +54,7 @@ class Echo:
                 else socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
             )
         self.socket.setblocking(False)
-        self.socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BUFFER)
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, _RECEIVE_BUFFER)
 
     def send(self, sequence: int) -> bool:
         """Send request `sequence`; False when the guest has no way to the address now."""

@@ -74,36 +74,22 @@ def alive(pid: int) -> bool:
     return state not in "ZX"
 
 
-def stop(pid: int, number: signal.Signals = signal.SIGTERM, seconds: float = 10.0) -> None:
-    """Send a signal and wait for the end of `pid`; SandboxError when it stays."""
+def stop(pid: int, number: signal.Signals = signal.SIGTERM, seconds: float = 10.0) -> int | None:
+    """Send a signal and wait for the end of `pid`; its exit status as wait_gone() has it.
+
+    Raises SandboxError when it stays.
+    """
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
-        return
+        return None
     try:
         signal.pidfd_send_signal(descriptor, number)
-        wait_gone(descriptor, pid, seconds)
+        return wait_gone(descriptor, pid, seconds)
     except ProcessLookupError:
-        return
+        return None
     finally:
         os.close(descriptor)
-
-
-def wait_gone(descriptor: int, pid: int, seconds: float) -> None:
-    """Wait for the end of the process that pidfd `descriptor` refers to."""
-    poller = select.poll()
-    poller.register(descriptor, select.POLLIN)
-    if not poller.poll(seconds * 1000):
-        raise SandboxError(f"process {pid} still runs after {seconds:g} s")
-    reap(pid)
-
-
-def reap(pid: int) -> None:
-    """Collect `pid` if it is a dead child of ours; init does it otherwise."""
-    try:
-        os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return
 
 
 def wait_dead(pid: int, seconds: float = 10.0) -> None:
@@ -116,3 +102,24 @@ def wait_dead(pid: int, seconds: float = 10.0) -> None:
         wait_gone(descriptor, pid, seconds)
     finally:
         os.close(descriptor)
+
+
+def wait_gone(descriptor: int, pid: int, seconds: float) -> int | None:
+    """Wait for the end of the process that pidfd `descriptor` refers to.
+
+    Returns its exit status, negative for a signal; None if it is not our child.
+    """
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    if not poller.poll(seconds * 1000):
+        raise SandboxError(f"process {pid} still runs after {seconds:g} s")
+    return reap(pid)
+
+
+def reap(pid: int) -> int | None:
+    """Collect `pid` if it is a dead child of ours; init does it otherwise."""
+    try:
+        waited, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return os.waitstatus_to_exitcode(status) if waited else None

@@ -75,8 +75,8 @@ def test_a_port_joining_and_leaving_a_port_group(bed: Sandbox, target: str) -> N
 def test_a_port_added(bed: Sandbox, chassis: str) -> None:
     for number in range(3):
         name, host = f"new{number}", 150 + number
-        bed.nbctl("lsp-add", "sw0", name, "--",
-                  "lsp-set-addresses", name, f"0a:00:00:00:02:{host:02x} 10.0.0.{host}")  # fmt: skip
+        addresses = f"0a:00:00:00:02:{host:02x} 10.0.0.{host}"
+        bed.nbctl("lsp-add", "sw0", name, "--", "lsp-set-addresses", name, addresses)
         bed.plug(name, chassis)
         bed.sync()
         for other in ("vm1", "vm3"):

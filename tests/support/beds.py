@@ -8,7 +8,7 @@ ovn-controller, which keeps the tests honest.  A module narrows the kinds by KIN
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from string import Template
 
 import pytest
@@ -59,7 +59,7 @@ _REPORT = pytest.StashKey[pytest.TestReport]()
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
-) -> Iterator[None] | object:
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Keep the report for logs_on_failure."""
     report = yield
     if call.when == "call":

@@ -7,15 +7,19 @@ change must already obey it.
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from string import Template
 from types import TracebackType
 
 from ovn_bpf_controller.sandbox import netns, ping
 from ovn_bpf_controller.sandbox.bed import Sandbox
+from ovn_bpf_controller.sandbox.topology import parse
+from tests.support import beds
 
 # How long a packet that should arrive may take on a loaded machine, and how long
 # to wait for one that should not.
@@ -160,3 +164,38 @@ def send_udp(bed: Sandbox, source: str, address: str, port: int, data: bytes = b
         sender = socket.socket(family, socket.SOCK_DGRAM)
     with sender:
         sender.sendto(data, (address, port))
+
+
+def throughput(bed: Sandbox, source: str, target: str, version: int, *options: str) -> float:
+    """TCP bits per second that iperf3 finds between two guests, over one second."""
+    address = bed.ports[target].guest.address(version)
+    assert address is not None
+    server = bed.ports[target].start("iperf3", "-s", "-1", "--forceflush", "-B", address)
+    try:
+        assert server.stdout is not None
+        while "listening" not in server.stdout.readline():
+            assert server.poll() is None, "iperf3 server ended"
+        client = ["iperf3", "-J", "-c", address, "--connect-timeout", "3000"]
+        report = json.loads(bed.ports[source].run(*client, *(options or ("-t", "1"))))
+        return float(report["end"]["sum_received"]["bits_per_second"])
+    finally:
+        server.kill()
+        server.communicate()
+
+
+TWO_CHASSIS = """
+underlay: $underlay
+chassis: {hv1: $agent, hv2: $agent}
+switches: {sw0: {ipv4: 10.0.0.0/24, ipv6: "fd00::/64"}}
+ports:
+  vm1: {switch: sw0, chassis: hv1, port_security: true}
+  vm2: {switch: sw0, chassis: hv1, port_security: true}
+  vm3: {switch: sw0, chassis: hv2, port_security: true}
+"""
+
+
+def two_chassis(kind: str, underlay: str) -> Iterator[Sandbox]:
+    """For fixtures: one switch over two chassis of a kind, with either underlay."""
+    text = Template(TWO_CHASSIS).substitute(agent=beds.AGENTS[kind], underlay=underlay)
+    with Sandbox(parse(text)) as sandbox:
+        yield sandbox
