@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs a job in a fresh guest and says what came of it.
 
-A job is a directory with an executable `run`; it finds the work tree's package,
-built, in its own directory, and may leave files in out/.  QEMU interprets (TCG):
+A job is a directory with an executable `run`, which finds the work tree's package,
+built, and tests/support beside it, and may leave files in out/.  QEMU interprets (TCG):
 a stock kernel does not boot under nested hardware virtualisation everywhere.
 """
 
@@ -18,7 +18,8 @@ from pathlib import Path
 from . import image, kernels
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGE = "ovn_bpf_controller"
+# What a job finds in its directory besides its own files.
+CARRIED = ("ovn_bpf_controller", "tests/support")
 
 CPUS = 2
 MEMORY_MB = 2048
@@ -84,7 +85,8 @@ def _pack(job: Path, target: Path) -> None:
 
     with tarfile.open(target, "w") as tar:
         tar.add(job, ".", filter=built_or_written)
-        tar.add(ROOT / PACKAGE, PACKAGE, filter=built_or_written)
+        for path in CARRIED:
+            tar.add(ROOT / path, path, filter=built_or_written)
     with target.open("ab") as tail:  # a disk is whole sectors, with room to spare
         tail.truncate((target.stat().st_size + (1 << 20)) & ~0xFFFFF)
 
