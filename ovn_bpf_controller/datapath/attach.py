@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Programs on devices: pinned tcx links, or filters of a clsact qdisc before 6.6.
+
+The agent says with set_wanted() which devices run which program; reconcile()
+makes it so, and again whenever a device was made anew under another ifindex or
+somebody took a qdisc away.  Both kinds go on when the agent dies.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+from ovn_bpf_controller._native import ffi, lib
+from ovn_bpf_controller.datapath import libbpf, probe
+from ovn_bpf_controller.datapath.clsact import Clsact
+from ovn_bpf_controller.datapath.loader import Plane, link_name, parse_link_name
+from ovn_bpf_controller.errors import DataPlaneError
+
+Attachment = tuple[int, str]  # (ifindex, name of the program)
+
+
+class Hook(Protocol):
+    """A way to run programs at a device's ingress."""
+
+    def attach(self, ifindex: int, program: str) -> None:
+        """Runs `program` for what `ifindex` receives.  Raises DataPlaneError."""
+
+    def detach(self, ifindex: int, program: str) -> None:
+        """Ends that; no error if there is nothing to end, or no such device."""
+
+    def attached(self) -> set[Attachment]:
+        """What runs now, on devices that exist."""
+
+
+class Tcx:
+    """tcx links, pinned as <links>/<ifindex>-<program>."""
+
+    def __init__(self, plane: Plane) -> None:
+        self._plane = plane
+
+    def attach(self, ifindex: int, program: str) -> None:
+        """See Hook.  A device that runs an older layout's program is left to
+        Plane.supersede(): two programs on it would each want the packet."""
+        if self._held_by_older(ifindex):
+            return
+        link = lib.ovn_tcx_attach(self._plane.programs[program], ifindex, 0)
+        if link < 0:
+            cause = os.strerror(-link)
+            raise DataPlaneError(f"{program} cannot be attached to device {ifindex}: {cause}")
+        try:
+            libbpf.pin(link, self._path(ifindex, program))
+        finally:
+            os.close(link)
+
+    def detach(self, ifindex: int, program: str) -> None:
+        """See Hook."""
+        libbpf.unpin(self._path(ifindex, program))
+
+    def attached(self) -> set[Attachment]:
+        """See Hook.  Pins of links whose device is gone are removed on the way."""
+        found = set()
+        for path in self._plane.links.iterdir():
+            attachment = parse_link_name(path.name)
+            if attachment[0] and _device_of(path) == attachment[0]:
+                found.add(attachment)
+            else:
+                libbpf.unpin(path)
+        return found
+
+    def _path(self, ifindex: int, program: str) -> Path:
+        return self._plane.links / link_name(ifindex, program)
+
+    def _held_by_older(self, ifindex: int) -> bool:
+        pins = (pin for old in self._plane.older() for pin in (old / "links").glob(f"{ifindex}-*"))
+        return any(_device_of(pin) == ifindex for pin in pins)
+
+
+def _device_of(path: Path) -> int:
+    """ifindex of a pinned link, 0 when its device is gone."""
+    fd = libbpf.pinned(path)
+    info: Any = ffi.new("struct ovn_link_info *")
+    try:
+        libbpf.check(lib.ovn_link_info(fd, info), f"{path} is no link")
+    finally:
+        os.close(fd)
+    return int(info.ifindex)
+
+
+class Attachments:
+    """Which devices are to run which program, and do.
+
+    failed: what the last reconcile() could not do, with why.
+    """
+
+    def __init__(self, plane: Plane, hook: Hook | None = None) -> None:
+        self._hook = hook or best_hook(plane)
+        self._wanted: set[Attachment] = set()
+        self.failed: dict[Attachment, str] = {}
+
+    def set_wanted(self, wanted: Iterable[Attachment]) -> None:
+        """Says what is to run; reconcile() does it."""
+        self._wanted = set(wanted)
+
+    def reconcile(self, *, keep: bool = False) -> bool:
+        """Attaches what is missing and, unless `keep`, detaches what is not wanted.
+
+        Cheap enough to be called at every change of devices.  Returns True if
+        something was attached or detached.
+        """
+        attached = self._hook.attached()
+        self.failed = {}
+        for item in sorted(self._wanted - attached):
+            try:
+                self._hook.attach(*item)
+            except DataPlaneError as error:
+                self.failed[item] = str(error)
+        surplus = set() if keep else attached - self._wanted
+        for item in sorted(surplus):
+            self._hook.detach(*item)
+        return bool(surplus or (self._wanted - attached) - self.failed.keys())
+
+    def attached(self) -> set[Attachment]:
+        """What runs now."""
+        return self._hook.attached()
+
+
+def best_hook(plane: Plane) -> Hook:
+    """tcx where the kernel has it, otherwise clsact."""
+    program = next(iter(plane.programs.values()))
+    return Tcx(plane) if probe.has_tcx(program) else Clsact(plane)

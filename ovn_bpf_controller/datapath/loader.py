@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The data plane in the kernel: loaded once, pinned, taken over by later agents.
+
+Pins lie in <bpffs>/ovn-bpf/<layout>/<instance>/{maps,programs-<build>,links}.
+Maps outlive the agent while their layout is the same; programs of another build
+replace the old ones link by link, and packets never notice.  Another layout
+gets maps of its own, and supersede() moves the links over once they are filled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from ovn_bpf_controller._native import ffi, lib
+from ovn_bpf_controller.datapath import libbpf, probe
+from ovn_bpf_controller.datapath.libbpf import BpfObject
+from ovn_bpf_controller.errors import DataPlaneError
+
+OBJECT: Final = Path(__file__).resolve().parent.parent / "bpf" / "ovn.o"
+TOP: Final = "ovn-bpf"
+
+# Elements of each map, for about 150,000 rules and 4,000 ports.
+SIZES: Final[Mapping[str, int]] = {
+    "ovn_masks": 1 << 13,
+    "ovn_tuples": 1 << 17,
+    "ovn_stages": 1 << 17,
+    "ovn_idx_s": 1 << 19,
+    "ovn_rules_s": 1 << 19,
+    "ovn_idx_m": 1 << 17,
+    "ovn_rules_m": 1 << 17,
+    "ovn_idx_l": 1 << 14,
+    "ovn_rules_l": 1 << 14,
+    "ovn_insns": 1 << 20,
+    "ovn_port_idx": 1 << 15,
+    "ovn_ports": 1 << 15,
+    "ovn_ifports": 1 << 12,
+    "ovn_mc_idx": 1 << 14,
+    "ovn_mcgroups": 1 << 14,
+    "ovn_members": 1 << 18,
+    "ovn_datapaths": 1 << 10,
+    "ovn_chassis": 1 << 13,
+    "ovn_peers": 1 << 13,
+    "ovn_fdb": 1 << 16,
+    "ovn_flows": 1 << 18,
+}
+
+
+def pin_name(instance: str) -> str:
+    """`instance` as a name that bpffs takes: no dots, no slashes, no two alike."""
+    plain = re.sub(r"[^A-Za-z0-9_-]", "_", instance)[:64]
+    if plain and plain == instance:
+        return plain
+    return f"{plain}-{hashlib.sha256(instance.encode()).hexdigest()[:8]}"
+
+
+class Plane:
+    """Maps and programs, held open.
+
+    maps, programs: fds by name, open until close().  adopted: the maps were
+    there before; read them with Tables.adopt().  links: where attach.py pins.
+    """
+
+    def __init__(
+        self,
+        instance: str,
+        *,
+        bpffs: Path = probe.BPFFS,
+        sizes: Mapping[str, int] = SIZES,
+        source: Path = OBJECT,
+    ) -> None:
+        """Adopts or loads.  instance: tells the agents on one bpffs apart.
+
+        Raises StartupError when the kernel or the file system lacks something,
+        DataPlaneError when it refuses the object.
+        """
+        probe.require_bpffs(bpffs)
+        probe.require_kernel()
+        self._source = source
+        self._sizes = sizes
+        layout = ffi.string(lib.ovn_layout_hash)
+        assert isinstance(layout, bytes)
+        self._top = bpffs / TOP
+        digest = hashlib.sha256(layout + repr(sorted(sizes.items())).encode())
+        self.directory = self._top / digest.hexdigest()[:16] / pin_name(instance)
+        self.links = self.directory / "links"
+        self.links.mkdir(parents=True, exist_ok=True)
+        self.maps: dict[str, int] = {}
+        self.programs: dict[str, int] = {}
+        self.adopted = (self.directory / "maps").is_dir()
+        self._open()
+
+    def close(self) -> None:
+        """Closes the fds.  What is pinned goes on."""
+        for fd in [*self.maps.values(), *self.programs.values()]:
+            os.close(fd)
+        self.maps, self.programs = {}, {}
+
+    def _open(self) -> None:
+        if self.adopted:
+            self.maps = _open_pins(self.directory / "maps")
+        build = hashlib.sha256(self._source.read_bytes()).hexdigest()[:16]
+        programs = self.directory / f"programs-{build}"
+        if self.adopted and programs.is_dir():
+            self.programs = _open_pins(programs)
+            return
+        self._load()
+        if not self.adopted:
+            _pin_all(self.maps, self.directory / "maps")
+        _pin_all(self.programs, programs)
+        self._replace_programs(keep=programs)
+
+    def _load(self) -> None:
+        with BpfObject(self._source) as source:
+            for name in source.maps:
+                if name in self.maps:
+                    source.reuse(name, self.maps[name])
+                elif name in self._sizes:
+                    source.set_max_entries(name, self._sizes[name])
+            source.load()
+            for name in source.maps:
+                self.maps.setdefault(name, os.dup(source.map_fd(name)))
+            self.programs = {name: os.dup(source.program_fd(name)) for name in source.programs}
+
+    def _replace_programs(self, keep: Path) -> None:
+        """Lets links run this build's programs, then lets go of older ones."""
+        for path in sorted(self.links.iterdir()):
+            self._move_link(path, path)
+        for old in self.directory.glob("programs-*"):
+            if old != keep:
+                shutil.rmtree(old)
+
+    def _move_link(self, path: Path, to: Path) -> None:
+        _, name = parse_link_name(path.name)
+        if name not in self.programs:
+            libbpf.unpin(path)
+            return
+        fd = libbpf.pinned(path)
+        try:
+            libbpf.link_update(fd, self.programs[name])
+        except DataPlaneError:
+            libbpf.unpin(path)  # its device is gone
+            return
+        finally:
+            os.close(fd)
+        if to != path:
+            path.rename(to)
+
+    # --- other layouts --------------------------------------------------------
+
+    def older(self) -> list[Path]:
+        """Directories of this instance with another layout or other sizes."""
+        every = self._top.glob(f"*/{self.directory.name}")
+        return sorted(path for path in every if path != self.directory)
+
+    def supersede(self) -> None:
+        """Takes over the links of older layouts and removes what they leave.
+
+        To be called when the tables are complete: from here on packets of
+        those devices run through our maps.
+        """
+        for old in self.older():
+            for path in _entries(old / "links"):
+                to = self.links / path.name
+                if to.exists():
+                    libbpf.unpin(path)
+                else:
+                    self._move_link(path, to)
+            shutil.rmtree(old)
+            _remove_if_empty(old.parent)
+
+    def remove(self) -> None:
+        """Takes every pin of this instance away: its devices carry nothing more."""
+        self.close()
+        for path in [*self.older(), self.directory]:
+            shutil.rmtree(path, ignore_errors=True)
+            _remove_if_empty(path.parent)
+        _remove_if_empty(self._top)
+
+
+def link_name(ifindex: int, program: str) -> str:
+    """Name of a link's pin."""
+    return f"{ifindex}-{program}"
+
+
+def parse_link_name(name: str) -> tuple[int, str]:
+    """(ifindex, program) of link_name(); (0, "") for a name that is none."""
+    ifindex, _, program = name.partition("-")
+    return (int(ifindex), program) if ifindex.isdigit() else (0, "")
+
+
+def _entries(directory: Path) -> Iterator[Path]:
+    return iter(sorted(directory.iterdir()) if directory.is_dir() else [])
+
+
+def _open_pins(directory: Path) -> dict[str, int]:
+    return {path.name: libbpf.pinned(path) for path in _entries(directory)}
+
+
+def _pin_all(fds: Mapping[str, int], directory: Path) -> None:
+    """All or nothing, also for an agent that is killed half-way."""
+    part = directory.with_name(f"{directory.name}-part")
+    for stale in (part, directory):
+        if stale.is_dir():
+            shutil.rmtree(stale)
+    part.mkdir()
+    for name, fd in fds.items():
+        libbpf.pin(fd, part / name)
+    part.rename(directory)
+
+
+def _remove_if_empty(directory: Path) -> None:
+    if directory.is_dir() and not any(directory.iterdir()):
+        directory.rmdir()

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loading, pinning, adoption and replacement of the data plane in a real kernel."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ovn_bpf_controller._native import ffi, lib
+from ovn_bpf_controller.datapath import attach, libbpf, probe
+from ovn_bpf_controller.datapath.attach import Attachments, Tcx
+from ovn_bpf_controller.datapath.clsact import Clsact
+from ovn_bpf_controller.datapath.loader import OBJECT, Plane, pin_name
+from ovn_bpf_controller.datapath.maps import map_info
+from ovn_bpf_controller.errors import DataPlaneError, StartupError
+from tests.support.kernel import Kernel, private_kernel
+
+SMALL: dict[str, int] = {}  # as compiled
+
+
+@pytest.fixture
+def kernel() -> Iterator[Kernel]:
+    with private_kernel() as kernel:
+        yield kernel
+
+
+def program_ids(plane: Plane) -> dict[str, int]:
+    ids = {}
+    for name, fd in plane.programs.items():
+        info: Any = ffi.new("struct ovn_prog_info *")
+        assert lib.ovn_prog_info(fd, info) == 0
+        ids[name] = info.id
+    return ids
+
+
+def other_build(directory: Path) -> Path:
+    """The same object as another build would leave it: other bytes."""
+    copy = directory / "ovn.o"
+    copy.write_bytes(OBJECT.read_bytes() + b"\0")
+    return copy
+
+
+def test_a_second_agent_gets_the_same_maps_and_programs(kernel: Kernel) -> None:
+    first = Plane("hv1", sizes=SMALL)
+    assert not first.adopted
+    ids = {name: map_info(fd).id for name, fd in first.maps.items()}
+    programs = program_ids(first)
+    first.close()
+    second = Plane("hv1", sizes=SMALL)
+    assert second.adopted
+    assert {name: map_info(fd).id for name, fd in second.maps.items()} == ids
+    assert program_ids(second) == programs
+    second.close()
+
+
+def test_two_instances_share_nothing(kernel: Kernel) -> None:
+    one, two = Plane("hv1", sizes=SMALL), Plane("hv2", sizes=SMALL)
+    ids = [{map_info(fd).id for fd in plane.maps.values()} for plane in (one, two)]
+    assert not ids[0] & ids[1]
+    one.close()
+    two.close()
+
+
+def test_sizes_are_set_before_loading(kernel: Kernel) -> None:
+    plane = Plane("hv1", sizes={"ovn_ports": 77})
+    assert map_info(plane.maps["ovn_ports"]).max_entries == 77
+    plane.close()
+
+
+def test_another_build_keeps_maps_and_replaces_programs(kernel: Kernel, tmp_path: Path) -> None:
+    device, _ = kernel.veth("a", "b")
+    first = Plane("hv1", sizes=SMALL)
+    links = Attachments(first, Tcx(first))
+    links.set_wanted([(device, "ovn_vif")])
+    assert links.reconcile()
+    old = program_ids(first)
+    maps = {name: map_info(fd).id for name, fd in first.maps.items()}
+    first.close()
+    second = Plane("hv1", sizes=SMALL, source=other_build(tmp_path))
+    assert {name: map_info(fd).id for name, fd in second.maps.items()} == maps
+    new = program_ids(second)
+    assert not set(new.values()) & set(old.values())
+    assert attached_program(second, device) == new["ovn_vif"]
+    assert len(list(second.directory.glob("programs-*"))) == 1
+    second.close()
+
+
+def attached_program(plane: Plane, ifindex: int) -> int:
+    fd = libbpf.pinned(plane.links / f"{ifindex}-ovn_vif")
+    info: Any = ffi.new("struct ovn_link_info *")
+    assert lib.ovn_link_info(fd, info) == 0
+    os.close(fd)
+    return int(info.prog_id)
+
+
+def test_another_layout_takes_the_links_over_when_it_is_told(kernel: Kernel) -> None:
+    device, _ = kernel.veth("a", "b")
+    first = Plane("hv1", sizes=SMALL)
+    links = Attachments(first, Tcx(first))
+    links.set_wanted([(device, "ovn_vif")])
+    links.reconcile()
+    old = program_ids(first)["ovn_vif"]
+    first.close()
+    second = Plane("hv1", sizes={"ovn_ports": 2048})
+    assert not second.adopted
+    links = Attachments(second, Tcx(second))
+    links.set_wanted([(device, "ovn_vif")])
+    links.reconcile()
+    assert not links.attached(), "two programs would each want the packet"
+    second.supersede()
+    assert links.attached() == {(device, "ovn_vif")}
+    assert attached_program(second, device) == program_ids(second)["ovn_vif"] != old
+    assert second.older() == []
+    second.close()
+
+
+def test_remove_leaves_no_pin(kernel: Kernel) -> None:
+    device, _ = kernel.veth("a", "b")
+    plane = Plane("hv.1/x", sizes=SMALL)
+    links = Attachments(plane, Tcx(plane))
+    links.set_wanted([(device, "ovn_vif")])
+    links.reconcile()
+    plane.remove()
+    assert not (kernel.bpffs / "ovn-bpf").exists()
+
+
+def test_killed_while_pinning_starts_afresh(kernel: Kernel) -> None:
+    plane = Plane("hv1", sizes=SMALL)
+    (plane.directory / "maps").rename(plane.directory / "maps-part")
+    plane.close()
+    again = Plane("hv1", sizes=SMALL)
+    assert not again.adopted
+    assert not (again.directory / "maps-part").exists()
+    again.close()
+
+
+@pytest.mark.parametrize("kind", [Tcx, Clsact])
+class TestHooks:
+    def test_attach_and_detach(self, kernel: Kernel, kind: type[Tcx] | type[Clsact]) -> None:
+        a, b = kernel.veth("a", "b")
+        plane = Plane("hv1", sizes=SMALL)
+        links = Attachments(plane, kind(plane))
+        links.set_wanted([(a, "ovn_vif"), (b, "ovn_underlay")])
+        assert links.reconcile()
+        assert links.attached() == {(a, "ovn_vif"), (b, "ovn_underlay")}
+        assert not links.reconcile()
+        links.set_wanted([(b, "ovn_underlay")])
+        assert not links.reconcile(keep=True)
+        assert links.reconcile()
+        assert links.attached() == {(b, "ovn_underlay")}
+        plane.close()
+
+    def test_attachments_outlive_the_agent(
+        self, kernel: Kernel, kind: type[Tcx] | type[Clsact]
+    ) -> None:
+        a, _ = kernel.veth("a", "b")
+        plane = Plane("hv1", sizes=SMALL)
+        links = Attachments(plane, kind(plane))
+        links.set_wanted([(a, "ovn_vif")])
+        links.reconcile()
+        plane.close()
+        plane = Plane("hv1", sizes=SMALL)
+        assert kind(plane).attached() == {(a, "ovn_vif")}
+        plane.close()
+
+    def test_a_device_made_anew_is_attached_again(
+        self, kernel: Kernel, kind: type[Tcx] | type[Clsact]
+    ) -> None:
+        a, _ = kernel.veth("a", "b")
+        plane = Plane("hv1", sizes=SMALL)
+        links = Attachments(plane, kind(plane))
+        links.set_wanted([(a, "ovn_vif")])
+        links.reconcile()
+        kernel.delete("a")
+        assert links.attached() == set()
+        assert not links.reconcile()
+        assert links.failed.keys() == {(a, "ovn_vif")}
+        new, _ = kernel.veth("a", "b")
+        links.set_wanted([(new, "ovn_vif")])
+        assert links.reconcile()
+        assert links.attached() == {(new, "ovn_vif")}
+        plane.close()
+
+
+def test_this_kernel_is_asked_for_tcx(kernel: Kernel) -> None:
+    plane = Plane("hv1", sizes=SMALL)
+    assert isinstance(attach.best_hook(plane), Tcx)
+    plane.close()
+
+
+def test_a_directory_that_is_no_bpffs_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match=f"{tmp_path} is no bpf file system"):
+        Plane("hv1", bpffs=tmp_path, sizes=SMALL)
+
+
+def test_a_kernel_without_the_helper_is_named() -> None:
+    assert probe.libbpf.probe_helper(100_000) <= 0
+
+
+def test_a_broken_object_is_one_error_with_the_cause(kernel: Kernel, tmp_path: Path) -> None:
+    broken = tmp_path / "ovn.o"
+    broken.write_bytes(b"\x7fELF but not really")
+    with pytest.raises(DataPlaneError, match=r"ovn\.o cannot be opened"):
+        Plane("hv1", sizes=SMALL, source=broken)
+
+
+@pytest.mark.parametrize("name", ["hv1", "host.example.org", "a/b", "", "ä", "x" * 200])
+def test_pin_names_are_accepted_by_bpffs(kernel: Kernel, name: str) -> None:
+    (kernel.bpffs / pin_name(name)).mkdir()
+
+
+def test_pin_names_differ_when_instances_do() -> None:
+    names = ["a.b", "a/b", "a_b", "a-b"]
+    assert len({pin_name(name) for name in names}) == len(names)
