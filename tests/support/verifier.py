@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath import _libbpf as bpf
@@ -46,7 +47,7 @@ def _programs(handle: bpf.bpf_object) -> list[tuple[str, int]]:
     found = []
     program = bpf.bpf_object__next_program(handle, bpf.bpf_program(None))
     while program:
-        info = ffi.new("struct ovn_prog_info *")
+        info: Any = ffi.new("struct ovn_prog_info *")
         result = lib.ovn_prog_info(bpf.bpf_program__fd(program), info)
         assert result == 0, result
         found.append(((bpf.bpf_program__name(program) or b"").decode(), info.verified_insns))
@@ -55,9 +56,10 @@ def _programs(handle: bpf.bpf_object) -> list[tuple[str, int]]:
 
 
 def _log() -> str:
-    text = ffi.new("char[]", 1 << 20)
+    text: Any = ffi.new("char[]", 1 << 20)
     lib.ovn_log_take(text, len(text))
-    return str(ffi.string(text).decode(errors="replace"))
+    told: Any = ffi.string(text)
+    return str(told.decode(errors="replace"))
 
 
 def budget() -> dict[str, Counts]:
