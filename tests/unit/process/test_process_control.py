@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import DEADLINE, Bed
+from tests.support.daemon import DEADLINE, FAKE, Bed
 from tests.support.ovsdb import wait_until
 
 OVN_LIB = "/usr/share/ovn/scripts/ovn-lib"
@@ -220,3 +220,35 @@ def test_ovn_bpf_ctl_gives_up_in_time(bed: Bed) -> None:
         silent.bind(str(bed.dir / "silent.ctl"))
         silent.listen()
         assert ctl(bed, "-T", "1", "-t", str(bed.dir / "silent.ctl"), "status").returncode == -14
+
+
+def test_ovn_ctl_starts_restarts_and_stops_us_in_ovn_controllers_place(bed: Bed) -> None:
+    """An executable of that name on the PATH is all that ovn-ctl asks for."""
+    binary = bed.dir / "bin" / "ovn-controller"
+    binary.parent.mkdir()
+    binary.write_text(f'#!/bin/sh\nexec {bed.python} {FAKE} "$@"\n')
+    binary.chmod(0o755)
+    bed.env["PATH"] = f"{binary.parent}:{bed.env['PATH']}"
+    ovn_ctl = ["/usr/share/ovn/scripts/ovn-ctl", "--ovn-manage-ovsdb=no"]
+
+    def seen(path: str) -> str:
+        file = bed.dir / path
+        return file.read_text() if file.exists() else ""
+
+    started = bed.run(*ovn_ctl, "start_controller")
+    assert started.returncode == 0, started
+    first = bed.pid()
+    assert f"ovs_remote='unix:{bed.dir}/db.sock'" in seen("options")
+    again = bed.run(*ovn_ctl, "start_controller")
+    assert f"already running as pid {first}, aborting" in again.stderr
+    restarted = bed.run(*ovn_ctl, "restart_controller")
+    assert restarted.returncode == 0, restarted
+    assert bed.pid() != first
+    assert seen("stopped") == "restart=True"
+    stopped = bed.run(*ovn_ctl, "stop_controller")
+    assert "Exiting ovn-controller" in stopped.stdout
+    assert seen("stopped") == "restart=False"
+    assert not bed.pidfile.exists()
+    log = bed.log.read_text()
+    # OVN's system tests fail on a daemon that warns; only the refused start may shout.
+    assert log.count("|EMER|") == 1 and "|WARN|" not in log and "|ERR|" not in log
