@@ -114,19 +114,27 @@ class Chassis:
         """Start the agent and return its pid once its pidfile is there."""
         if (pid := self.agent_pid()) is not None:
             raise SandboxError(f"{self.name}: the agent already runs as {pid}")
-        command = agent_command(self.spec.agent)
-        pid = self.spawn(*command, f"unix:{self.root}/db.sock", "--pidfile", "--log-file", _QUIET)
+        pid = self.spawn_agent()
 
         def ready() -> bool:
             if not process.alive(pid):
-                output = (self.root / f"{Path(command[0]).name}.out").read_text().strip()
-                last = output.splitlines()[-1] if output else "no output"
-                raise SandboxError(f"{self.name}: {command[0]} ended at once: {last}")
-            return self.agent_pid() is not None
+                raise SandboxError(f"{self.name}: {self.spec.agent} ended: {self._last_words()}")
+            return self.agent_pid() == pid
 
         process.wait_until(ready, 60, f"pidfile of {self.spec.agent} on {self.name}")
         self._name_agent(pid)
         return pid
+
+    def spawn_agent(self) -> int:
+        """Start the agent without waiting for anything; returns its pid."""
+        command = agent_command(self.spec.agent)
+        return self.spawn(*command, f"unix:{self.root}/db.sock", "--pidfile", "--log-file", _QUIET)
+
+    def _last_words(self) -> str:
+        """The last line that the agent printed."""
+        program = Path(agent_command(self.spec.agent)[0]).name
+        output = (self.root / f"{program}.out").read_text().strip()
+        return output.splitlines()[-1] if output else "no output"
 
     def _name_agent(self, pid: int) -> None:
         """Let `ovn-appctl -t <chassis>` find the agent from the sandbox's own directory."""
