@@ -123,7 +123,6 @@ class Binding:
         self._nb_cfg_lane = Lane(southbound, "Chassis_Private")
         self._seq = 0
         self._acked = 0
-        self._acted_on = 0
         self._settled = False
         self._complete = False
         self._wake_ms: int | None = None
@@ -136,7 +135,6 @@ class Binding:
         """Take in what has changed, write what we owe, say what should be live."""
         now = now_ms()
         self._seq += 1
-        self._acted_on = self._acked
         moved = self._underlay.run()
         moved |= self._read_local()
         touched = self._read_southbound(changes)
@@ -159,7 +157,7 @@ class Binding:
     def wait(self, poller: Any) -> None:
         """Wake the poller when run() has something to do by itself."""
         now = now_ms()
-        if self._acked != self._acted_on:
+        if self._status.due(self._acked) or self._nb_cfg.due(self._acked):
             poller.immediate_wake()
         if self._wake_ms is not None:
             poller.timer_wait_until(self._wake_ms)

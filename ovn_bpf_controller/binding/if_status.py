@@ -101,6 +101,13 @@ class IfStatus:
         """For debug output."""
         return {name: port.state for name, port in self._ports.items()}
 
+    def due(self, acked: int) -> bool:
+        """Does a port wait for nothing but to hear that iteration `acked` is live?"""
+        return any(
+            port.state is State.INSTALL_FLOWS and port.install_seq <= acked
+            for port in self._ports.values()
+        )
+
     def run(
         self,
         moment: Moment,

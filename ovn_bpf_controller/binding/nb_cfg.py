@@ -30,3 +30,7 @@ class NbCfg:
         while self._seen and self._seen[0][0] <= acked:
             self._live = self._seen.popleft()[1]
         return self._live
+
+    def due(self, acked: int) -> bool:
+        """Would live(acked) say something new?"""
+        return bool(self._seen) and self._seen[0][0] <= acked
