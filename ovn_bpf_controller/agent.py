@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent: databases, binding, flow compiler and data plane, wired together.
+
+process.main_loop runs it.  Each iteration carries what changed in the databases
+through binding and the compiler to one flip of the tables, and tells binding
+what is live.  Until everything local has been read once (Desired.complete)
+nothing is written: what an earlier agent left in the kernel goes on as it is.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from ovn_bpf_controller import observe, wiring
+from ovn_bpf_controller.binding.desired import Delta, Desired, diff
+from ovn_bpf_controller.binding.engine import Binding
+from ovn_bpf_controller.binding.snapshot import LocalAdapter
+from ovn_bpf_controller.compile.store import RuleChanges
+from ovn_bpf_controller.datapath import probe
+from ovn_bpf_controller.datapath.attach import Attachments
+from ovn_bpf_controller.datapath.loader import Plane
+from ovn_bpf_controller.datapath.tables import Tables
+from ovn_bpf_controller.errors import DatabaseError, DataPlaneError, StartupError
+from ovn_bpf_controller.logical import LogicalFlows
+from ovn_bpf_controller.ovsdb import tls
+from ovn_bpf_controller.ovsdb.cache import SouthboundCache
+from ovn_bpf_controller.ovsdb.local import LocalDatabase
+from ovn_bpf_controller.process.dirs import Dirs
+from ovn_bpf_controller.process.log import Logger, RateLimit
+from ovn_bpf_controller.process.options import Options
+from ovn_bpf_controller.process.unixctl import Commands
+from ovn_bpf_controller.underlay.route import KernelUnderlay
+from ovn_bpf_controller.vswitch.service import VswitchService
+
+_log = Logger("main")
+_rate = RateLimit(5, 5)
+
+RETRY_SECONDS = 1.0  # after the tables refused a change
+ATTACH_SECONDS = 1.0  # between looks at whether programs are still attached
+DEFAULT_RUNDIR = "/var/run/ovn"
+
+
+def instance_of(dirs: Dirs) -> str:
+    """Name of our pins: agents with run directories of their own do not meet."""
+    return "ovn" if dirs.ovn_rundir in (DEFAULT_RUNDIR, "/run/ovn") else dirs.ovn_rundir
+
+
+class Agent:
+    """One chassis.  Raises StartupError when the kernel lacks something."""
+
+    def __init__(self, options: Options) -> None:
+        tls.configure(
+            tls.TlsFiles(
+                options.tls.private_key,
+                options.tls.certificate,
+                options.tls.bootstrap_ca_cert or options.tls.ca_cert,
+                bool(options.tls.bootstrap_ca_cert),
+            )
+        )
+        try:
+            self._database = LocalDatabase(options.ovs_remote)
+        except DatabaseError as error:
+            raise StartupError(str(error)) from error
+        self.plane = Plane(instance_of(options.dirs))
+        self.tables = Tables(self.plane.maps)
+        if self.plane.adopted:
+            self.tables.adopt()
+            _log.info("took over the data plane that an earlier agent left")
+        self._attachments = Attachments(self.plane)
+        self.tables.set_tunnel_mode(0, 0, probe.has_decap_flags())
+        self._underlay = KernelUnderlay()
+        self.southbound = SouthboundCache([])
+        pidfile = Path(options.dirs.ovs_rundir, "ovs-vswitchd.pid")
+        self._vswitch = VswitchService(self._database, self._underlay.links, pidfile)
+        self.binding = Binding(
+            self.southbound,
+            LocalAdapter(self._database, self._underlay),
+            self._underlay,
+            options.chassis or None,
+        )
+        self.flows = LogicalFlows(self.southbound)
+        self.desired = Desired()
+        self._incomplete = True  # the tables do not hold all that is desired
+        self._retry_at = 0.0
+        self._attach_at = 0.0
+        self._cleaned = False
+
+    # --- process.main_loop.AgentProtocol --------------------------------------
+
+    @property
+    def ready(self) -> bool:
+        """The data plane is loaded; databases may come later."""
+        return True
+
+    def register(self, commands: Commands) -> None:
+        """See AgentProtocol."""
+        observe.register(commands, self)
+
+    def run(self) -> None:
+        """See AgentProtocol."""
+        self._database.run()
+        self._vswitch.run()
+        changes = self.southbound.run()
+        desired = self.binding.run(changes)
+        delta = diff(self.desired, desired)
+        rules = self.flows.run(changes, desired, delta)
+        self.desired = desired
+        for news in self.flows.compiler.take_news():
+            _rate.warn(
+                _log, f"logical flow {news.uuid} ({news.stage}): {news.problem.value}: {news.what}"
+            )
+        if desired.complete and self._make_live(desired, delta, rules):
+            self.binding.acknowledge(desired.seq)
+
+    def wait(self, poller: Any) -> None:
+        """See AgentProtocol."""
+        self._database.wait(poller)
+        self._vswitch.wait(poller)
+        self.southbound.wait(poller)
+        self.binding.wait(poller)
+        if self.desired.complete:
+            due = self._retry_at if self._incomplete else self._attach_at
+            poller.timer_wait_until(int(due * 1000))
+
+    def stop(self, restart: bool) -> bool:
+        """See AgentProtocol."""
+        self._database.run()
+        changes = self.southbound.run()
+        if not restart and not self._cleaned:
+            self._cleaned = self.binding.cleanup(changes)
+            if not self._cleaned:
+                return False
+        self._vswitch.stop()
+        self._database.close()
+        self.southbound.close()
+        self.tables.settle()
+        self.plane.close()
+        return True
+
+    # --- the data plane -------------------------------------------------------
+
+    def _make_live(self, desired: Desired, delta: Delta, rules: RuleChanges) -> bool:
+        """Carry what changed to the tables; True when all that is desired is live."""
+        now = time.monotonic()
+        if self._incomplete:
+            if now < self._retry_at:
+                return False
+            change = wiring.everything(desired, self.flows.compiler.rules())
+        elif delta or rules.added or rules.removed:
+            change = wiring.difference(delta, rules)
+        else:
+            self._attach(desired, now, changed=False)
+            return True
+        try:
+            self.tables.apply(change, complete=self._incomplete)
+        except DataPlaneError as error:
+            _rate.err(_log, f"the data plane keeps its last state: {error}")
+            self._incomplete = True
+            self._retry_at = now + RETRY_SECONDS
+            return False
+        for thing, why in self.tables.rejected:
+            _rate.warn(_log, f"left out of the data plane: {thing}: {why}")
+        first, self._incomplete = self._incomplete, False
+        self._attach(desired, now, changed=True)
+        if first:
+            self.plane.supersede()
+        return True
+
+    def _attach(self, desired: Desired, now: float, changed: bool) -> None:
+        """Programs on the devices of our ports and of the underlay.
+
+        Looked at again now and then: others may have taken one away.
+        """
+        if not changed and now < self._attach_at:
+            return
+        self._attach_at = now + ATTACH_SECONDS
+        self._attachments.set_wanted(wiring.attachments(desired))
+        self._attachments.reconcile()
+        for (ifindex, program), why in self._attachments.failed.items():
+            _rate.warn(_log, f"cannot attach {program} to device {ifindex}: {why}")

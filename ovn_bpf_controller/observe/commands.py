@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Control commands about the chassis and its data plane.
+
+The agent registers them; ovn-appctl and ovn-bpf-ctl ask.  `connection-status`
+and `ct-zone-list` answer as ovn-controller's do; ovn-bpf/* are ours and take
+--json.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol
+
+from ovn_bpf_controller._native import lib
+from ovn_bpf_controller.binding.desired import Desired
+from ovn_bpf_controller.binding.engine import Binding
+from ovn_bpf_controller.datapath.counters import Counters
+from ovn_bpf_controller.datapath.loader import Plane
+from ovn_bpf_controller.datapath.reasons import reason_text
+from ovn_bpf_controller.datapath.tables import Tables
+from ovn_bpf_controller.logical import LogicalFlows
+from ovn_bpf_controller.ovsdb.cache import SouthboundCache
+from ovn_bpf_controller.process.unixctl import CommandError, Commands, Request
+
+Rows = list[dict[str, Any]]
+
+
+class Chassis(Protocol):
+    """What the commands look at: agent.Agent."""
+
+    desired: Desired
+    binding: Binding
+    flows: LogicalFlows
+    plane: Plane
+    southbound: SouthboundCache
+    tables: Tables
+
+
+def register(commands: Commands, chassis: Chassis) -> None:
+    """Adds the commands."""
+    commands.register("connection-status", "", 0, 0, lambda _request: chassis.southbound.status)
+    commands.register("ct-zone-list", "", 0, 0, lambda _request: _zones(chassis))
+    for name, usage, rows in (
+        ("flows", "[--json] [DATAPATH]", flows),
+        ("unsupported", "[--json] [DATAPATH]", unsupported),
+        ("drops", "[--json]", drops),
+        ("status", "[--json]", status),
+    ):
+        commands.register(f"ovn-bpf/{name}", usage, 0, 2, partial(_answer, chassis, rows))
+
+
+def _answer(chassis: Chassis, rows: Callable[[Chassis, str], Rows], request: Request) -> str:
+    args = [arg for arg in request.args if arg != "--json"]
+    if len(args) > 1:
+        raise CommandError(f"unexpected argument {args[1]}")
+    found = rows(chassis, args[0] if args else "")
+    if len(args) < len(request.args):
+        return json.dumps(found, indent=2) + "\n"
+    return "".join(_line(row) for row in found)
+
+
+def _line(row: dict[str, Any]) -> str:
+    return "  ".join(str(value) for value in row.values()) + "\n"
+
+
+def _zones(chassis: Chassis) -> str:
+    return "".join(f"{name} {zone}\n" for name, zone in sorted(chassis.desired.zones.items()))
+
+
+def _datapaths(chassis: Chassis, which: str) -> set[int]:
+    """Tunnel keys of the local datapaths that `which` (a UUID or a key) means."""
+    keys = {
+        local.key
+        for uuid, local in chassis.desired.datapaths.items()
+        if which in ("", uuid, str(local.key)) or (len(which) >= 4 and uuid.startswith(which))
+    }
+    if which and not keys:
+        raise CommandError(f"no local datapath {which}")
+    return keys
+
+
+def flows(chassis: Chassis, which: str) -> Rows:
+    """Logical flows that are in the data plane, one row for each rule."""
+    compiler = chassis.flows.compiler
+    return [
+        {"datapath": dp, "rule": line}
+        for dp in sorted(_datapaths(chassis, which))
+        for line in compiler.dump(dp)
+    ]
+
+
+def unsupported(chassis: Chassis, which: str) -> Rows:
+    """Logical flows that are not carried out as written."""
+    keys = _datapaths(chassis, which)
+    return [
+        {
+            "uuid": flow.uuid or "-",
+            "stage": flow.stage,
+            "problem": flow.problem.value,
+            "what": flow.what,
+            "datapaths": ",".join(map(str, flow.datapaths)),
+        }
+        for flow in chassis.flows.compiler.unsupported()
+        if keys.intersection(flow.datapaths)
+    ]
+
+
+def drops(chassis: Chassis, _which: str) -> Rows:
+    """Dropped packets and bytes by reason."""
+    counters = Counters("ovn_drops", chassis.plane.maps["ovn_drops"])
+    return [
+        {"reason": reason_text(reason), "packets": count.packets, "bytes": count.bytes}
+        for reason, count in counters.used().items()
+        if reason != lib.DROP_NONE
+    ]
+
+
+def status(chassis: Chassis, _which: str) -> Rows:
+    """How the chassis stands, a line for each fact."""
+    desired = chassis.desired
+    unsupported_flows = {flow.uuid for flow in chassis.flows.compiler.unsupported()}
+    facts: dict[str, object] = {
+        "chassis": desired.chassis or "(no name yet)",
+        "southbound": chassis.southbound.detail,
+        "southbound rows": chassis.southbound.row_count,
+        "southbound rows left out": chassis.southbound.bad_rows,
+        "complete": desired.complete,
+        "generation": chassis.tables.generation,
+        "datapaths": len(desired.datapaths),
+        "ports": len(desired.ports()),
+        "tunnels": len(desired.tunnels),
+        "unsupported flows": len(unsupported_flows),
+    }
+    for name, (used, room) in chassis.tables.use().items():
+        facts[f"map {name}"] = f"{used} of {room}"
+    facts |= {f"port {name}": state.name for name, state in chassis.binding.port_states().items()}
+    return [{"what": f"{name}:", "value": value} for name, value in facts.items()]
