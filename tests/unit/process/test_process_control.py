@@ -252,3 +252,15 @@ def test_ovn_ctl_starts_restarts_and_stops_us_in_ovn_controllers_place(bed: Bed)
     log = bed.log.read_text()
     # OVN's system tests fail on a daemon that warns; only the refused start may shout.
     assert log.count("|EMER|") == 1 and "|WARN|" not in log and "|ERR|" not in log
+
+
+def test_run_directory_may_be_longer_than_a_socket_address(bed: Bed) -> None:
+    deep = bed.dir / ("d" * 60) / ("e" * 60)
+    deep.mkdir(parents=True)
+    bed.env["OVN_RUNDIR"] = str(deep)
+    process = bed.start("--pidfile", "-vconsole:off")
+    wait_until(lambda: bed.appctl("version").returncode == 0, "the control socket")
+    assert ctl(bed, "status").stdout == "runs: 1\n"
+    assert bed.appctl("exit").returncode == 0
+    assert process.wait(DEADLINE) == 0
+    assert not list(deep.iterdir())
