@@ -20,7 +20,7 @@ import ovs.vlog
 
 from ovn_bpf_controller.errors import DatabaseError
 from ovn_bpf_controller.ovsdb.conditions import Conditions, ConditionState
-from ovn_bpf_controller.ovsdb.monitor import Monitor, Phase
+from ovn_bpf_controller.ovsdb.monitor import Monitor, Phase, Statistics
 from ovn_bpf_controller.ovsdb.schema import Schema
 from ovn_bpf_controller.ovsdb.session import DEFAULT_PROBE, Message, Session
 from ovn_bpf_controller.ovsdb.store import Changes, Store
@@ -143,6 +143,11 @@ class SouthboundCache:
     def bad_rows(self) -> int:
         """Rows that were left out because they could not be decoded, so far."""
         return self._store.bad_rows
+
+    @property
+    def statistics(self) -> Statistics:
+        """Counters, for observe/ and tests."""
+        return self._monitor.statistics
 
     # --- control ---
 

@@ -11,6 +11,7 @@ old get monitor_cond or monitor (ovsdb-server(7), 4.1.12 and following).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
@@ -46,6 +47,15 @@ class Phase(Enum):
     MONITORING = "monitoring"
 
 
+@dataclass(slots=True)
+class Statistics:
+    """Since the start.  loads, resumes: initial contents taken in whole or from where we were."""
+
+    loads: int = 0
+    resumes: int = 0
+    updates: int = 0
+
+
 class Monitor:
     """See the module's text.  min_index: no clustered server behind this is accepted."""
 
@@ -57,6 +67,7 @@ class Monitor:
         self.schema: Schema | None = None
         self.min_index = 0
         self.has_ever_synced = False
+        self.statistics = Statistics()
         self._session = session
         self._store = store
         self._conditions = conditions
@@ -209,8 +220,10 @@ class Monitor:
             found, last, updates = False, NO_TRANSACTION, result
         if found is True:
             self._store.apply(updates, version)
+            self.statistics.resumes += 1
         else:
             self._store.replace(updates, version)
+            self.statistics.loads += 1
         self._last_txn = str(last)
         self.phase = Phase.MONITORING
         self.has_ever_synced = True
@@ -223,6 +236,7 @@ class Monitor:
         if params and params[0] == SERVER:
             self._server_update(_items(params, 2)[1])
         elif params and params[0] == DATA and self.phase is Phase.MONITORING:
+            self.statistics.updates += 1
             if method == "update3":
                 _, last, updates = _items(params, 3)
                 self._store.apply(updates, 2)

@@ -149,8 +149,8 @@ class Session:
         messages = self._receive() if self.connected else []
         if self._stream is not None and not self.connected:
             self._finish_connect()
-        if self.connected:
-            self._flush()
+        if self._output:
+            self._flush_backlog()
         action = self._fsm.run(ovs.timeval.msec())
         if action == ovs.reconnect.CONNECT:
             self._connect()
@@ -246,6 +246,15 @@ class Session:
                     self._lost(-sent)
                 return
             del self._output[:sent]
+
+    def _flush_backlog(self) -> None:
+        """Send what would not go before; only that shows that the peer lives.
+
+        What goes at once may only fill a buffer on the way to a peer that has stalled.
+        """
+        backlog = len(self._output)
+        self._flush()
+        if len(self._output) < backlog:
             self._fsm.activity(ovs.timeval.msec())
 
     def _lost(self, error: int) -> None:
