@@ -13,7 +13,8 @@ import os
 import queue
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -44,7 +45,7 @@ class Node:
     """A chassis called `name` with its own Open_vSwitch database.
 
     vswitchd: also do ovs-vswitchd's duties.  auto_ack: acknowledge every iteration
-    at once; otherwise call ack().
+    at once; otherwise call ack().  ids: more Open_vSwitch.external_ids.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Node:
         ip: str = "192.0.2.1",
         vswitchd: bool = True,
         auto_ack: bool = True,
-        **external_ids: str,
+        ids: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self.server = LocalServer(Path(directory) / name)
@@ -66,7 +67,7 @@ class Node:
         self._ids |= {"ovn-encap-type": "geneve", "ovn-encap-ip": ip}
         if sb_remote:
             self._ids["ovn-remote"] = sb_remote
-        self._ids |= {key.replace("_", "-"): value for key, value in external_ids.items()}
+        self._ids |= ids or {}
         self.desired = Desired()
         self.iterations = 0
         self._tid = 0
@@ -196,10 +197,14 @@ class Node:
         pairs = [f'external_ids:{key}="{value}"' for key, value in external_ids.items()]
         self.vsctl("set", "Open_vSwitch", ".", *pairs)
 
+    @property
+    def enter(self) -> list[str]:
+        """Arguments that run a command in this node's network namespace."""
+        return ["nsenter", f"--net=/proc/{os.getpid()}/task/{self._tid}/ns/net"]
+
     def ip(self, *args: str) -> str:
         """`ip` in this node's network namespace."""
-        namespace = f"/proc/{os.getpid()}/task/{self._tid}/ns/net"
-        return run_tool("nsenter", f"--net={namespace}", "ip", *args)
+        return run_tool(*self.enter, "ip", *args)
 
     def add_device(self, device: str) -> None:
         """A veth pair, up; the other end is `device`_p."""
@@ -232,3 +237,13 @@ def binding_of(central: OvnCentral, lport: str, column: str = "chassis") -> str:
     if column != "chassis" or not value:
         return value
     return central.sbctl("--bare", "get", "Chassis", value, "name")
+
+
+def until_up(node: Node, central: OvnCentral, *lports: str) -> None:
+    """Wait until these ports are up."""
+    for lport in lports:
+        node.until(partial(_is_up, central, lport), f"{lport} up")
+
+
+def _is_up(central: OvnCentral, lport: str) -> bool:
+    return binding_of(central, lport, "up") == "true"

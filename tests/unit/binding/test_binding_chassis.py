@@ -86,7 +86,11 @@ def test_chassis_rows_equal_the_real_controllers(
             real, private = row(central, "Chassis", "real"), row(central, "Chassis_Private", "real")
             real_encaps = encaps(central, "real")
     with Node(
-        tmp_path, "ours", central.sb.remote, vswitchd=False, **settings, hostname="host.example"
+        tmp_path,
+        "ours",
+        central.sb.remote,
+        vswitchd=False,
+        ids=settings | {"hostname": "host.example"},
     ) as node:
         node.until(lambda: row(central, "Chassis_Private", "ours"), "our chassis")
 
@@ -186,11 +190,6 @@ def test_two_hosts_with_one_system_id_slow_down(central: OvnCentral, tmp_path: P
             return node.call(lambda: node.binding._registration._dispute.failures)
 
         one.until(lambda: disputes(one) + disputes(other) >= 3, "a dispute")
-        until = max(
-            node.call(lambda node=node: node.binding._registration._dispute.until_ms)
-            for node in (one, other)
-        )
-        assert until > 0
         assert one.iterations + other.iterations < 1000
 
 

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from ovn_bpf_controller.model import PortKind
-from tests.support.node import Node, binding_of
+from ovn_bpf_controller.binding.desired import Desired
+from ovn_bpf_controller.model import Port, PortKind
+from ovn_bpf_controller.ovsdb.store import Changes
+from tests.support.node import Node, binding_of, until_up
 from tests.support.ovsdb import OvnCentral, wait_until
 
 
@@ -71,7 +74,7 @@ def test_up_and_ovn_installed_wait_for_the_data_plane(central: OvnCentral, tmp_p
         assert binding_of(central, "lp1", "up") == "false"
         assert hv1.iface_id("tap1", "ovn-installed") == ""
         hv1.ack()
-        hv1.until(lambda: binding_of(central, "lp1", "up") == "true", "up")
+        until_up(hv1, central, "lp1")
         hv1.until(lambda: hv1.iface_id("tap1", "ovn-installed") == "true", "ovn-installed")
 
 
@@ -109,11 +112,11 @@ def test_unplugging_releases_the_port_and_its_marks(central: OvnCentral, hv1: No
 def test_a_device_that_vanishes_releases_its_port(central: OvnCentral, hv1: Node) -> None:
     switch(central, "lp1")
     hv1.plug("tap1", "lp1")
-    hv1.until(lambda: binding_of(central, "lp1", "up") == "true", "up")
+    until_up(hv1, central, "lp1")
     hv1.ip("link", "del", "tap1")
     hv1.until(lambda: binding_of(central, "lp1") == "", "the release")
     hv1.add_device("tap1")
-    hv1.until(lambda: binding_of(central, "lp1", "up") == "true", "up again")
+    until_up(hv1, central, "lp1")
 
 
 def test_a_deleted_logical_port_takes_its_marks_along(central: OvnCentral, hv1: Node) -> None:
@@ -132,7 +135,7 @@ def test_a_port_moves_to_the_chassis_where_it_was_plugged_last(
     switch(central, "lp1", "lp2")
     hv1.plug("tap2", "lp2")
     hv1.plug("tap1", "lp1")
-    hv1.until(lambda: binding_of(central, "lp1", "up") == "true", "up")
+    until_up(hv1, central, "lp1")
     hv1.unplug("tap1")
     hv2.plug("tap1", "lp1")
     hv2.until(lambda: binding_of(central, "lp1") == "hv2", "the move")
@@ -218,13 +221,17 @@ def test_containers_are_bound_with_their_parent(central: OvnCentral, hv1: Node) 
     central.nbctl("lsp-add", "sw0", "child", "lp1", "42")
     central.sync()
     hv1.plug("tap1", "lp1")
-    hv1.until(lambda: binding_of(central, "child", "up") == "true", "the child")
+    until_up(hv1, central, "child")
     assert binding_of(central, "child") == "hv1"
     nested = [port for port in hv1.desired.ports().values() if port.nested]
     parent = [port for port in hv1.desired.ports().values() if not port.nested]
     assert [(port.vlan, port.ifindex) for port in nested] == [(42, parent[0].ifindex)]
     hv1.unplug("tap1")
     hv1.until(lambda: binding_of(central, "child") == "", "the release")
+
+
+def localports(node: Node) -> list[Port]:
+    return [port for port in node.desired.ports().values() if port.localport and port.ifindex]
 
 
 def test_a_localport_is_local_everywhere_and_claimed_nowhere(
@@ -236,14 +243,9 @@ def test_a_localport_is_local_everywhere_and_claimed_nowhere(
     for node, lport in ((hv1, "lp1"), (hv2, "lp2")):
         node.plug("tapm", "meta")
         node.plug("tap1", lport)
-        node.until(lambda lport=lport: binding_of(central, lport, "up") == "true", "up")
+        until_up(node, central, lport)
     for node in (hv1, hv2):
-        node.until(
-            lambda node=node: [
-                p for p in node.desired.ports().values() if p.localport and p.ifindex
-            ],
-            "the localport",
-        )
+        node.until(partial(localports, node), "the localport")
     assert binding_of(central, "meta") == ""
 
 
@@ -254,8 +256,7 @@ def test_multicast_groups_name_local_members_and_remote_chassis(
     hv1.plug("tap1", "lp1")
     hv1.plug("tap2", "lp2")
     hv2.plug("tap3", "lp3")
-    for lport in ("lp1", "lp2", "lp3"):
-        hv1.until(lambda lport=lport: binding_of(central, lport, "up") == "true", "up")
+    until_up(hv1, central, "lp1", "lp2", "lp3")
     key = {lp: int(binding_of(central, lp, "tunnel_key")) for lp in ("lp1", "lp2", "lp3")}
 
     def flood(node: Node) -> tuple[tuple[int, ...], tuple[str, ...]]:
@@ -329,14 +330,15 @@ def test_ct_zones_survive_a_restart_of_the_agent(central: OvnCentral, tmp_path: 
 def test_exit_gives_everything_back(central: OvnCentral, hv1: Node) -> None:
     switch(central, "lp1")
     hv1.plug("tap1", "lp1")
-    hv1.until(lambda: binding_of(central, "lp1", "up") == "true", "up")
+    until_up(hv1, central, "lp1")
     done: list[bool] = []
 
     def leave() -> None:
-        hv1.binding.run = lambda changes: (  # type: ignore[method-assign]
-            done.append(hv1.binding.cleanup(changes)),
-            hv1.desired,
-        )[1]
+        def run(changes: Changes) -> Desired:
+            done.append(hv1.binding.cleanup(changes))
+            return hv1.desired
+
+        hv1.binding.run = run  # type: ignore[method-assign]
 
     hv1.call(leave)
     hv1.wake()
