@@ -117,21 +117,21 @@ def _constant(tokens: Tokens, constants: Constants) -> None:
     """Add the current token, which must be of the kind of those before."""
     kind, value = tokens.kind, tokens.value
     if isinstance(value, Const):
-        target_is_string = False
+        expected = "string"
         constants.integers.append(value)
     elif kind == lexer.ADDRESS_SET:
-        target_is_string = False
+        expected = "string"
         constants.address_sets.append(value)
     elif kind == lexer.STRING:
-        target_is_string = True
+        expected = "integer"
         constants.strings.append(value)
     elif kind == lexer.PORT_GROUP:
-        target_is_string = True
+        expected = "integer"
         constants.port_groups.append(value)
     else:
         tokens.fail("expecting constant")
     if constants.is_integer and constants.is_string:
-        tokens.fail(f"expecting {'integer' if target_is_string else 'string'}")
+        tokens.fail(f"expecting {expected}, like the constants before")
     tokens.advance()
 
 
