@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import ovs.jsonrpc
+
 from ovn_bpf_controller.cli.controller import main
 from ovn_bpf_controller.errors import DataPlaneError
 from ovn_bpf_controller.process.log import Logger, RateLimit
@@ -37,6 +39,9 @@ class FakeAgent:
         if (self.dir / "refuse").exists():
             raise DataPlaneError("the kernel has no tcx; 6.6 or later is needed")
         self.note("options", repr(options))
+
+        remote = os.environ.get("FAKE_REMOTE")
+        self.session = ovs.jsonrpc.Session.open(remote) if remote else None
 
     def note(self, name: str, text: str) -> None:
         (self.dir / name).write_text(text)
@@ -76,6 +81,8 @@ class FakeAgent:
 
     def run(self) -> None:
         self.runs += 1
+        if self.session:
+            self.session.run()
         if self.crash:
             raise RuntimeError("the fake agent was told to fail")
 

@@ -185,6 +185,17 @@ def test_noisy_call_sites_are_limited_and_accounted(bed: Bed) -> None:
     assert len(chatter()) == before + 20
 
 
+def test_waiting_for_a_database_is_no_warning(bed: Bed) -> None:
+    bed.env["FAKE_REMOTE"] = f"unix:{bed.dir}/none.sock"
+    bed.up()
+
+    def attempts() -> list[str]:
+        return [m["level"] for m in lines(bed.log) if "connection attempt failed" in m["message"]]
+
+    wait_until(attempts, "an attempt")
+    assert set(attempts()) == {"INFO"}
+
+
 def test_syslog_gets_datagrams_with_priority(bed: Bed) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
         daemon.bind(str(bed.dir / "syslog"))
