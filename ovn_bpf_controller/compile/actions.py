@@ -73,7 +73,8 @@ def lower(
     is none.  What it cannot do is in the answer; it raises what port_key raises.
     """
     lowering = _Lowering(pipeline, table, port_key)
-    lowering.run(actions)
+    # northd writes a drop as "drop;" and as nothing but a comment.
+    lowering.run(actions or (nodes.Drop(),))
     if lowering.unsupported:
         return Lowered(DROP_UNSUPPORTED, tuple(lowering.unsupported), tuple(lowering.partial))
     return Lowered(encode(lowering.insns), partial=tuple(lowering.partial))

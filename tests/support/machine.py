@@ -64,11 +64,15 @@ class Event:
 
 @dataclass
 class Machine:
-    """Rules and groups, and what came of the packet last sent."""
+    """Rules and groups, and what came of the packet last sent.
+
+    learnt: what put_fdb wants in fdb; it is not there yet for the same packet.
+    """
 
     rules: Iterable[Rule]
     groups: Sequence[McGroup] = ()
     fdb: dict[tuple[int, int], int] = field(default_factory=dict)
+    learnt: dict[tuple[int, int], int] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     visited: list[tuple[int, int]] = field(default_factory=list)
 
@@ -148,7 +152,7 @@ class Machine:
             self.stage(w, i.aux)
             _bit(w, i.dst, i.a, bool(w[lib.OW_RESULT] & i.b))
         elif i.op == lib.OP_ND_NA:
-            _become_na(w)
+            become_na(w)
             self._na = i.a
         elif i.op == lib.OP_DEC_TTL:
             if w.get("ip.ttl") <= 1:
@@ -175,7 +179,7 @@ class Machine:
             _bit(w, i.dst, i.a, self.fdb.get(key) == w[i.b])
         else:
             assert i.op == lib.OP_PUT_FDB, i
-            self.fdb[key] = w[i.b]
+            self.learnt[key] = w[i.b]
 
     def _output(self, words: Words, egress: bool) -> None:
         if egress:
@@ -210,7 +214,8 @@ def _bit(w: Words, word: int, bit: int, value: bool) -> None:
     w[word] = w[word] & ~(1 << bit) | value << bit
 
 
-def _become_na(w: Words) -> None:
+def become_na(w: Words) -> None:
+    """The NS becomes the NA that answers it, as OVS's compose_nd_na() makes it."""
     mac, ip = w.get("eth.src"), w.get("ip6.src")
     w["eth.src"] = w.get("eth.dst")
     w["eth.dst"] = mac

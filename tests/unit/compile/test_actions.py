@@ -80,7 +80,10 @@ def test_output_drop_ttl_and_ct_clear_are_one_instruction_each() -> None:
     assert code(nodes.Drop()) == [Insn(lib.OP_DROP, a=lib.DROP_ACTION)]
     assert code(nodes.DecTtl()) == [Insn(lib.OP_DEC_TTL)]
     assert code(nodes.CtClear()) == [Insn(lib.OP_CT_CLEAR)]
-    assert code() == []
+
+
+def test_no_action_at_all_is_a_drop() -> None:
+    assert code() == [Insn(lib.OP_DROP, a=lib.DROP_ACTION)]
 
 
 def test_a_constant_is_cut_into_words() -> None:
