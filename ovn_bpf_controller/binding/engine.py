@@ -81,6 +81,9 @@ class LocalSide(Protocol):
     def write(self, writes: bridge.LocalWrites) -> None:
         """Send, unless a write is in flight: wishes come again."""
 
+    def wait(self, poller: Any) -> None:
+        """Wake the poller when write() would send what it held back."""
+
 
 class Binding:
     """Everything this chassis knows about who is where.
@@ -162,6 +165,7 @@ class Binding:
         if self._wake_ms is not None:
             poller.timer_wait_until(self._wake_ms)
         self._underlay.wait(poller)
+        self._local.wait(poller)
         self._registration.wait(poller, now)
         self._port_lane.wait(poller, now)
         self._nb_cfg_lane.wait(poller, now)

@@ -29,9 +29,10 @@ class NetDevice:
 
 
 class Links:
-    """All devices, by name and by ifindex."""
+    """All devices, by name and by ifindex.  version: counts the changes."""
 
     def __init__(self) -> None:
+        self.version = 0
         self._by_index: dict[int, NetDevice] = {}
         self._by_name: dict[str, NetDevice] = {}
 
@@ -54,6 +55,7 @@ class Links:
         changed = found != self._by_index
         self._by_index = found
         self._by_name = {device.name: device for device in found.values()}
+        self.version += changed
         return changed
 
     def apply(self, messages: Iterable[Any]) -> bool:
@@ -69,6 +71,7 @@ class Links:
                 self._by_index[device.ifindex] = device
                 self._by_name[device.name] = device
                 changed = True
+        self.version += changed
         return changed
 
     def _remove(self, device: NetDevice | None) -> bool:

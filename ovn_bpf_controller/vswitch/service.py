@@ -49,6 +49,7 @@ class VswitchService:
         self._back_off = BackOff()
         self._look_ms = 0
         self._on_duty = False
+        self._links_seen = -1
 
     @property
     def on_duty(self) -> bool:
@@ -58,6 +59,7 @@ class VswitchService:
     def run(self) -> None:
         """Take or pass on the duties, and do what is due."""
         now = now_ms()
+        self._links_seen = self._links.version
         if now >= self._look_ms:
             self._look_ms = now + _LOOK_MS
             self._hand_over_or_queue()
@@ -75,6 +77,9 @@ class VswitchService:
         """Wake the poller when run() has something to do by itself."""
         if self._on_duty:
             poller.timer_wait_until(self._look_ms)
+            if self._links_seen != self._links.version:
+                # Somebody else reads the kernel's events, perhaps after our run().
+                poller.immediate_wake()
         if self._back_off.until_ms > now_ms():
             poller.timer_wait_until(self._back_off.until_ms)
 

@@ -140,16 +140,16 @@ class Node:
 
     def _iterate(self) -> None:
         self.local.run()
-        self.desired = self.binding.run(self.cache.run())
         if self.vswitchd:
             self.vswitch.run()
+        self.desired = self.binding.run(self.cache.run())
         if self.auto_ack:
             self.binding.acknowledge(self.desired.seq)
         while not self._calls.empty():
             self._calls.get()()
         self.iterations += 1
         poller = ovs.poller.Poller()
-        for part in (self.local, self.cache, self.binding, self.adapter):
+        for part in (self.local, self.cache, self.binding):
             part.wait(poller)
         if self.vswitchd:
             self.vswitch.wait(poller)
@@ -215,7 +215,7 @@ class Node:
     def plug(self, device: str, lport: str, *columns: str, wait: bool = False) -> None:
         """Make a device and add it to br-int as `lport`."""
         self.add_device(device)
-        self.until(lambda: self.vsctl("br-exists", "br-int") == "", "br-int")
+        self.until(lambda: "br-int" in self.vsctl("list-br").split(), "br-int")
         row = ["set", "Interface", device, f"external_ids:iface-id={lport}", *columns]
         self.vsctl("--may-exist", "add-port", "br-int", device, "--", *row, wait=wait)
 
