@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from ovn_bpf_controller.errors import OvnBpfError, StartupError
-from ovn_bpf_controller.process import log
+from ovn_bpf_controller.process import log, log_control
 from ovn_bpf_controller.process.daemon import Daemon
 from ovn_bpf_controller.process.dirs import PROGRAM
 from ovn_bpf_controller.process.main_loop import AgentProtocol, MainLoop
@@ -77,7 +77,7 @@ def _set_up_log(settings: Sequence[LogSetting], default_file: str) -> None:
     for setting in settings:
         value = setting.value
         if setting.option == "verbose":
-            problem = log.set_levels(value)
+            problem = log_control.set_levels(value)
             if problem:
                 raise StartupError(f'processing "{value}": {problem}')
         elif setting.option == "log-file":
@@ -86,9 +86,11 @@ def _set_up_log(settings: Sequence[LogSetting], default_file: str) -> None:
             if error and value:
                 raise StartupError(f"failed to open {value} for logging: {error.strerror}")
         elif setting.option == "syslog-method":
-            log.set_syslog_method(value or "")
+            log_control.set_syslog_method(value or "")
         else:
-            log.set_syslog_target(value or "")
+            log_control.set_syslog_target(value or "")
+    # The first method counts, so this one only if no option named any.
+    log_control.set_syslog_method(os.environ.get("OVS_SYSLOG_METHOD") or "libc")
 
 
 def _load_agent() -> AgentFactory:

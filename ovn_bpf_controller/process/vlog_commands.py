@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-from ovn_bpf_controller.process import log
+from ovn_bpf_controller.process import log, log_control
 from ovn_bpf_controller.process.unixctl import ANY, CommandError, Commands, Request
 
 
 def register(commands: Commands) -> None:
     """Register all of vlog/*."""
     commands.register("vlog/set", "{spec | PATTERN:destination:pattern}", 0, ANY, _set)
-    commands.register("vlog/list", "", 0, 0, lambda _request: log.list_levels())
-    commands.register("vlog/list-pattern", "", 0, 0, lambda _request: log.list_patterns())
+    commands.register("vlog/list", "", 0, 0, lambda _request: log_control.list_levels())
+    commands.register("vlog/list-pattern", "", 0, 0, lambda _request: log_control.list_patterns())
     commands.register("vlog/enable-rate-limit", "[module]...", 0, ANY, _limit(True))
     commands.register("vlog/disable-rate-limit", "[module]...", 0, ANY, _limit(False))
     commands.register("vlog/reopen", "", 0, 0, _reopen)
@@ -25,14 +25,14 @@ class _limit:
         self._enable = enable
 
     def __call__(self, request: Request) -> str:
-        _raise_if(log.set_rate_limits(request.args, self._enable))
+        _raise_if(log_control.set_rate_limits(request.args, self._enable))
         return ""
 
 
 def _set(request: Request) -> str:
     specs: list[str | None] = [*request.args]
     for spec in specs or [None]:
-        _raise_if(log.set_levels(spec))
+        _raise_if(log_control.set_levels(spec))
     return ""
 
 

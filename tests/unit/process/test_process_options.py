@@ -161,3 +161,10 @@ def test_graph_is_dot_and_can_be_narrowed(bed: Bed) -> None:
     assert everything.returncode == binding.returncode == 0
     assert everything.stdout.startswith('digraph "Incremental-Processing-Engine" {')
     assert "row_cache -> binding" in binding.stdout and "nb_cfg" not in binding.stdout
+
+
+def test_bad_syslog_method_of_the_environment_is_fatal(bed: Bed) -> None:
+    bed.env["OVS_SYSLOG_METHOD"] = "pigeon"
+    ours = bed.run(*bed.fake("-vconsole:off", "-vsyslog:emer", "--log-file", "-V"))
+    assert ours.returncode == 1
+    assert ours.stderr == "fake_daemon.py: unsupported syslog method 'pigeon'\n"
