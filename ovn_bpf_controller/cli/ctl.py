@@ -72,7 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--json", action="store_true", help="print JSON instead of text")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     flows = commands.add_parser("flows", parents=[common], help="logical flows in the data plane")
-    flows.add_argument("datapath", nargs="?", help="only those of this datapath (UUID or tunnel key)")
+    flows.add_argument(
+        "datapath", nargs="?", help="only those of this datapath (UUID or tunnel key)"
+    )
     flows.add_argument(
         "--unsupported",
         action="store_true",
