@@ -48,8 +48,9 @@ def main(argv: Sequence[str] | None = None, agent_factory: AgentFactory | None =
             return 0
         return _run(options, agent_factory)
     except StartupError as error:
+        first, *more = str(error).splitlines() or [repr(error)]
         _log.fatal(str(error))
-        sys.stderr.write(f"{program}: {error}\n")
+        sys.stderr.write(f"{program}: {first}{' (the log has more)' if more else ''}\n")
     except KeyboardInterrupt:
         # Ctrl-C before the main loop took signals over.
         return 128 + signal.SIGINT
@@ -61,7 +62,7 @@ def main(argv: Sequence[str] | None = None, agent_factory: AgentFactory | None =
 
 def _program_name() -> str:
     name = os.path.basename(sys.argv[0])
-    return "ovn-bpf-controller" if name in ("", "-c", "-m", "__main__.py") else name
+    return "ovn-bpf-controller" if name in ("", "-c", "-m", "controller.py") else name
 
 
 def _text(program: str, options: Options) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import ovs.vlog
 
@@ -55,8 +55,7 @@ class Logger:
 
     def exception(self, message: str) -> None:
         """Log message and the current exception's traceback at ERR, a record a line."""
-        for line in [message, *_traceback_lines()]:
-            self.log(ERR, line)
+        self.log(ERR, f"{message}\n{traceback.format_exc()}")
 
     def is_enabled(self, level: int) -> bool:
         """Whether a message of level would go anywhere."""
@@ -64,18 +63,11 @@ class Logger:
 
     def fatal_exception(self, message: str) -> None:
         """Log message and traceback at EMER, but never on the console."""
-        for line in [message, *_traceback_lines()]:
-            core.log(self._module, EMER, line, console=False)
+        self.fatal(f"{message}\n{traceback.format_exc()}")
 
     def fatal(self, message: str) -> None:
         """Log at EMER, but not on the console: the caller prints it there itself."""
         core.log(self._module, EMER, message, console=False)
-
-
-def _traceback_lines() -> Iterator[str]:
-    for text in traceback.format_exc().splitlines():
-        if text.strip():
-            yield text
 
 
 _log = Logger("vlog")
@@ -159,9 +151,8 @@ def _log_for_ovs(vlog: Logger, level: int, message: str, kwargs: dict[str, objec
     if module.name == "jsonrpc" and level == WARN:
         _jsonrpc_rate.warn(vlog, message)
         return
-    core.log(module, level, message)
-    for line in _traceback_lines() if kwargs.get("exc_info") else ():
-        core.log(module, level, line)
+    trace = f"\n{traceback.format_exc()}" if kwargs.get("exc_info") else ""
+    core.log(module, level, message + trace)
 
 
 def install() -> None:

@@ -67,7 +67,15 @@ class Core:
         return module
 
     def log(self, module: Module, level: int, message: str, console: bool = True) -> None:
-        """Write message to the destinations that want it; console False: not there."""
+        """Write message to the destinations that want it; console False: not there.
+
+        Each of its lines becomes a record: what a database or the verifier said can
+        neither break nor forge the lines of a log that others parse.
+        """
+        if len(lines := message.splitlines()) > 1:
+            for line in filter(str.strip, lines):
+                self.log(module, level, line, console)
+            return
         to_syslog = module.levels[SYSLOG] >= level
         to_console = console and module.levels[CONSOLE] >= level
         to_file = module.levels[FILE] >= level and self.file_fd >= 0

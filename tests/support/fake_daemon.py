@@ -2,7 +2,7 @@
 """The real daemon around an agent that does nothing, for tests of process/ and cli/.
 
 Run as a program it takes ovn-controller's options.  FAKE_DIR names a directory
-through which a test steers it: it starts only if `refuse` is missing, is ready
+through which a test steers it: it refuses to start with the text of `refuse`, is ready
 once `hold` is gone, cleans up once `busy` is gone, and writes down how it ended.
 """
 
@@ -37,7 +37,7 @@ class FakeAgent:
             for _ in range(int(os.environ.get("FAKE_DESCRIPTORS", 0)))
         ]
         if (self.dir / "refuse").exists():
-            raise DataPlaneError("the kernel has no tcx; 6.6 or later is needed")
+            raise DataPlaneError((self.dir / "refuse").read_text())
         self.note("options", repr(options))
 
         remote = os.environ.get("FAKE_REMOTE")

@@ -130,11 +130,13 @@ def test_unwritable_pidfile_is_one_line(bed: Bed) -> None:
 
 @pytest.mark.parametrize("extra", [[], ["--detach"], ["--detach", "--monitor"]])
 def test_refusal_of_the_agent_is_one_line_and_status_1(bed: Bed, extra: list[str]) -> None:
-    (bed.dir / "refuse").touch()
+    (bed.dir / "refuse").write_text("the kernel refuses ovn.o\n  0: (85) call\n  bad call\n")
     result = bed.run(*bed.fake("--pidfile", "-vconsole:off", "--log-file", *extra))
     assert result.returncode == 1
-    assert result.stderr == "fake_daemon.py: the kernel has no tcx; 6.6 or later is needed\n"
-    assert "Traceback" not in bed.log.read_text()
+    assert result.stderr == "fake_daemon.py: the kernel refuses ovn.o (the log has more)\n"
+    log = bed.log.read_text()
+    assert "|EMER|the kernel refuses ovn.o\n" in log and "|EMER|  bad call\n" in log
+    assert "Traceback" not in log
     assert not bed.pidfile.exists() and not list(bed.dir.glob("*.ctl"))
 
 
