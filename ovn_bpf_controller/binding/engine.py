@@ -119,6 +119,7 @@ class Binding:
         self._tunnels: dict[str, Tunnel] = {}
         self._groups: dict[str, set[str]] = {}
         self._keys: dict[str, int] = {}
+        self._conditions: local.Conditions | None = None
         self._local_datapaths: dict[str, LocalDatapath] = {}
         self._omitted: set[tuple[str, str]] = set()
         self._registration = Registration(southbound)
@@ -280,15 +281,12 @@ class Binding:
 
     def _decide_conditions(self) -> None:
         wanted = {i.external_ids.get("iface-id", "") for i in self._view.interfaces} - {""}
-        self._sb.set_conditions(
-            local.conditions(
-                self._me,
-                self.config.chassis,
-                wanted,
-                self._keys,
-                self.config.monitor_all,
-            )
+        conditions = local.conditions(
+            self._me, self.config.chassis, wanted, self._keys, self.config.monitor_all
         )
+        if conditions != self._conditions:
+            self._conditions = conditions
+            self._sb.set_conditions(conditions)
 
     def _settle(self) -> None:
         """Has the server answered all that follows from what it has told us?"""

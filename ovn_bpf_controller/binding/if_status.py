@@ -51,7 +51,8 @@ class PortWrite:
     """A wish about one Port_Binding row; None leaves a column alone.
 
     chassis, additional: True makes us that, False takes us off.  encap: an Encap
-    row, "" clears it.  guarded: write only if `chassis` is still us.
+    row, "" clears it.  drop_encaps: to take out of additional_encap.  guarded:
+    write only if `chassis` is still us.
     """
 
     row: PortBinding
@@ -59,6 +60,7 @@ class PortWrite:
     additional: bool | None = None
     up: bool | None = None
     encap: str | None = None
+    drop_encaps: tuple[str, ...] = ()
     clear_virtual_parent: bool = False
     guarded: bool = True
 
@@ -208,7 +210,9 @@ class IfStatus:
             claim is None or claim.bind is Bind.MAIN
         ):
             vlog.info(f"Releasing lport {row.logical_port} from this additional chassis")
-            writes.ports.append(PortWrite(row, additional=False, guarded=False))
+            ours = set(moment.encaps.values()) & set(row.additional_encap)
+            encaps = tuple(sorted(ours))
+            writes.ports.append(PortWrite(row, additional=False, drop_encaps=encaps, guarded=False))
 
     def _forget(self, now_ms: int, wanted: Mapping[str, Claim]) -> None:
         limit = now_ms - 5 * CLAIM_INTERVAL_MS

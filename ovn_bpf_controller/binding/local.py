@@ -31,6 +31,8 @@ from ovn_bpf_controller.ovsdb.tables import (
     Row,
 )
 
+Conditions = dict[type[Row], Clauses]
+
 # Tables whose rows belong to a datapath, by the column that says so.
 BY_DATAPATH: tuple[tuple[type[Row], str], ...] = (
     (MACBinding, "datapath"),
@@ -99,7 +101,7 @@ def conditions(
     iface_ids: Iterable[str],
     datapaths: Iterable[str],
     monitor_all: bool,
-) -> dict[type[Row], Clauses]:
+) -> Conditions:
     """Monitor conditions; a table that is not named is monitored whole.
 
     me: our Chassis row, None before it exists.  name: our chassis name.
@@ -108,7 +110,7 @@ def conditions(
     if monitor_all:
         return {}
     local = sorted(datapaths)
-    found: dict[type[Row], Clauses] = {table: _in(column, local) for table, column in BY_DATAPATH}
+    found: Conditions = {table: _in(column, local) for table, column in BY_DATAPATH}
     found[PortBinding] = _port_clauses(me, sorted(iface_ids), local)
     found[LogicalFlow] = _in("logical_datapath", local)
     if local:

@@ -226,3 +226,5 @@ def add_port_write(txn: Transaction, chassis: str, wish: PortWrite) -> None:
         txn.mutate(PortBinding, uuid, "additional_chassis", mutator, (chassis,))
         if wish.additional and wish.encap:
             txn.mutate(PortBinding, uuid, "additional_encap", "insert", (wish.encap,))
+    if wish.drop_encaps:
+        txn.mutate(PortBinding, uuid, "additional_encap", "delete", wish.drop_encaps)
