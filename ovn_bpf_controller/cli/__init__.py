@@ -1,1 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Console scripts: ovn-bpf-controller (the daemon) and ovn-bpf-ctl (asks it)."""
