@@ -19,53 +19,12 @@
 #include "ovn_bpf/tables.h"
 #include "ovn_bpf/words.h"
 
+#include "bpf/entry.h"
 #include "bpf/interp.h"
 #include "bpf/decap.h"
 #include "bpf/parse.h"
 
-#define TC_ACT_UNSPEC (-1) /* leave the frame to whoever comes next */
-#define TC_ACT_SHOT 2
-
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
-
-/* Take a level of scratch for this packet, or NULL when nested too deep. */
-static __always_inline struct scratch *enter(__u32 *depth)
-{
-	const struct ovn_ctl *ctl = control();
-	__u32 *level = array_at(&ovn_depth, 0);
-	struct scratch *s;
-
-	if (!level || !ctl)
-		return NULL;
-	*depth = *level;
-	s = scratch_at(*depth);
-	if (!s)
-		return NULL;
-	*level = *depth + 1;
-	s->generation = ctl->generation;
-	s->n_stack = 0;
-	s->n_saved = 0;
-	s->n_deferred = 0;
-	s->n_fields = 0;
-	s->remote_done = 0;
-	s->outer = 0;
-	s->orig_len = 0;
-	s->in_ifindex = 0;
-	s->flow = 0;
-	s->stages = 0;
-	s->probes = 0;
-	s->verdict = TC_ACT_SHOT;
-	return s;
-}
-
-static __always_inline int leave(__u32 depth, int verdict)
-{
-	__u32 *level = array_at(&ovn_depth, 0);
-
-	if (level)
-		*level = depth;
-	return verdict;
-}
 
 /* From a logical port's device: into its ingress pipeline. */
 static __always_inline int from_vif(struct __sk_buff *skb, struct scratch *s, __u32 depth)

@@ -17,6 +17,7 @@ struct best {
 	__u32 prio;
 	__u32 pc;
 	__u32 flow;
+	__u32 probes;
 };
 
 static __always_inline int alive(const struct ovn_slot *slot, __u32 generation)
@@ -96,6 +97,7 @@ static long try_tuple(__u32 i, struct best *b)
 	m = array_at(&ovn_masks, t->mask);
 	if (!m)
 		return 1;
+	b->probes++;
 	if (m->key_class == 0) {
 		slot = probe_s(b->depth, b->stage, t->mask);
 		if (slot)
@@ -160,7 +162,6 @@ __noinline __u32 classify(__u32 depth, __u32 table)
 	n = v->n_tuples;
 	if (n > OVN_MAX_TUPLES)
 		n = OVN_MAX_TUPLES;
-	s->probes += n;
 	if (n)
 		bpf_loop(n, try_tuple, &b, 0);
 	if (v->default_rule) {
@@ -169,6 +170,7 @@ __noinline __u32 classify(__u32 depth, __u32 table)
 		if (r)
 			consider(&b, &r->rule);
 	}
+	s->probes += b.probes;
 	s->flow = b.flow;
 	return b.pc;
 }

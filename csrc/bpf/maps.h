@@ -94,6 +94,14 @@ struct {
 	__type(value, struct ovn_count);
 } ovn_flows SEC(".maps");
 
+/* Packets that entered, stages looked up and hash probes made. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct ovn_work);
+} ovn_work SEC(".maps");
+
 static __always_inline void *array_at(void *map, __u32 index)
 {
 	return bpf_map_lookup_elem(map, &index);

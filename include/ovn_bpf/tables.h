@@ -227,10 +227,14 @@ struct ovn_mcgroup {
 
 /* Map `ovn_datapaths`, index dp_index. */
 struct ovn_datapath {
-	__u32 key; /* tunnel key; 0: unused */
-	__u32 flags;
+	__u32 key;   /* tunnel key; 0: unused */
+	__u32 flags; /* enum ovn_datapath_flag */
 	__u32 dnat_zone;
 	__u32 snat_zone;
+};
+
+enum ovn_datapath_flag {
+	OVN_DP_DECLARED = 1 << 0, /* the agent named it; else it is only used */
 };
 
 /* How to reach another chassis.  Addresses are 16 bytes, IPv4 as ::ffff:a.b.c.d,
@@ -321,6 +325,13 @@ enum ovn_drop {
 struct ovn_count {
 	__u64 packets;
 	__u64 bytes;
+};
+
+/* Map `ovn_work`, per CPU, one element: what the walks cost. */
+struct ovn_work {
+	__u64 packets;
+	__u64 stages; /* looked up */
+	__u64 probes; /* hash look-ups for them */
 };
 
 #endif
