@@ -32,14 +32,17 @@ ports:
 """
 
 
-def run() -> int:
-    """Show both passes; 0 when every ping of both was answered, else 1."""
+def run(topology: str = TOPOLOGY) -> int:
+    """Show both passes; 0 when every ping of both was answered, else 1.
+
+    topology: a YAML template as TOPOLOGY is.
+    """
     print("hv1 and hv2 run ovn-bpf-controller alone, hv3 ovn-controller and Open vSwitch.\n")
-    with Sandbox(parse(TOPOLOGY.format(vswitchd="false"))) as sandbox:
+    with Sandbox(parse(topology.format(vswitchd="false"))) as sandbox:
         print(sandbox.sbctl("show"), flush=True)
         failures = ping_all(sandbox, list(sandbox.ports))
     print("\nAgain with ovs-vswitchd beside the agent on hv1 and hv2, frozen by SIGSTOP.\n")
-    with Sandbox(parse(TOPOLOGY.format(vswitchd="true"))) as sandbox:
+    with Sandbox(parse(topology.format(vswitchd="true"))) as sandbox:
         ours = [chassis for chassis in sandbox.chassis.values() if chassis.ours]
         for chassis in ours:
             chassis.freeze_vswitchd()
