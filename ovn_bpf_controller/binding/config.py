@@ -24,6 +24,8 @@ vlog = ovs.vlog.Vlog("binding_config")
 DEFAULT_PROBE_MS = 5000
 MAX_CT_ZONE = 65535
 OVERRIDE = "system-id-override"
+# Values of ovn-bpf-tunnel, a key of our own; the first is the default.
+TUNNELS = ("auto", "netdev", "inline")
 
 # Keys that ovn-controller copies to Chassis.other_config unchanged, and what it
 # writes where they are not set.
@@ -48,7 +50,8 @@ class Config:
     """Configuration of this chassis; texts are as the operator wrote them.
 
     chassis: "" while unknown.  probe_ms: inactivity probe of the Southbound, 0 is
-    off.  encap_tos: 0..255, None for "inherit".  ct_zones: inclusive range.
+    off.  encap_tos: 0..255, None for "inherit".  tunnel: a word of TUNNELS.
+    ct_zones: inclusive range.
     """
 
     chassis: str
@@ -64,6 +67,7 @@ class Config:
     encap_csum: str
     encap_tos: int | None
     encap_df: bool
+    tunnel: str
     transport_zones: frozenset[str]
     is_interconn: bool
     ct_zones: tuple[int, int]
@@ -121,6 +125,7 @@ def read_config(external_ids: Mapping[str, str], override: str | None = None) ->
         encap_csum=keys.text("ovn-encap-csum", "true"),
         encap_tos=_tos(keys),
         encap_df=keys.flag("ovn-encap-df_default", True),
+        tunnel=_tunnel(keys),
         transport_zones=frozenset(_split(keys.text("ovn-transport-zones", ""))),
         is_interconn=keys.flag("ovn-is-interconn", False),
         ct_zones=_zone_range(keys),
@@ -197,6 +202,14 @@ def _tos(keys: _Keys) -> int | None:
         return value
     vlog.warn(f"ovn-encap-tos: {text!r} is neither 'inherit' nor 0..255, ignored")
     return 0
+
+
+def _tunnel(keys: _Keys) -> str:
+    text = keys.text("ovn-bpf-tunnel", TUNNELS[0])
+    if text in TUNNELS:
+        return text
+    vlog.warn(f"ovn-bpf-tunnel: {text!r} is none of {', '.join(TUNNELS)}, ignored")
+    return TUNNELS[0]
 
 
 def _zone_range(keys: _Keys) -> tuple[int, int]:

@@ -35,6 +35,7 @@ class ZoneTable:
         self._low = low
         self._high = high
         self._zones: dict[str, int] = {}
+        self._pinned: set[str] = set()
         self._exhausted = False
 
     @property
@@ -69,11 +70,14 @@ class ZoneTable:
         """
         before = dict(self._zones)
         wanted = set(names) | set(requested) | (before.keys() if keep else set())
-        pinned = {zone for zone in requested.values() if zone}
+        # What was pinned may be 0 or shared, so it is not kept without the request.
+        gone = self._pinned - requested.keys()
+        self._pinned = set(requested)
+        zones = set(requested.values())
         self._zones = {
             name: zone
             for name, zone in before.items()
-            if name in wanted and (name in requested or zone not in pinned)
+            if name in wanted and name not in gone and zone not in zones
         }
         self._zones.update(requested)
         self._allot(sorted(wanted - self._zones.keys()))
