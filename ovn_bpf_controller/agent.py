@@ -18,7 +18,6 @@ from ovn_bpf_controller.binding.desired import Delta, Desired, diff
 from ovn_bpf_controller.binding.engine import Binding
 from ovn_bpf_controller.binding.snapshot import LocalAdapter
 from ovn_bpf_controller.compile.store import RuleChanges
-from ovn_bpf_controller.datapath import probe
 from ovn_bpf_controller.datapath.attach import Attachments
 from ovn_bpf_controller.datapath.loader import Plane
 from ovn_bpf_controller.datapath.tables import Tables
@@ -31,6 +30,7 @@ from ovn_bpf_controller.process.dirs import Dirs
 from ovn_bpf_controller.process.log import Logger, RateLimit
 from ovn_bpf_controller.process.options import Options
 from ovn_bpf_controller.process.unixctl import Commands
+from ovn_bpf_controller.tunnelling import Tunnelling
 from ovn_bpf_controller.underlay.route import KernelUnderlay
 from ovn_bpf_controller.vswitch.service import VswitchService
 
@@ -69,8 +69,8 @@ class Agent:
             self.tables.adopt()
             _log.info("took over the data plane that an earlier agent left")
         self._attachments = Attachments(self.plane)
-        self.tables.set_tunnel_mode(0, 0, probe.has_decap_flags())
         self._underlay = KernelUnderlay()
+        self._tunnelling = Tunnelling(self.tables, self._underlay.links)
         self.southbound = SouthboundCache([])
         pidfile = Path(options.dirs.ovs_rundir, "ovs-vswitchd.pid")
         self._vswitch = VswitchService(self._database, self._underlay.links, pidfile)
@@ -176,7 +176,10 @@ class Agent:
         if not changed and now < self._attach_at:
             return
         self._attach_at = now + ATTACH_SECONDS
-        self._attachments.set_wanted(wiring.attachments(desired))
+        device = 0
+        if desired.tunnels:
+            device = self._tunnelling.refresh(self.binding.config.tunnel, now)
+        self._attachments.set_wanted(wiring.attachments(desired, device))
         self._attachments.reconcile()
         for (ifindex, program), why in self._attachments.failed.items():
             _rate.warn(_log, f"cannot attach {program} to device {ifindex}: {why}")

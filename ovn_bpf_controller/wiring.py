@@ -49,11 +49,13 @@ def difference(delta: Delta, rules: RuleChanges) -> TableChange:
     )
 
 
-def attachments(desired: Desired) -> set[Attachment]:
-    """Which device runs which program."""
+def attachments(desired: Desired, tunnel_device: int) -> set[Attachment]:
+    """Which device runs which program.  tunnel_device: ifindex, 0 when inline."""
     vifs = {
         (port.ifindex, "ovn_vif")
         for port in desired.ports().values()
         if port.kind is PortKind.VIF and port.ifindex
     }
+    if tunnel_device:
+        return vifs | {(tunnel_device, "ovn_tunnel")}
     return vifs | {(t.ifindex, "ovn_underlay") for t in desired.tunnels.values() if t.ifindex}
