@@ -25,7 +25,7 @@ WORDS_OF_CLASS: Final[tuple[int, ...]] = (lib.OVN_CLASS_S, lib.OVN_CLASS_M, lib.
 MASK: Final = record("struct ovn_mask")
 INSN: Final = record("struct ovn_insn")
 DATAPATH: Final = record("struct ovn_datapath")
-_ZONES: Final = word("struct ovn_datapath", "dnat_zone")
+_FLAGS: Final = word("struct ovn_datapath", "flags")
 
 
 def key_class(mask: Mask) -> int:
@@ -140,6 +140,7 @@ class Datapaths:
         self._slots = Slots(array.name, array.capacity)
         self._forget = forget
         self._declared: set[int] = set()
+        self._found: dict[int, int] = {}
         self.shared: Shared[int] = Shared(self._make, self._free)
 
     def _make(self, dp: int, journal: Journal) -> int:
@@ -159,16 +160,21 @@ class Datapaths:
             self._declared.add(datapath.dp)
             journal.undo(self._declared.discard, datapath.dp)
         index = self.shared.find(datapath.dp)
-        zones = (datapath.dnat_zone, datapath.snat_zone)
-        if DATAPATH.unpack(self._array.get(index))[2:] != zones:
-            journal.at_flip(self._array.put, index, struct.pack("=II", *zones), _ZONES * 4)
+        told = (lib.OVN_DP_DECLARED, datapath.dnat_zone, datapath.snat_zone)
+        if DATAPATH.unpack(self._array.get(index))[1:] != told:
+            journal.at_flip(self._array.put, index, struct.pack("=III", *told), _FLAGS * 4)
 
     def delete(self, dp: int, journal: Journal) -> None:
         """Takes a declaration back; what lies in the datapath keeps its index."""
         if dp in self._declared:
             self._declared.discard(dp)
             journal.undo(self._declared.add, dp)
-            journal.after_grace(self.shared.drop, dp)
+            journal.after_grace(self._withdraw, dp)
+
+    def _withdraw(self, dp: int) -> None:
+        index = self.shared.find(dp)
+        self._array.put(index, bytes(DATAPATH.size - _FLAGS * 4), _FLAGS * 4)
+        self.shared.drop(dp)
 
     def key_at(self, index: int) -> int:
         """Tunnel key that the map has at `index`."""
@@ -179,14 +185,26 @@ class Datapaths:
         return set(self._declared)
 
     def adopt(self) -> list[int]:
-        """Takes what the map holds for declared; returns the indexes."""
+        """Takes what the map holds; returns the indexes.
+
+        Holders report themselves later; then drop_unused() is due.
+        """
         self.shared = Shared(self._make, self._free)
         self._declared = set()
+        self._found = {}
         for index in range(1, self._array.capacity):
-            dp = self._array.words[index * self._array.pitch]
-            if dp and dp not in self._declared:
-                self.shared.adopt(dp, index)
-                self._declared.add(dp)
-        used = [index for _, index in self.shared.items()]
-        self._slots.adopt(used)
-        return used
+            dp, flags, _, _ = DATAPATH.unpack(self._array.get(index))
+            if dp and dp not in self._found:
+                self._found[dp] = index
+                if flags & lib.OVN_DP_DECLARED:
+                    self.shared.adopt(dp, index)
+                    self._declared.add(dp)
+        self._slots.adopt(self._found.values())
+        return list(self._found.values())
+
+    def drop_unused(self) -> None:
+        """Frees adopted datapaths that nobody declared, and nothing lies in."""
+        for dp, index in self._found.items():
+            if not self.shared.find(dp):
+                self._free(dp, index)
+        self._found = {}

@@ -265,6 +265,7 @@ class Tables:
         self._ports.report_holds()
         self._groups.report_holds()
         self._rules.adopt(generation)
+        self._datapaths.drop_unused()
         # A late reader may still look at what was repaired.
         grace_period()
 
