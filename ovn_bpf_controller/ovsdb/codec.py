@@ -194,6 +194,8 @@ class RowCodec:
         RowError if a value is not of its column's type.
         """
         try:
+            if type(json) is not dict:
+                raise TypeError(f"{json!r} is no row")
             values = self._defaults.copy()
             for i, name, decode in self._known:
                 if name in json:

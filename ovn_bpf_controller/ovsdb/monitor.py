@@ -142,8 +142,8 @@ class Monitor:
                 if update.get("new") is None:
                     self._server_rows.pop(uuid, None)
                 else:
-                    self._server_rows[uuid] = update["new"]
-        except (AttributeError, TypeError, KeyError) as error:
+                    self._server_rows[uuid] = dict(update["new"])
+        except (AttributeError, TypeError, ValueError) as error:
             raise DatabaseError(f"the server's state is not understood: {error}") from error
         self._check_server()
 
@@ -176,7 +176,7 @@ class Monitor:
 
     def _schema_reply(self, message: Message) -> None:
         raw = _result(message, "get_schema")
-        if raw != self._raw_schema:
+        if self.schema is None or raw != self._raw_schema:
             self.schema = Schema.parse(raw)
             self._raw_schema = raw
             self._store.bind(self.schema)

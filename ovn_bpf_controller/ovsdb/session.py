@@ -254,7 +254,7 @@ class Session:
         """
         backlog = len(self._output)
         self._flush()
-        if len(self._output) < backlog:
+        if self.connected and len(self._output) < backlog:
             self._fsm.activity(ovs.timeval.msec())
 
     def _lost(self, error: int) -> None:

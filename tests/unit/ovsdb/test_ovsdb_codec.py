@@ -121,6 +121,8 @@ def test_values_of_every_shape() -> None:
         {"mac": ["set", [["set", []]]]},
         {"mac": ["set", [1, "a"]]},
         7,
+        "no row",
+        ["logical_port", "p"],
     ],
 )
 def test_values_of_wrong_types_are_refused(json: Any) -> None:
