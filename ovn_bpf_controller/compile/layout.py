@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, NoReturn
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.errors import UnsupportedError
@@ -110,9 +110,7 @@ def place(root: str, offset: int = 0, width: int = 0) -> Place:
 
     Raises UnsupportedError for a field that the packet context does not hold.
     """
-    home = ROOTS.get(root)
-    if home is None:
-        raise UnsupportedError(f"field {root}")
+    home = ROOTS.get(root) or _no_field(root)
     return Place(home.word, home.shift + offset, width or home.width - offset)
 
 
@@ -131,28 +129,43 @@ def cut(value: int, chunk: Chunk) -> int:
     return (value >> chunk.pos & ((1 << chunk.bits) - 1)) << chunk.shift
 
 
+# For pack(): (word, pos, ones, shift) for each chunk of each root field, with
+# `ones` as wide as the chunk.
+_CUTS: Final = {
+    root: tuple((c.word, c.pos, (1 << c.bits) - 1, c.shift) for c in chunks(home))
+    for root, home in ROOTS.items()
+}
+
+
 def pack(conj: Conj) -> Key | None:
     """Masked words for a conjunction of masked fields; None when none can match.
 
     Two fields that share bits of a word (tcp.dst, icmp4.code) belong to packets
     of different kinds, so different values there contradict each other.
+    Raises UnsupportedError for a field that the packet context does not hold.
     """
-    words: dict[int, tuple[int, int]] = {}
+    masks: dict[int, int] = {}
+    values: dict[int, int] = {}
     for root, value, mask in conj:
-        for chunk in chunks(place(root)):
-            m = cut(mask, chunk)
+        for word, pos, ones, shift in _CUTS.get(root) or _no_field(root):
+            m = (mask >> pos & ones) << shift
             if not m:
                 continue
-            v = cut(value, chunk) & m
-            have_m, have_v = words.get(chunk.word, (0, 0))
-            if (have_v ^ v) & have_m & m:
-                return None
-            words[chunk.word] = (have_m | m, have_v | v)
-    ordered = sorted(words)
-    return Key(
-        tuple((w, words[w][0]) for w in ordered),
-        tuple(words[w][1] for w in ordered),
-    )
+            v = (value >> pos & ones) << shift & m
+            known = masks.get(word, 0)
+            if known:
+                if (values[word] ^ v) & known & m:
+                    return None
+                m |= known
+                v |= values[word]
+            masks[word] = m
+            values[word] = v
+    words = sorted(masks)
+    return Key(tuple([(w, masks[w]) for w in words]), tuple([values[w] for w in words]))
+
+
+def _no_field(root: str) -> NoReturn:
+    raise UnsupportedError(f"field {root}")
 
 
 def field_at(word: int, shift: int, bits: int) -> str:

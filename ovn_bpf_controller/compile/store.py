@@ -103,22 +103,32 @@ class RuleStore:
     def _claim(self, stage: Stage, key: Key, claim: _Claim) -> bool:
         """False when the owner had claimed the key before in the same put()."""
         self._touch(stage, key)
-        claims = self._stages.setdefault(stage, {}).setdefault(key, [])
-        fresh = True
+        keys = self._stages.get(stage)
+        if keys is None:
+            keys = self._stages[stage] = {}
+        claims = keys.get(key)
+        if claims is None:
+            keys[key] = [claim]
+            return True
         for n, other in enumerate(claims):
             if other.owner == claim.owner:
-                fresh = False
                 if claim.rank < other.rank:
                     claims[n] = claim
-        if fresh:
-            claims.append(claim)
-        claims.sort(key=lambda c: (c.rank, c.owner))
-        return fresh
+                    claims.sort(key=_best)
+                return False
+        claims.append(claim)
+        claims.sort(key=_best)
+        return True
 
     def _touch(self, stage: Stage, key: Key) -> None:
         if (stage, key) not in self._before:
             self._before[stage, key] = self._winner(stage, key)
 
     def _winner(self, stage: Stage, key: Key) -> Rule | None:
-        claims = self._stages.get(stage, {}).get(key)
+        keys = self._stages.get(stage)
+        claims = keys.get(key) if keys is not None else None
         return claims[0].rule if claims else None
+
+
+def _best(claim: _Claim) -> tuple[int, Owner]:
+    return claim.rank, claim.owner
