@@ -128,7 +128,7 @@ def compile_bpf() -> list[Path]:
     for source in sources:
         target = BPF_OUT / source.name.replace(".bpf.c", ".o")
         if not target.exists() or target.stat().st_mtime < newest:
-            _clang(source, target)
+            clang(source, target)
         made.append(target)
     return made
 
@@ -142,18 +142,19 @@ def _uapi() -> list[str]:
     return [f"-I/usr/include/{triplet}"] if triplet else []
 
 
-def _clang(source: Path, target: Path) -> None:
-    clang = os.environ.get("CLANG") or next((c for c in CLANGS if shutil.which(c)), None)
-    if clang is None:
+def clang(source: Path, target: Path) -> None:
+    """Compiles a BPF object.  SystemExit without clang, CalledProcessError for errors."""
+    program = os.environ.get("CLANG") or next((c for c in CLANGS if shutil.which(c)), None)
+    if program is None:
         raise SystemExit(f"build: none of {', '.join(CLANGS)} is installed")
     part = target.with_suffix(".part")
     subprocess.run(
-        [clang, *BPF_FLAGS, *_uapi(), "-Iinclude", "-Icsrc", "-c", str(source), "-o", str(part)],
+        [program, *BPF_FLAGS, *_uapi(), "-Iinclude", "-Icsrc", "-c", str(source), "-o", str(part)],
         cwd=ROOT,
         check=True,
     )
     # DWARF is of no use to the kernel and doubles the size; BTF stays.
-    strip = shutil.which(clang.replace("clang", "llvm-strip"))
+    strip = shutil.which(program.replace("clang", "llvm-strip"))
     if strip:
         subprocess.run([strip, "-g", str(part)], check=True)
     part.replace(target)

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`make bench`: every measure, one table each, and bench.json.
+
+    python -m tests.bench [--rounds N] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from pathlib import Path
+
+from tests.bench import datapath, throughput
+
+
+def main() -> None:
+    """Measures, prints, writes."""
+    parser = argparse.ArgumentParser(description="measure the data plane")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=1, help="of each TCP transfer")
+    parser.add_argument("--json", type=Path, default=Path("bench.json"))
+    options = parser.parse_args()
+    machine = f"{os.cpu_count()} CPUs, Linux {platform.release()}"
+    print(f"{machine}; medians of {options.rounds} rounds\n")
+    program = datapath.measure(options.rounds)
+    print(datapath.report(program), end="\n\n", flush=True)
+    paths = throughput.report(throughput.measure(options.rounds, options.seconds))
+    print("\n".join(throughput.lines(paths)))
+    found = {"machine": machine, "program": program, "paths": paths}
+    options.json.write_text(json.dumps(found, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Pieces of the data plane on their own, for tests/bench/datapath.py: what a
+ * program costs that does nothing, and one that only parses.
+ */
+#include <linux/types.h>
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+
+#ifndef NULL
+#define NULL ((void *)0)
+#endif
+
+#include "ovn_bpf/tables.h"
+#include "ovn_bpf/words.h"
+
+#include "bpf/entry.h"
+#include "bpf/parse.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+SEC("tc")
+int bench_empty(struct __sk_buff *skb __attribute__((unused)))
+{
+	return TC_ACT_SHOT;
+}
+
+SEC("tc")
+int bench_parse(struct __sk_buff *skb)
+{
+	__u32 depth;
+
+	if (!enter(&depth))
+		return TC_ACT_SHOT;
+	return leave(depth, parse(skb, depth) ? TC_ACT_SHOT : 0);
+}
