@@ -169,12 +169,8 @@ class Datapaths:
         if dp in self._declared:
             self._declared.discard(dp)
             journal.undo(self._declared.add, dp)
-            journal.after_grace(self._withdraw, dp)
-
-    def _withdraw(self, dp: int) -> None:
-        index = self.shared.find(dp)
-        self._array.put(index, bytes(DATAPATH.size - _FLAGS * 4), _FLAGS * 4)
-        self.shared.drop(dp)
+            journal.at_flip(self._array.put, self.shared.find(dp), bytes(4), _FLAGS * 4)
+            journal.after_grace(self.shared.drop, dp)
 
     def key_at(self, index: int) -> int:
         """Tunnel key that the map has at `index`."""
