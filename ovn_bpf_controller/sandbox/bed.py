@@ -171,10 +171,10 @@ class Sandbox:
         chassis.configure()
         if chassis.spec.vswitchd:
             chassis.start_vswitchd()
-        if chassis.ours:
-            chassis.assign_addresses()
-        else:
+        if chassis.spec.userspace:
             chassis.build_br_phy()
+        else:
+            chassis.assign_addresses()
 
     def _acquaint(self) -> None:
         """Let chassis resolve each other where OVS would lose a first packet to ARP."""

@@ -47,7 +47,7 @@ class Chassis:
     @property
     def underlay_device(self) -> str:
         """The netdev that has the underlay addresses."""
-        return "eth0" if self.ours else "br-phy"
+        return "br-phy" if self.spec.userspace else "eth0"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -79,17 +79,17 @@ class Chassis:
             "ovn-encap-ip": self.addresses.of(family),
         }
         if self.spec.vswitchd:
-            ids["ovn-bridge-datapath-type"] = "netdev"  # needs no kernel module
+            ids["ovn-bridge-datapath-type"] = self.spec.datapath
         ids |= self.spec.external_ids
         self.vsctl("--no-wait", "init")
         columns = [f'external_ids:{key}="{value}"' for key, value in ids.items()]
         self.vsctl("--no-wait", "set", "Open_vSwitch", ".", *columns)
 
     def start_vswitchd(self) -> None:
-        """Start ovs-vswitchd with an empty br-int in its userspace data path."""
+        """Start ovs-vswitchd with an empty br-int."""
         self.spawn("ovs-vswitchd", f"unix:{self.root}/db.sock", "--pidfile", "--log-file", _QUIET)
         self.vsctl("--may-exist", "add-br", "br-int", "--", "set", "bridge", "br-int",
-                   "datapath_type=netdev", "fail_mode=secure",
+                   f"datapath_type={self.spec.datapath}", "fail_mode=secure",
                    "other_config:disable-in-band=true")  # fmt: skip
 
     def build_br_phy(self) -> None:

@@ -77,7 +77,7 @@ class Port:
             f"link add {self.vif} type veth peer name eth0 address {self.mac} netns {self.netns}",
             f"link set {self.vif} up",
         )
-        if chassis.spec.agent == "ovn-controller":
+        if chassis.spec.userspace:
             underlay.disable_tx_offload(chassis.netns, self.vif)
             underlay.disable_tx_offload(self.netns, "eth0")
         self.configure()

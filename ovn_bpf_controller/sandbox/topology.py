@@ -40,12 +40,21 @@ _RESERVED = ("underlay", "ports", "manifest")
 
 @dataclass(frozen=True)
 class ChassisSpec:
-    """One hypervisor.  vswitchd is always true with the real ovn-controller."""
+    """One hypervisor.  vswitchd is always true with the real ovn-controller.
+
+    datapath: of the vswitchd, "netdev" or "system" (needs the kernel's module).
+    """
 
     name: str
     agent: str = "ovn-bpf-controller"
     vswitchd: bool = False
+    datapath: str = "netdev"
     external_ids: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def userspace(self) -> bool:
+        """Whether OVS's userspace data path forwards for this chassis."""
+        return self.agent == "ovn-controller" and self.datapath == "netdev"
 
 
 @dataclass(frozen=True)
@@ -127,7 +136,7 @@ class Topology:
     @property
     def mixed(self) -> bool:
         """Whether a chassis forwards in OVS's userspace data path."""
-        return any(chassis.agent == "ovn-controller" for chassis in self.chassis.values())
+        return any(chassis.userspace for chassis in self.chassis.values())
 
 
 def dump(topology: Topology) -> str:
@@ -318,14 +327,17 @@ class _Reader:
     def _one_chassis(self, name: str, node: _Node) -> ChassisSpec:
         if not _CHASSIS.fullmatch(name) or name in _RESERVED:
             node.fail("a chassis name is a letter, then up to 14 letters, digits or '-'")
-        keys = node.mapping(("agent", "vswitchd", "external_ids"))
+        keys = node.mapping(("agent", "vswitchd", "datapath", "external_ids"))
         agent = keys["agent"].choice(*AGENTS) if "agent" in keys else AGENTS[0]
         real = agent == "ovn-controller"
         vswitchd = keys["vswitchd"].flag() if "vswitchd" in keys else real
         if real and not vswitchd:
             keys["vswitchd"].fail("ovn-controller does not work without it")
+        datapath = keys["datapath"].choice("netdev", "system") if "datapath" in keys else "netdev"
+        if datapath == "system" and not vswitchd:
+            keys["datapath"].fail("means nothing without vswitchd")
         ids = keys["external_ids"].strings() if "external_ids" in keys else {}
-        return ChassisSpec(name, agent, vswitchd, ids)
+        return ChassisSpec(name, agent, vswitchd, datapath, ids)
 
     def _one_switch(self, name: str, node: _Node) -> SwitchSpec:
         keys = node.mapping(("ipv4", "ipv6", "other_config"))

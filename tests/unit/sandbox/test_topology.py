@@ -121,6 +121,7 @@ def test_northbound_commands_say_all_of_it_in_order() -> None:
             "chassis: {hv1: {agent: ovn-controller, vswitchd: false}}",
             "chassis.hv1.vswitchd: ovn-controller does not work without it",
         ),
+        ("chassis: {hv1: {datapath: system}}", "chassis.hv1.datapath: means nothing without"),
         ("chassis: {hv1: {}}\nmtu: 99", "mtu: 99 is not between 1400 and 9000"),
         ("chassis: {hv1: {}}\nmtu: big", "mtu: expected a whole number"),
         ("chassis: {hv1: {}}\nunderlay: ipx", "underlay: 'ipx' is none of ipv4, ipv6"),
