@@ -26,7 +26,12 @@ import ovs.vlog
 
 from ovn_bpf_controller.binding import bridge, local, physical, tunnels
 from ovn_bpf_controller.binding.claims import Bind, Claim, ClaimRules, by_iface_id
-from ovn_bpf_controller.binding.config import Config, read_config
+from ovn_bpf_controller.binding.config import (
+    Config,
+    chassis_override,
+    ovn_sysconfdir,
+    read_config,
+)
 from ovn_bpf_controller.binding.desired import Desired, LocalDatapath, PortSecurity
 from ovn_bpf_controller.binding.if_status import IfStatus, Moment, State, Writes, release_write
 from ovn_bpf_controller.binding.index import PortIndex
@@ -88,8 +93,10 @@ class LocalSide(Protocol):
 class Binding:
     """Everything this chassis knows about who is where.
 
-    override: chassis name that beats external_ids:system-id.  startup_ms: when the
-    daemon started, in ms of the Unix epoch, for ovn-startup-ts.
+    name: the chassis name that option -n gave; without it the system-id-override
+    file is looked for, now and never again.  startup_ms: when the daemon started, in
+    ms of the Unix epoch, for ovn-startup-ts.  Raises StartupError when that file is
+    there but cannot be read.
     """
 
     def __init__(
@@ -97,16 +104,16 @@ class Binding:
         southbound: SouthboundCache,
         local_side: LocalSide,
         underlay: Underlay,
-        override: str | None = None,
+        name: str | None = None,
         startup_ms: int | None = None,
     ) -> None:
         self._sb = southbound
         self._local = local_side
         self._underlay = underlay
-        self._override = override
+        self._override = chassis_override(name, ovn_sysconfdir())
         self._startup_ms = startup_ms if startup_ms is not None else _wall_ms()
         self._view = LocalView()
-        self.config: Config = read_config({}, override)
+        self.config: Config = read_config({}, self._override)
         self._ports = PortIndex()
         self._me: Chassis | None = None
         self._rules = ClaimRules()

@@ -4,7 +4,8 @@
 `binding` asks through the Underlay protocol, so that its rules can be tested
 without a network; KernelUnderlay answers from netlink and follows its events.  A
 neighbour that tunnels use is entered as *managed* (Linux 5.16): the kernel keeps
-it resolved by itself, also while the agent is down.
+it resolved by itself, also while the agent is down.  pyroute2 0.7 cannot say so;
+then it is resolved once, and again when its state changes.
 """
 
 from __future__ import annotations
