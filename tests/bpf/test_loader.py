@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ovn_bpf_controller._native import ffi, lib
-from ovn_bpf_controller.datapath import attach, libbpf, probe
+from ovn_bpf_controller.datapath import attach, libbpf
 from ovn_bpf_controller.datapath.attach import Attachments, Tcx
 from ovn_bpf_controller.datapath.clsact import Clsact
 from ovn_bpf_controller.datapath.loader import OBJECT, Plane, pin_name
@@ -198,7 +198,7 @@ def test_a_directory_that_is_no_bpffs_is_named(tmp_path: Path) -> None:
 
 
 def test_a_kernel_without_the_helper_is_named() -> None:
-    assert probe.libbpf.probe_helper(100_000) <= 0
+    assert libbpf.probe_helper(100_000) <= 0
 
 
 def test_a_broken_object_is_one_error_with_the_cause(kernel: Kernel, tmp_path: Path) -> None:

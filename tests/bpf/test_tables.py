@@ -1,0 +1,393 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tables against real maps: what packets of a generation find is what was wanted.
+
+Packets of the generation before still find the state before, until the grace
+period; adoption finds what was left.  The maps are the BPF object's own.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ovn_bpf_controller._native import ffi, lib
+from ovn_bpf_controller.datapath.change import TableChange
+from ovn_bpf_controller.datapath.chassis import address
+from ovn_bpf_controller.datapath.loader import Plane
+from ovn_bpf_controller.datapath.tables import Tables
+from ovn_bpf_controller.errors import DataPlaneError
+from ovn_bpf_controller.model import Datapath, McGroup, Port, PortKind, Rule, Tunnel
+from tests.support.kernel import private_kernel
+from tests.support.reader import Reader, View
+
+# Small, so that elements are reused soon and views are read fast.
+SIZES = {
+    "ovn_stages": 16 * lib.OVN_STAGES_PER_DP,
+    "ovn_masks": 64,
+    "ovn_tuples": 512,
+    "ovn_datapaths": 16,
+    "ovn_chassis": 16,
+    "ovn_ifports": 512,
+}
+
+
+def insns(*each: tuple[int, ...]) -> bytes:
+    return bytes(ffi.buffer(ffi.new("struct ovn_insn[]", list(each))))
+
+
+END = (lib.OP_END, 0, 0, 0, 0, 0, 0)
+DROP = insns((lib.OP_DROP, 0, 0, 0, lib.DROP_ACTION, 0, 0), END)
+OUTPUT = insns((lib.OP_OUTPUT, 0, 0, 0, 0, 0, 0), END)
+CLONE = insns((lib.OP_CLONE, 0, 0, 0, 2, 0, 0), (lib.OP_OUTPUT, 0, 0, 0, 0, 0, 0), END, END)
+
+
+def goes_on(table: int) -> bytes:
+    egress, number = divmod(table, lib.OVN_EGRESS_BASE)
+    return insns((lib.OP_NEXT, 0, egress, number + 1, 0, 0, 0), END)
+
+
+@pytest.fixture(scope="module")
+def plane() -> Iterator[Plane]:
+    with private_kernel():
+        plane = Plane("test", sizes=SIZES)
+        yield plane
+        plane.close()
+
+
+@pytest.fixture
+def tables(plane: Plane) -> Iterator[Tables]:
+    tables = emptied(plane)
+    yield tables
+    tables.close()
+
+
+def emptied(plane: Plane) -> Tables:
+    tables = Tables(plane.maps)
+    tables.adopt()
+    tables.apply(TableChange(), complete=True)
+    tables.settle()
+    return tables
+
+
+# --- the desired state, kept apart from the tables --------------------------------
+
+
+@dataclass
+class Wanted:
+    """What a series of changes amounts to."""
+
+    rules: dict[tuple[object, ...], Rule] = field(default_factory=dict)
+    ports: dict[tuple[int, int], Port] = field(default_factory=dict)
+    groups: dict[tuple[int, int], McGroup] = field(default_factory=dict)
+    tunnels: dict[str, Tunnel] = field(default_factory=dict)
+    datapaths: dict[int, Datapath] = field(default_factory=dict)
+
+    def after(self, change: TableChange) -> Wanted:
+        new = Wanted(*(dict(getattr(self, f.name)) for f in dataclasses.fields(self)))
+        for rule in change.rules_removed:
+            new.rules.pop(key(rule), None)
+        new.rules.update((key(rule), rule) for rule in change.rules_added)
+        for port in change.ports_removed:
+            new.ports.pop((port.dp, port.port), None)
+        new.ports.update(((port.dp, port.port), port) for port in change.ports_added)
+        for group in change.groups_removed:
+            new.groups.pop((group.dp, group.key), None)
+        new.groups.update(((group.dp, group.key), group) for group in change.groups_added)
+        for tunnel in change.tunnels_removed:
+            new.tunnels.pop(tunnel.name, None)
+        new.tunnels.update((tunnel.name, tunnel) for tunnel in change.tunnels_added)
+        for datapath in change.datapaths_removed:
+            new.datapaths.pop(datapath.dp, None)
+        new.datapaths.update((datapath.dp, datapath) for datapath in change.datapaths_added)
+        return new
+
+    def whole(self) -> TableChange:
+        """All of it, as a restarted agent would say it."""
+        return TableChange(
+            rules_added=list(self.rules.values()),
+            ports_added=list(self.ports.values()),
+            groups_added=list(self.groups.values()),
+            tunnels_added=list(self.tunnels.values()),
+            datapaths_added=list(self.datapaths.values()),
+        )
+
+    def remote(self, name: str) -> bytes:
+        return address(self.tunnels[name].remote) if name in self.tunnels else b""
+
+    def nameless(self) -> bool:
+        named = {p.chassis for p in self.ports.values() if p.chassis}
+        named.update(name for g in self.groups.values() for name in g.remote)
+        return not named <= self.tunnels.keys()
+
+    def view(self) -> View:
+        return View(
+            rules={
+                (r.dp, r.table, r.mask, r.values): (r.prio, r.insns) for r in self.rules.values()
+            },
+            skips=self.skips(),
+            ports={
+                where: (
+                    p.kind,
+                    p.localport * lib.OVN_PORT_F_LOCALPORT + p.nested * lib.OVN_PORT_F_NESTED,
+                    p.ifindex,
+                    p.vlan,
+                    p.ct_zone,
+                    p.peer_dp,
+                    p.peer_port,
+                )
+                for where, p in self.ports.items()
+            },
+            ports_chassis={where: self.remote(p.chassis) for where, p in self.ports.items()},
+            groups={
+                where: (g.local, tuple(self.remote(name) for name in g.remote))
+                for where, g in self.groups.items()
+            },
+            devices={(p.ifindex, p.vlan): w for w, p in self.ports.items() if p.ifindex},
+        )
+
+    def skips(self) -> dict[tuple[int, int], int]:
+        """Tables whose only rule is `next;`, and the next one that is not such."""
+        tables: dict[tuple[int, int], list[Rule]] = {}
+        for rule in self.rules.values():
+            tables.setdefault((rule.dp, rule.table), []).append(rule)
+        trivial = {
+            where
+            for where, rules in tables.items()
+            if [(r.mask, r.insns) for r in rules] == [((), goes_on(where[1]))]
+        }
+        skips = {}
+        for dp, table in trivial:
+            after = table + 1
+            while (dp, after) in trivial:
+                after += 1
+            skips[dp, table] = after
+        return skips
+
+
+def key(rule: Rule) -> tuple[object, ...]:
+    return rule.dp, rule.table, rule.mask, rule.values
+
+
+# --- random changes ------------------------------------------------------------------
+
+WORDS = {
+    "none": (),
+    "one": ((lib.OW_INPORT, 0xFFFFFFFF),),
+    "prefix": ((lib.OW_IP_DST, 0xFFFFFF00),),
+    "class m": tuple((w, 0xFFFF) for w in range(9)),
+    "class l": tuple((w, 0xFF) for w in range(17)),
+}
+TABLES = (0, 1, 2, 3, 62, lib.OVN_EGRESS_BASE, lib.OVN_EGRESS_BASE + 1, 127)
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> Rule:
+    mask = draw(st.sampled_from(list(WORDS.values())))
+    table = draw(st.sampled_from(TABLES))
+    lists = [DROP, OUTPUT, CLONE]
+    if (table + 1) % lib.OVN_EGRESS_BASE:
+        lists += [goes_on(table)] * 3
+    return Rule(
+        dp=draw(st.sampled_from([1, 2, 0xFFFFFF])),
+        table=table,
+        prio=draw(st.sampled_from([0, 1, 100, 65535])),
+        mask=mask,
+        values=tuple(draw(st.sampled_from([0, 7])) & bits for _, bits in mask),
+        insns=draw(st.sampled_from(lists)),
+        flow=draw(st.integers(0, 9)),
+    )
+
+
+NAMES = st.sampled_from(["hv1", "hv2", "hv3"])
+
+
+@st.composite
+def ports(draw: st.DrawFn) -> Port:
+    dp, port = draw(st.sampled_from([1, 2])), draw(st.integers(1, 4))
+    kind = draw(st.sampled_from(PortKind))
+    # A device is one port's: it is told apart by the port's own number.
+    return Port(
+        dp=dp,
+        port=port,
+        kind=kind,
+        localport=draw(st.booleans()),
+        ifindex=dp * 100 + port * 10 + draw(st.integers(0, 1)) if kind == PortKind.VIF else 0,
+        vlan=draw(st.sampled_from([0, 5])) if kind == PortKind.VIF else 0,
+        chassis=draw(NAMES) if kind == PortKind.REMOTE else "",
+        peer_dp=3 if kind == PortKind.PATCH else 0,
+        ct_zone=draw(st.integers(0, 2)),
+    )
+
+
+@st.composite
+def groups(draw: st.DrawFn) -> McGroup:
+    return McGroup(
+        dp=draw(st.sampled_from([1, 2])),
+        key=32768 + draw(st.integers(0, 2)),
+        local=tuple(draw(st.lists(st.integers(1, 9), max_size=4))),
+        remote=tuple(draw(st.lists(NAMES, max_size=3, unique=True))),
+    )
+
+
+@st.composite
+def tunnels(draw: st.DrawFn) -> Tunnel:
+    number = draw(st.integers(1, 3))
+    return Tunnel(
+        name=f"hv{number}",
+        local="192.0.2.100",
+        remote=f"192.0.2.{number}",
+        ifindex=draw(st.integers(1, 2)),
+        mtu=1500,
+    )
+
+
+DATAPATHS = st.builds(Datapath, dp=st.sampled_from([1, 2, 9]), dnat_zone=st.integers(0, 3))
+
+
+def some(what: st.SearchStrategy[object], most: int) -> st.SearchStrategy[list[object]]:
+    return st.lists(what, max_size=most)
+
+
+CHANGES = st.builds(
+    TableChange,
+    rules_removed=some(rules(), 8),
+    rules_added=some(rules(), 8),
+    ports_removed=some(ports(), 3),
+    ports_added=some(ports(), 4),
+    groups_removed=some(groups(), 2),
+    groups_added=some(groups(), 2),
+    tunnels_removed=some(tunnels(), 1),
+    tunnels_added=some(tunnels(), 2),
+    datapaths_removed=some(DATAPATHS, 1),
+    datapaths_added=some(DATAPATHS, 1),
+)
+SERIES = st.lists(st.tuples(CHANGES, st.sampled_from(["", "reclaim", "settle", "adopt"])))
+
+PROPERTY = settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+def at_once(view: View) -> tuple[object, ...]:
+    """The part of a view that generations rule; tunnels change at the flip for all."""
+    remote = {where: local for where, (local, _) in view.groups.items()}
+    return view.rules, view.skips, view.ports, remote, view.devices
+
+
+@PROPERTY
+@given(series=SERIES)
+def test_each_generation_sees_its_own_state(
+    plane: Plane, series: list[tuple[TableChange, str]]
+) -> None:
+    tables = emptied(plane)
+    reader = Reader(plane.maps)
+    wanted = Wanted()
+    for change, then in series:
+        before, wanted = wanted, wanted.after(change)
+        old = tables.generation
+        new = tables.apply(change)
+        assert reader.generation() == new
+        assert reader.view(new) == wanted.view()
+        assert at_once(reader.view(old)) == at_once((before if new != old else wanted).view())
+        if then == "adopt":
+            tables.close()
+            tables = Tables(plane.maps)
+            tables.adopt()
+            assert reader.view(tables.generation) == wanted.view()
+            again = tables.apply(wanted.whole(), complete=True)
+            # A chassis without a tunnel has no name in the maps: it is written anew.
+            assert again == new or wanted.nameless(), "nothing was to be written"
+            new = again
+        elif then:
+            getattr(tables, then)()
+        assert reader.view(new) == wanted.view()
+        remotes = {address(t.remote) for t in wanted.tunnels.values()}
+        if then:
+            assert reader.peers() == {a: a for a in remotes}
+        assert {d: (z.dnat_zone, 0) for d, z in wanted.datapaths.items()}.items() <= (
+            reader.zones().items()
+        )
+    tables.close()
+
+
+# --- failures ---------------------------------------------------------------------
+
+
+def rule(dp: int, value: int, **other: object) -> Rule:
+    mask = ((lib.OW_INPORT, 0xFFFFFFFF),)
+    plain = Rule(dp=dp, table=3, prio=9, mask=mask, values=(value,), insns=DROP, flow=value)
+    return dataclasses.replace(plain, **other)  # type: ignore[arg-type]
+
+
+def many(count: int) -> list[Rule]:
+    return [rule(1, value) for value in range(count)]
+
+
+FULL = [
+    ("ovn_rules_s", TableChange(rules_added=many(1024))),
+    (
+        "ovn_masks",
+        TableChange(
+            rules_added=[rule(1, 1, mask=((lib.OW_INPORT, n),), values=(0,)) for n in range(1, 65)]
+        ),
+    ),
+    (
+        "ovn_insns",
+        TableChange(
+            rules_added=[
+                rule(1, n, insns=insns(*[(lib.OP_SET, n, 0, 0, 0, 0, 0)] * 20, END))
+                for n in range(60)
+            ]
+        ),
+    ),
+    ("ovn_datapaths", TableChange(rules_added=[rule(dp, 1) for dp in range(1, 17)])),
+    (
+        "ovn_ports",
+        TableChange(ports_added=[Port(1, n, PortKind.NONE) for n in range(1, 1025)]),
+    ),
+    ("ovn_members", TableChange(groups_added=[McGroup(1, 32768, tuple(range(1024)), ())])),
+    (
+        "ovn_chassis",
+        TableChange(groups_added=[McGroup(1, 32768, (), tuple(f"hv{n}" for n in range(16)))]),
+    ),
+    (
+        "ovn_ifports",
+        TableChange(ports_added=[Port(1, n, PortKind.VIF, ifindex=n) for n in range(1, 1001)]),
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "change"), FULL, ids=[name for name, _ in FULL])
+def test_a_full_map_is_named_and_changes_nothing(
+    plane: Plane, tables: Tables, name: str, change: TableChange
+) -> None:
+    wanted = Wanted().after(
+        TableChange(
+            rules_added=[rule(2, 1), rule(1, 5, insns=OUTPUT)],
+            ports_added=[Port(1, 1, PortKind.VIF, ifindex=7), Port(1, 2, PortKind.NONE)],
+            groups_added=[McGroup(1, 32768, (1, 2), ("hv1",))],
+            tunnels_added=[Tunnel("hv1", "192.0.2.100", "192.0.2.1", 1, 1500)],
+        )
+    )
+    generation = tables.apply(wanted.whole())
+    reader = Reader(plane.maps)
+    before = tables.use()
+    with pytest.raises(DataPlaneError, match=f"map {name} is full"):
+        tables.apply(change)
+    assert reader.generation() == generation
+    assert reader.view(generation) == reader.view(generation + 1) == wanted.view()
+    assert tables.use() == before
+    assert tables.apply(wanted.whole(), complete=True) == generation
+    after = wanted.after(TableChange(rules_added=[rule(2, 77)]))
+    assert reader.view(tables.apply(after.whole())) == after.view()
+    tables.apply(TableChange(), complete=True)
+    tables.settle()
+    assert reader.view(tables.generation) == Wanted().view()
+    assert {used for used, _ in tables.use().values()} == {0}
