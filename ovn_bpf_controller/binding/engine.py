@@ -123,6 +123,7 @@ class Binding:
         self._restored = ""
         self._nb_cfg = NbCfg()
         self._peers = Peers()
+        self._chassis_moved = True
         self._tunnels: dict[str, Tunnel] = {}
         self._groups: dict[str, set[str]] = {}
         self._keys: dict[str, int] = {}
@@ -195,6 +196,7 @@ class Binding:
 
     def _configure(self, config: Config) -> None:
         self.config = config
+        self._chassis_moved = True
         self._zones.set_range(*config.ct_zones)
         try:
             self._sb.set_remotes(config.remotes)
@@ -228,6 +230,8 @@ class Binding:
 
     def _find_ourselves(self, changes: Changes, touched: set[str]) -> None:
         me = self._me
+        if changes.of(Chassis) or changes.of(Encap):
+            self._chassis_moved = True
         if changes.of(Chassis) or (me is not None and me.name != self.config.chassis) or not me:
             rows = self._sb.table(Chassis).values()
             me = next((row for row in rows if row.name == self.config.chassis), None)
@@ -280,7 +284,7 @@ class Binding:
         for uuid in {u for u, _ in keys.items() ^ self._keys.items()}:
             touched.add(uuid)
             # Patch ports of the neighbours lead somewhere else now.
-            for port in self._ports.datapath(uuid):
+            for port in self._ports.peered(uuid):
                 peer = self._ports.name(port.options.get("peer", ""))
                 if peer is not None:
                     touched.add(peer.datapath)
@@ -306,6 +310,9 @@ class Binding:
         if self._me is None:
             self._peers = Peers()
             return
+        if not self._chassis_moved:
+            return
+        self._chassis_moved = False
         rows, encaps = self._sb.table(Chassis), self._sb.table(Encap)
         peers = tunnels.choose(self._me, self.config, rows.values(), encaps)
         if peers.default != self._peers.default or peers.by_encap != self._peers.by_encap:
@@ -335,8 +342,9 @@ class Binding:
             pinned = rows[uuid].external_ids.get("snat-ct-zone", "")
             if pinned.isdecimal() and int(pinned) <= 65535:
                 requested[snat_name(uuid)] = int(pinned)
-        if self._zones.update(names, requested, keep=not self._complete):
-            touched.update(self._keys)
+        for name in self._zones.update(names, requested, keep=not self._complete):
+            claim = self._claims.get(name)
+            touched.add(claim.row.datapath if claim else name.rpartition("_")[0])
 
     def _recompute(self, touched: set[str]) -> None:
         for uuid in self._local_datapaths.keys() - self._keys.keys():

@@ -21,6 +21,7 @@ class PortIndex:
         self._rows: dict[str, PortBinding] = {}
         self._by_name: dict[str, PortBinding] = {}
         self._by_datapath: dict[str, dict[str, PortBinding]] = {}
+        self._peered: dict[str, dict[str, PortBinding]] = {}
         self._by_parent: dict[str, dict[str, PortBinding]] = {}
         self._by_chassis: dict[str, dict[str, PortBinding]] = {}
 
@@ -54,6 +55,8 @@ class PortIndex:
     def _keys(self, row: PortBinding) -> Iterator[tuple[dict[str, dict[str, PortBinding]], str]]:
         if row.datapath:
             yield self._by_datapath, row.datapath
+            if "peer" in row.options:
+                yield self._peered, row.datapath
         if row.parent_port:
             yield self._by_parent, row.parent_port
         for chassis in {row.chassis, *row.additional_chassis}:
@@ -71,6 +74,10 @@ class PortIndex:
     def datapath(self, uuid: str) -> Iterable[PortBinding]:
         """Ports of a Datapath_Binding row."""
         return self._by_datapath.get(uuid, {}).values()
+
+    def peered(self, uuid: str) -> Iterable[PortBinding]:
+        """Ports of a Datapath_Binding row that lead to another datapath."""
+        return self._peered.get(uuid, {}).values()
 
     def children(self, lport: str) -> Iterable[PortBinding]:
         """Ports whose parent_port is `lport`."""

@@ -69,7 +69,7 @@ def local_datapaths(
         if datapath in found:
             continue
         found.add(datapath)
-        for row in ports.datapath(datapath):
+        for row in ports.peered(datapath):
             peer = ports.name(row.options.get("peer", ""))
             if peer is None or not peer.datapath or peer.datapath in found:
                 continue

@@ -81,13 +81,17 @@ def ports(site: Site, uuid: str) -> dict[int, Port]:
     localnet = has_localnet(rows)
     found: dict[int, Port] = {}
     for row in rows:
-        if not 0 < row.tunnel_key < MIN_GROUP_KEY:
+        if not _valid_port(row):
             site.omit(row.logical_port, f"tunnel key {row.tunnel_key} is out of range")
         elif row.tunnel_key in found:
             site.omit(row.logical_port, f"tunnel key {row.tunnel_key} is taken")
         else:
             found[row.tunnel_key] = _port(site, site.keys[uuid], row, localnet)
     return found
+
+
+def _valid_port(row: PortBinding) -> bool:
+    return 0 < row.tunnel_key < MIN_GROUP_KEY
 
 
 def _port(site: Site, dp: int, row: PortBinding, localnet: bool) -> Port:
@@ -168,7 +172,7 @@ def group(site: Site, row: MulticastGroup) -> McGroup | None:
     remote: set[str] = set()
     for uuid in row.ports:
         port = site.ports.uuid(uuid)
-        if port is None or port.datapath != row.datapath:
+        if port is None or port.datapath != row.datapath or not _valid_port(port):
             continue
         key = _local_member(site, port)
         if key:
@@ -189,7 +193,8 @@ def _local_member(site: Site, row: PortBinding) -> int:
     here = site.chassis in (row.chassis, *row.additional_chassis)
     if kind is PortType.CHASSISREDIRECT and here:
         port = site.ports.name(row.options.get("distributed-port", ""))
-        return port.tunnel_key if port is not None and port.datapath == row.datapath else 0
+        same = port is not None and port.datapath == row.datapath and _valid_port(port)
+        return port.tunnel_key if port is not None and same else 0
     if here and (row.logical_port in site.claims or kind is PortType.L3GATEWAY):
         return row.tunnel_key
     return 0

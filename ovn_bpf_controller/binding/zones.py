@@ -61,8 +61,8 @@ class ZoneTable:
 
     def update(
         self, names: Iterable[str], requested: Mapping[str, int], keep: bool = False
-    ) -> bool:
-        """Give every name a zone and drop the rest; True when anything changed.
+    ) -> set[str]:
+        """Give every name a zone and drop the rest; returns the names that changed.
 
         requested: zones that the CMS pins (snat-ct-zone, may be 0); who else has
         such a zone by chance gives it up, as in ovn-controller.  keep: drop
@@ -81,7 +81,7 @@ class ZoneTable:
         }
         self._zones.update(requested)
         self._allot(sorted(wanted - self._zones.keys()))
-        return before != self._zones
+        return {name for name, _ in before.items() ^ self._zones.items()}
 
     def _allot(self, names: list[str]) -> None:
         used = set(self._zones.values())
