@@ -10,6 +10,7 @@ nothing is written: what an earlier agent left in the kernel goes on as it is.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ovn_bpf_controller import observe, wiring
 from ovn_bpf_controller.binding.desired import Delta, Desired, diff
 from ovn_bpf_controller.binding.engine import Binding
 from ovn_bpf_controller.binding.snapshot import LocalAdapter
+from ovn_bpf_controller.compile.flow import Problem
 from ovn_bpf_controller.compile.store import RuleChanges
 from ovn_bpf_controller.datapath.attach import Attachments
 from ovn_bpf_controller.datapath.loader import Plane
@@ -26,6 +28,8 @@ from ovn_bpf_controller.logical import LogicalFlows
 from ovn_bpf_controller.ovsdb import tls
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.local import LocalDatabase
+from ovn_bpf_controller.ovsdb.local_tables import SSL
+from ovn_bpf_controller.ovsdb.tables import SBGlobal
 from ovn_bpf_controller.process.dirs import Dirs
 from ovn_bpf_controller.process.log import Logger, RateLimit
 from ovn_bpf_controller.process.options import Options
@@ -36,6 +40,7 @@ from ovn_bpf_controller.vswitch.service import VswitchService
 
 _log = Logger("main")
 _rate = RateLimit(5, 5)
+_flow_rate = RateLimit(60, 60)
 
 RETRY_SECONDS = 1.0  # after the tables refused a change
 ATTACH_SECONDS = 1.0  # between looks at whether programs are still attached
@@ -51,14 +56,9 @@ class Agent:
     """One chassis.  Raises StartupError when the kernel lacks something."""
 
     def __init__(self, options: Options) -> None:
-        tls.configure(
-            tls.TlsFiles(
-                options.tls.private_key,
-                options.tls.certificate,
-                options.tls.bootstrap_ca_cert or options.tls.ca_cert,
-                bool(options.tls.bootstrap_ca_cert),
-            )
-        )
+        self._tls = options.tls
+        self._tls_files: tls.TlsFiles | None = None
+        self._configure_tls(None)
         try:
             self._database = LocalDatabase(options.ovs_remote)
         except DatabaseError as error:
@@ -101,16 +101,14 @@ class Agent:
     def run(self) -> None:
         """See AgentProtocol."""
         self._database.run()
+        self._configure_tls(self._database.ssl)
         self._vswitch.run()
         changes = self.southbound.run()
-        desired = self.binding.run(changes)
+        desired = self._without_clear_text(self.binding.run(changes))
         delta = diff(self.desired, desired)
         rules = self.flows.run(changes, desired, delta)
         self.desired = desired
-        for news in self.flows.compiler.take_news():
-            _rate.warn(
-                _log, f"logical flow {news.uuid} ({news.stage}): {news.problem.value}: {news.what}"
-            )
+        self._tell_problems()
         if desired.complete and self._make_live(desired, delta, rules):
             self.binding.acknowledge(desired.seq)
 
@@ -132,6 +130,7 @@ class Agent:
             self._cleaned = self.binding.cleanup(changes)
             if not self._cleaned:
                 return False
+            self._tunnelling.remove()
         self._vswitch.stop()
         self._database.close()
         self.southbound.close()
@@ -168,6 +167,17 @@ class Agent:
             self.plane.supersede()
         return True
 
+    def _without_clear_text(self, desired: Desired) -> Desired:
+        """No tunnels rather than some that IPsec does not see.
+
+        What the program encapsulates itself passes the kernel's xfrm by.
+        """
+        wanted = any(row.ipsec for row in self.southbound.table(SBGlobal).values())
+        refused = wanted and not self._tunnelling.ifindex
+        if refused and desired.tunnels:
+            _rate.err(_log, "ipsec=true needs a tunnel device: no traffic to other chassis")
+        return replace(desired, tunnels={}) if refused else desired
+
     def _attach(self, desired: Desired, now: float, changed: bool) -> None:
         """Programs on the devices of our ports and of the underlay.
 
@@ -183,3 +193,35 @@ class Agent:
         self._attachments.reconcile()
         for (ifindex, program), why in self._attachments.failed.items():
             _rate.warn(_log, f"cannot attach {program} to device {ifindex}: {why}")
+
+    # --- databases ------------------------------------------------------------
+
+    def _configure_tls(self, row: SSL | None) -> None:
+        """The database's SSL row beats the command line (ovn-controller(8))."""
+        if row is not None:
+            files = tls.TlsFiles(
+                row.private_key, row.certificate, row.ca_cert, row.bootstrap_ca_cert
+            )
+        else:
+            bootstrap = self._tls.bootstrap_ca_cert
+            files = tls.TlsFiles(
+                self._tls.private_key,
+                self._tls.certificate,
+                bootstrap or self._tls.ca_cert,
+                bool(bootstrap),
+            )
+        if files != self._tls_files:
+            self._tls_files = files
+            tls.configure(files)
+
+    def _tell_problems(self) -> None:
+        """Each flow that is not carried out as written, once.
+
+        What this version lacks is no fault of the deployment's: INFO.
+        """
+        for news in self.flows.compiler.take_news():
+            text = f"logical flow {news.uuid} ({news.stage}): {news.problem.value}: {news.what}"
+            if news.problem in (Problem.VERB, Problem.PARTIAL):
+                _flow_rate.info(_log, text)
+            else:
+                _flow_rate.warn(_log, text)

@@ -33,6 +33,11 @@ class Tunnelling:
         self._wanted = ""
         self._retry_at = 0.0
 
+    @property
+    def ifindex(self) -> int:
+        """The device in use, 0 when inline or not decided yet."""
+        return self._ifindex or 0
+
     def refresh(self, wanted: str, now: float) -> int:
         """Makes it so; returns the ifindex of the device, or 0 when inline.
 
@@ -47,6 +52,14 @@ class Tunnelling:
         elif changed or self._ifindex or now >= self._retry_at:
             self._ensure(wanted, now)
         return self._ifindex or 0
+
+    def remove(self) -> None:
+        """Clean exit: the device goes if it was made for us."""
+        try:
+            if self._ifindex:
+                tunnel_netdev.remove()
+        except DataPlaneError as error:
+            _log.warn(f"the tunnel device stays: {error}")
 
     def _ensure(self, wanted: str, now: float) -> None:
         try:
