@@ -31,19 +31,21 @@ END = "end of input"
 _NUMBER = r"[0-9A-Za-z:]*(?:\.(?!\.)[0-9A-Za-z]*)*"
 _NAME = r"[A-Za-z_.][A-Za-z_.0-9]*"
 _SCANNER = re.compile(
-    rf"""
-      (?P<skip>[ \t\n\r\v\f]+|//[^\n]*|/\*(?:(?!\*/)[^\n])*\*/)
-    | (?P<int>(?=[0-9]|::|[0-9a-fA-F]+:){_NUMBER}(?:/{_NUMBER})?)
+    rf"""[ \t\n\r\v\f]*(?:
+      (?P<int>(?=[0-9]|::|[0-9a-fA-F]+:){_NUMBER}(?:/{_NUMBER})?)
     | (?P<id>[A-Za-z_][A-Za-z_.0-9]*)
+    | (?P<punct>==|!=|<=|>=|<->|&&|\|\||\.\.|--|[()\[\]{{}}<>=!,;:-])
     | (?P<str>"(?:[^"\\]|\\.)*")
     | (?P<as>\${_NAME})
     | (?P<pg>@{_NAME})
     | (?P<tmpl>\^{_NAME})
-    | (?P<punct>==|!=|<=|>=|<->|&&|\|\||\.\.|--|[()\[\]{{}}<>=!,;:-])
-    """,
+    | (?P<comment>//[^\n]*|/\*(?:(?!\*/)[^\n])*\*/)
+    | (?P<end>\Z)
+    | (?P<bad>)
+    )""",
     re.VERBOSE | re.DOTALL,
 )
-_KINDS = {"id": ID, "as": ADDRESS_SET, "pg": PORT_GROUP, "tmpl": TEMPLATE}
+_KINDS = {"as": ADDRESS_SET, "pg": PORT_GROUP, "tmpl": TEMPLATE}
 _ETHERNET = re.compile(r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}")
 _DECIMAL = re.compile(r"[0-9]+")
 _MAX_WIDTH = 1024  # of a hexadecimal constant, as in OVN's union mf_subvalue
@@ -143,25 +145,29 @@ def tokenize(text: str) -> list[Token]:
     Raises LangError for what is no token.
     """
     tokens: list[Token] = []
-    position, end = 0, len(text)
-    match = _SCANNER.match
-    while position < end:
-        found = match(text, position)
-        if found is None:
-            raise LangError(_complaint(text, position), text, position)
-        group = found.lastgroup
-        if group != "skip":
-            tokens.append(_token(group or "", found.group(), text, position))
-        position = found.end()
-    tokens.append((END, "", end))
-    return tokens
+    scan = _SCANNER.match
+    position = 0
+    while True:
+        found = scan(text, position)
+        assert found is not None
+        group = found.lastgroup or ""
+        start, position = found.span(group)
+        if group == "id":
+            tokens.append((ID, text[start:position], start))
+        elif group == "punct":
+            lexeme = text[start:position]
+            tokens.append((lexeme, lexeme, start))
+        elif group == "end":
+            tokens.append((END, "", start))
+            return tokens
+        elif group != "comment":
+            tokens.append(_token(group, text[start:position], text, start))
 
 
 def _token(group: str, lexeme: str, text: str, position: int) -> Token:
-    if group == "punct":
-        return lexeme, lexeme, position
-    if group == "id":
-        return ID, lexeme, position
+    """The less frequent kinds, and what is none of them."""
+    if group == "bad":
+        raise LangError(_complaint(text, position), text, position)
     try:
         if group == "int":
             return INTEGER, parse_constant(lexeme), position

@@ -159,10 +159,21 @@ class _Conjuncts:
     """The parts of one AND, sorted by how they are combined."""
 
     def __init__(self) -> None:
-        self.fixed: Conj = ()
+        self.fixed: dict[str, tuple[int, int]] = {}
         self.lists: list[list[Conj]] = []
         self.later: list[Or] = []
         self.allowed: dict[Subfield, Intervals] = {}
+
+    def fix(self, conj: Conj) -> bool:
+        """Demand conj; False when that contradicts what is fixed."""
+        for root, value, mask in conj:
+            known = self.fixed.get(root)
+            if known is not None:
+                if (known[0] ^ value) & known[1] & mask:
+                    return False
+                value, mask = known[0] | value, known[1] | mask
+            self.fixed[root] = (value, mask)
+        return True
 
     def allow(self, subfield: Subfield, values: Intervals) -> None:
         known = self.allowed.get(subfield)
@@ -204,14 +215,17 @@ class _Expansion:
         for arg in args:
             if not self.sort_in(arg, parts):
                 return []
-        context = merge(known, parts.fixed)
+        fixed = tuple(sorted((root, *bits) for root, bits in parts.fixed.items()))
+        context = merge(known, fixed)
         if context is None or not all(parts.allowed.values()):
             return []
+        if not (parts.lists or parts.later or parts.allowed):
+            return [fixed]
         lists = [[t for t in terms if merge(context, t) is not None] for terms in parts.lists]
         for alternative in parts.later:
             lists.append(self.expand(alternative, context))
         lists.sort(key=len)
-        result = [parts.fixed]
+        result = [fixed]
         for terms in lists:
             result = self.check(join(result, terms, self.limit))
         return self.restrict(result, parts.allowed, known)
@@ -239,11 +253,8 @@ class _Expansion:
     def sort_cmp(self, cmp: Cmp, parts: _Conjuncts) -> bool:
         subfield = (cmp.root, cmp.offset, cmp.width)
         if cmp.relop is Relop.EQ:
-            fixed = merge(parts.fixed, lift(*subfield, cmp.value, cmp.mask))
-            if fixed is None:
-                return False
-            parts.fixed = fixed
-        elif cmp.relop is not Relop.NE:
+            return parts.fix(lift(*subfield, cmp.value, cmp.mask))
+        if cmp.relop is not Relop.NE:
             parts.allow(subfield, _ordered(cmp))
         else:
             return self.choose(Relop.NE, subfield, [(cmp.value, cmp.mask)], parts)
@@ -255,11 +266,7 @@ class _Expansion:
             return False
         if cmp.relop is Relop.NE:
             return self.choose(Relop.NE, (cmp.root, 0, 32), [(key, 0xFFFFFFFF)], parts)
-        fixed = merge(parts.fixed, lift(cmp.root, 0, 32, key, 0xFFFFFFFF))
-        if fixed is None:
-            return False
-        parts.fixed = fixed
-        return True
+        return parts.fix(lift(cmp.root, 0, 32, key, 0xFFFFFFFF))
 
     def sort_set(self, ref: SetRef, parts: _Conjuncts) -> bool:
         members = set_members(ref, self.env)
