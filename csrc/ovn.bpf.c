@@ -132,3 +132,52 @@ int ovn_tunnel(struct __sk_buff *skb)
 		err = from_tunnel(skb, s, depth);
 	return finish(skb, s, depth, err);
 }
+
+/* The packet that ovn_trace_ctl describes, as words. */
+static __always_inline int from_trace(struct scratch *s)
+{
+	const struct ovn_trace_ctl *ctl = array_at(&ovn_trace_ctl, 0);
+	const struct ovn_port *p;
+
+	if (!ctl)
+		return DROP_BUG;
+	__builtin_memset(&s->cur, 0, sizeof(s->cur));
+	__builtin_memcpy(s->cur.w, ctl->w, sizeof(s->cur.w));
+	s->l3 = ETH_LEN;
+	s->l4 = 0;
+	s->off = 0;
+	s->wire_na = 0;
+	__builtin_memcpy(s->wire, s->cur.w + OW_HEADERS, sizeof(s->wire) - 16);
+	if (ctl->remote && s->cur.w[OW_OUTPORT] >= OVN_MIN_MCGROUP)
+		return output_group(s, 1);
+	if (ctl->remote)
+		return output_local(s, s->cur.w[OW_DP], s->cur.w[OW_OUTPORT]);
+	p = port_at(port_slot(s, s->cur.w[OW_DP], s->cur.w[OW_INPORT]));
+	if (!p)
+		return DROP_NO_PORT;
+	s->cur.dp_index = p->dp_index;
+	s->cur.w[OW_CT_ZONE] = p->ct_zone;
+	if (p->flags & OVN_PORT_F_LOCALPORT)
+		s->cur.w[OW_FLAGS] |= MLF_LOCALPORT;
+	push(s, FR_LOOKUP, 0, 0, 0, 0);
+	return 0;
+}
+
+/* Never attached: the agent runs it to see where a packet would go. */
+SEC("tc")
+int ovn_trace(struct __sk_buff *skb)
+{
+	__u32 depth;
+	struct scratch *s = enter(&depth);
+	int err;
+
+	if (!s)
+		return TC_ACT_SHOT;
+	s->trace = 1;
+	err = from_trace(s);
+	if (err)
+		drop_branch(skb, s, depth, err);
+	else
+		run(skb, s, depth);
+	return leave(depth, TC_ACT_SHOT);
+}

@@ -152,11 +152,16 @@ __noinline __u32 classify(__u32 depth, __u32 table)
 		b.stage = s->cur.dp_index * OVN_STAGES_PER_DP + (table & (OVN_STAGES_PER_DP - 1));
 		v = stage_version(s, b.stage);
 		if (!v)
-			return 0;
+			break;
 		if (!v->skip_to)
 			break;
 		table = v->skip_to;
 	}
+	s->flow = 0;
+	s->prio = 0;
+	s->table = table;
+	if (!v)
+		return 0;
 	s->stages++;
 	b.first = v->first;
 	n = v->n_tuples;
@@ -172,6 +177,7 @@ __noinline __u32 classify(__u32 depth, __u32 table)
 	}
 	s->probes += b.probes;
 	s->flow = b.flow;
+	s->prio = b.prio;
 	return b.pc;
 }
 

@@ -6,7 +6,7 @@
 #ifndef OVN_BPF_DROP_H
 #define OVN_BPF_DROP_H
 
-#include "maps.h"
+#include "trace.h"
 
 static __always_inline void count(void *map, __u32 index, __u32 len)
 {
@@ -21,6 +21,16 @@ static __always_inline void count(void *map, __u32 index, __u32 len)
 static __always_inline void drop(struct __sk_buff *skb, __u32 reason)
 {
 	count(&ovn_drops, reason < DROP_MAX ? reason : DROP_BUG, skb->len);
+}
+
+/* The same for a packet on its walk. */
+static __always_inline void drop_branch(struct __sk_buff *skb, const struct scratch *s, __u32 depth,
+					__u32 reason)
+{
+	if (s->trace)
+		trace_event(depth, TRACE_DROP, reason, 0);
+	else
+		drop(skb, reason);
 }
 
 #endif

@@ -14,6 +14,7 @@
 #include "ports.h"
 #include "store.h"
 #include "toobig.h"
+#include "trace.h"
 
 #define GENEVE_LEN 16 /* base header and OVN's option */
 #define OUTER4 (ETH_LEN + IP4_LEN + UDP_LEN + GENEVE_LEN)
@@ -205,6 +206,8 @@ __noinline int send_remote(struct __sk_buff *skb, __u32 depth, __u32 chassis, __
 
 	if (!s || !ctl)
 		return DROP_BUG;
+	if (s->trace)
+		return trace_event(depth, TRACE_REMOTE, chassis, 0);
 	if (!t)
 		return DROP_TUN_PEER;
 	/* Of the outer IP packet, what is left for the inner frame. */

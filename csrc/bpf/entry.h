@@ -26,6 +26,7 @@ static __always_inline struct scratch *enter(__u32 *depth)
 		return NULL;
 	*level = *depth + 1;
 	s->generation = ctl->generation;
+	s->trace = 0;
 	s->n_stack = 0;
 	s->n_saved = 0;
 	s->n_deferred = 0;
@@ -47,7 +48,7 @@ static __always_inline int leave(__u32 depth, int verdict)
 	struct ovn_work *work = array_at(&ovn_work, 0);
 	__u32 *level = array_at(&ovn_depth, 0);
 
-	if (work && s) {
+	if (work && s && !s->trace) {
 		work->packets++;
 		work->stages += s->stages;
 		work->probes += s->probes;

@@ -9,6 +9,7 @@
 
 #include "drop.h"
 #include "fdb.h"
+#include "neighbour.h"
 #include "output.h"
 
 #define WORD(i) ((i) & (OVN_WORDS - 1))
@@ -148,11 +149,14 @@ __noinline int execute(struct __sk_buff *skb, __u32 depth, __u32 pc)
 		reason = in->a;
 		break;
 	case OP_CLONE:
+		if (s->trace)
+			trace_event(depth, TRACE_CLONE, 0, 0);
 		reason = begin_clone(s, pc, in);
 		break;
 	case OP_CALL:
 		push(s, FR_ACTS, s->cur.egress, pc + 1, 0, 0);
-		push(s, FR_RESULT, in->dst, in->b, in->a, 0);
+		if (in->b)
+			push(s, FR_RESULT, in->dst, in->b, in->a, 0);
 		push(s, FR_LOOKUP, in->aux, 0, 0, 0);
 		return ACT_STOP;
 	case OP_ND_NA:
@@ -179,7 +183,16 @@ __noinline int execute(struct __sk_buff *skb, __u32 depth, __u32 pc)
 		set_bit(w, in->dst, in->a, i && i == w[WORD(in->b)]);
 		return ACT_NEXT;
 	case OP_PUT_FDB:
+		if (s->trace) {
+			trace_event(depth, TRACE_LEARN, w[WORD(in->b)], 0);
+			return ACT_NEXT;
+		}
 		fdb_learn(s, (__u32[2]){ w[WORD(in->src)], w[WORD(in->src + 1)] }, w[WORD(in->b)]);
+		return ACT_NEXT;
+	case OP_MAC_GET:
+	case OP_MAC_IS:
+	case OP_MAC_PUT:
+		neighbour(s, in->op);
 		return ACT_NEXT;
 	case OP_PUSH:
 	case OP_POP:
@@ -189,7 +202,7 @@ __noinline int execute(struct __sk_buff *skb, __u32 depth, __u32 pc)
 		reason = DROP_BUG;
 	}
 	if (reason)
-		drop(skb, reason);
+		drop_branch(skb, s, depth, reason);
 	return ACT_STOP;
 }
 
@@ -225,7 +238,8 @@ __noinline int step(struct __sk_buff *skb, __u32 depth)
 		push(s, FR_REMOTE, 0, 0, s->remote_done, 0);
 	}
 	if (s->n_stack > OVN_MAX_STACK - 4) { /* one step pushes three at most */
-		drop(skb, DROP_DEPTH);	      /* all that is left: half of it may be wrong */
+		drop_branch(skb, s, depth,
+			    DROP_DEPTH); /* all that is left: half of it may be wrong */
 		s->n_stack = 0;
 		s->n_deferred = s->remote_done;
 		return 1;
@@ -237,6 +251,8 @@ __noinline int step(struct __sk_buff *skb, __u32 depth)
 	switch (f.kind) {
 	case FR_LOOKUP:
 		pc = classify(depth, f.table);
+		if (s->trace)
+			trace_event(depth, TRACE_MATCH, s->table, pc);
 		if (!pc) {
 			reason = DROP_NO_FLOW;
 			break;
@@ -264,7 +280,7 @@ __noinline int step(struct __sk_buff *skb, __u32 depth)
 		reason = DROP_BUG;
 	}
 	if (reason)
-		drop(skb, reason);
+		drop_branch(skb, s, depth, reason);
 	return 0;
 }
 
@@ -285,7 +301,7 @@ static __always_inline int run(struct __sk_buff *skb, struct scratch *s, __u32 d
 
 	bpf_loop(OVN_MAX_STEPS, run_step, &r, 0);
 	if (s->n_stack || s->remote_done < s->n_deferred)
-		drop(skb, DROP_STEPS);
+		drop_branch(skb, s, depth, DROP_STEPS);
 	return s->verdict;
 }
 

@@ -78,6 +78,14 @@ struct {
 	__type(value, struct ovn_fdb);
 } ovn_fdb SEC(".maps");
 
+/* Neighbours of logical routers; the oldest make room. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct ovn_mac_key);
+	__type(value, struct ovn_mac);
+} ovn_macs SEC(".maps");
+
 /* Dropped packets and bytes by reason. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -101,6 +109,23 @@ struct {
 	__type(key, __u32);
 	__type(value, struct ovn_work);
 } ovn_work SEC(".maps");
+
+/* The packet that ovn_trace tries. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct ovn_trace_ctl);
+} ovn_trace_ctl SEC(".maps");
+/* What it went through. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, OVN_TRACE_EVENTS);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct ovn_trace_event);
+} ovn_trace_log SEC(".maps");
 
 static __always_inline void *array_at(void *map, __u32 index)
 {

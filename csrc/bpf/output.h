@@ -135,11 +135,17 @@ static __always_inline int output_egress(struct __sk_buff *skb, struct scratch *
 
 	if (!p)
 		return DROP_BUG;
-	if (p->kind == OVN_PORT_PATCH)
-		return cross_patch(s, p);
+	if (p->kind == OVN_PORT_PATCH) {
+		err = cross_patch(s, p);
+		if (s->trace && !err)
+			trace_event(depth, TRACE_PATCH, s->cur.w[OW_INPORT], 0);
+		return err;
+	}
 	if (p->flags & OVN_PORT_F_NESTED)
 		s->cur.w[OW_ETH_TYPE] =
 			(s->cur.w[OW_ETH_TYPE] & 0xffff0000) | VLAN_PRESENT | (p->vlan & 0xfff);
+	if (s->trace)
+		return trace_event(depth, TRACE_DEVICE, p->key.port, 0);
 	err = store(skb, depth);
 	if (err)
 		return err;

@@ -66,6 +66,7 @@ struct scratch {
 	__u32 n_deferred;
 	__u32 n_fields;
 	__u32 generation;
+	__u32 trace;	  /* only tried: nothing leaves, nothing is written or counted */
 	__u32 in_ifindex; /* device of the VIF it came from, 0 from a tunnel */
 	__u32 l3;	  /* offset of the network header from the inner Ethernet one */
 	__u32 l4;	  /* of the transport header, 0 when there is none */
@@ -73,7 +74,9 @@ struct scratch {
 	__u32 wire_na;	  /* pkt.na of what the frame holds */
 	__u32 orig_len;
 	__u32 outer;	   /* bytes of encapsulation in front of off */
-	__u32 flow;	   /* the rule that matched last */
+	__u32 flow;	   /* the rule that matched last, */
+	__u32 prio;	   /* its priority */
+	__u32 table;	   /* and the table that was looked up */
 	__u32 remote_done; /* deferred sends that are finished */
 	__s32 verdict;
 	__u32 stages; /* looked up, for measures */

@@ -33,6 +33,8 @@
  * side tables that the agent fills by itself. */
 #define OVN_STAGES_PER_DP 128
 #define OVN_EGRESS_BASE 64
+#define OVN_TABLE_MAC_BINDING 58 /* the first: flows have tables below */
+#define OVN_TABLE_MAC_LOOKUP 59
 #define OVN_TABLE_IN_PORT_SEC 60
 #define OVN_TABLE_OUT_PORT_SEC 61
 #define OVN_TABLE_IN_PORT_SEC_ND 62 /* where IN_PORT_SEC sends ARP and ND */
@@ -145,7 +147,8 @@ enum ovn_op {
 	OP_CLONE,      /* run the next a instructions (the last is OP_END) on a
 			 * copy, then go on after them with the original */
 	OP_CALL,       /* run side table aux, then move OW_RESULT mask b to
-			 * bit a of w[dst] (set if any bit of b is set) */
+			 * bit a of w[dst] (set if any bit of b is set; b 0:
+			 * no result) */
 	OP_ND_NA,      /* the packet, an NS, becomes the NA that answers it
 			 * (a: the byte of flags, 0xe0 at most) */
 	OP_DEC_TTL,    /* ip.ttl--, drop when it would be 0 */
@@ -155,6 +158,10 @@ enum ovn_op {
 	OP_PUT_FDB,    /* learn w[src..src+1] at port w[b] */
 	OP_PUSH,       /* push c words from w[src] onto the field stack */
 	OP_POP,	       /* pop c words to w[dst] */
+	OP_MAC_GET,    /* OW_ARG_MAC = what was learnt of (OW_DP, OW_ARG_PORT,
+			 * OW_ARG_IP), and OVN_RES_FOUND; nothing when unknown */
+	OP_MAC_IS,     /* OVN_RES_FOUND if OW_ARG_MAC is what was learnt */
+	OP_MAC_PUT,    /* learn OW_ARG_MAC */
 	OP_MAX,
 };
 
@@ -286,6 +293,19 @@ struct ovn_fdb {
 	__u32 seen; /* seconds of CLOCK_BOOTTIME */
 };
 
+/* Hash `ovn_macs`: link-layer addresses of neighbours, learnt by the program
+ * from put_arp and put_nd.  IPv4 as ::ffff:a.b.c.d; host-order words. */
+struct ovn_mac_key {
+	__u32 dp;
+	__u32 port;
+	__u32 ip[4];
+};
+struct ovn_mac {
+	struct ovn_mac_key key; /* repeated: see the top of this file */
+	__u32 mac[2];		/* 16 + 32 bits */
+	__u32 seen;		/* seconds of CLOCK_BOOTTIME */
+};
+
 /* --- accounting ------------------------------------------------------ */
 
 /* Why a packet ended.  Names are shown to operators: keep them in step with
@@ -332,6 +352,47 @@ struct ovn_work {
 	__u64 packets;
 	__u64 stages; /* looked up */
 	__u64 probes; /* hash look-ups for them */
+};
+
+/* --- trace ------------------------------------------------------------ */
+
+/* What a walk tells when it is only tried (program ovn_trace). */
+enum ovn_trace_kind {
+	TRACE_NONE = 0,
+	TRACE_MATCH,  /* the rule that matched in a table */
+	TRACE_DROP,   /* a branch ended; reason says why */
+	TRACE_DEVICE, /* out of a local port's device */
+	TRACE_REMOTE, /* to another chassis */
+	TRACE_PATCH,  /* over a patch port into dp, as its port */
+	TRACE_EGRESS, /* into the egress pipeline, for port */
+	TRACE_CLONE,  /* a copy begins here */
+	TRACE_LEARN,  /* would have learnt a MAC address for port */
+};
+
+#define OVN_TRACE_EVENTS 4096
+
+/* Map `ovn_trace_log`, in order of time. */
+struct ovn_trace_event {
+	__u32 kind;
+	__u32 table; /* 0..127, as in stages */
+	__u32 flow;  /* number of the logical flow that did it */
+	__u32 prio;
+	__u32 pc;
+	__u32 port;    /* logical port key */
+	__u32 chassis; /* index in ovn_chassis */
+	__u32 reason;  /* enum ovn_drop */
+	__u32 dp;
+	__u32 egress;
+	__u32 na;	    /* a neighbour advertisement: its flags, << 24, | 1 */
+	__u32 nested;	    /* work items that were waiting */
+	__u32 w[OVN_WORDS]; /* the context at this moment */
+};
+
+/* Map `ovn_trace_ctl`, one element: the packet to try, and how many events. */
+struct ovn_trace_ctl {
+	__u32 events; /* more than OVN_TRACE_EVENTS: the rest is lost */
+	__u32 remote; /* 0: enters by inport; 1: from a tunnel, for outport */
+	__u32 w[OVN_WORDS];
 };
 
 #endif

@@ -30,6 +30,8 @@ enum ovn_word {
 	OW_PKT_MARK = 29,
 	OW_RESULT = 30, /* one-bit results of side tables, OVN_RES_* */
 	OW_TMP = 31,	/* 4 words for exchanges; dead between actions */
+	OW_ARG_IP = 31, /* OW_TMP as an argument: IPv4 is ::ffff:a.b.c.d */
+	OW_ARG_PORT = 35,
 
 	/* From here on: header fields.  The program keeps a copy of these words
 	 * as they are in the packet ("wire") and stores the difference when a
@@ -48,7 +50,9 @@ enum ovn_word {
 	OW_ND_SLL = 57,	   /* 2 words; arp.sha */
 	OW_ND_TLL = 59,	   /* 2 words; arp.tha */
 	OW_END = 61,
-	OVN_WORDS = 64, /* a power of two, so that an index can be masked */
+	OW_ARG_MAC = 61,   /* 2 words; argument and answer of side tables */
+	OW_ICMP_REST = 63, /* of an ICMP error: what follows its checksum */
+	OVN_WORDS = 64,	   /* a power of two, so that an index can be masked */
 };
 
 /* Bits of OW_FLAGS: the numbers are OVN's (include/ovn/logical-fields.h). */

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Trace mode: the same walk, told instead of done.  It is a flag in scratch
+ * memory that only the entry point ovn_trace sets, so no packet can bring it
+ * along.  Whatever would be seen outside (sending, learning, counting) asks
+ * trace first.
+ */
+#ifndef OVN_BPF_TRACE_H
+#define OVN_BPF_TRACE_H
+
+#include "scratch.h"
+
+/*
+ * trace_event - write one line of the trace
+ *
+ * kind: enum ovn_trace_kind.  a, b: table and pc of a match, reason of a drop,
+ * port or chassis of an output.
+ */
+__noinline int trace_event(__u32 depth, __u32 kind, __u32 a, __u32 b)
+{
+	struct ovn_trace_ctl *ctl = array_at(&ovn_trace_ctl, 0);
+	struct scratch *s = scratch_at(depth);
+	struct ovn_trace_event *e;
+	__u32 n;
+
+	if (!s || !ctl)
+		return 0;
+	n = ctl->events++;
+	e = array_at(&ovn_trace_log, n);
+	if (!e)
+		return 0;
+	e->kind = kind;
+	e->flow = s->flow;
+	e->prio = s->prio;
+	e->dp = s->cur.w[OW_DP];
+	e->egress = s->cur.egress;
+	e->na = s->cur.na;
+	e->nested = s->n_stack;
+	e->table = kind == TRACE_MATCH ? a : 0;
+	e->pc = kind == TRACE_MATCH ? b : 0;
+	e->reason = kind == TRACE_DROP ? a : 0;
+	e->chassis = kind == TRACE_REMOTE ? a : 0;
+	e->port = kind == TRACE_REMOTE || kind == TRACE_MATCH || kind == TRACE_DROP ? 0 : a;
+	__builtin_memcpy(e->w, s->cur.w, sizeof(e->w));
+	return 0;
+}
+
+#endif
