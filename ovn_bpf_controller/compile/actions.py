@@ -25,7 +25,7 @@ EGRESS: Final = 1
 
 # Tables that logical flows may have; the rest of the ingress half is the agent's.
 TABLES: Final[tuple[int, int]] = (
-    lib.OVN_TABLE_IN_PORT_SEC,
+    lib.OVN_TABLE_MAC_BINDING,
     lib.OVN_STAGES_PER_DP - lib.OVN_EGRESS_BASE,
 )
 
@@ -271,6 +271,45 @@ class _Lowering:
         port = _field(action.port).word
         self._emit(lib.OP_PUT_FDB, src=self._mac(action.mac), b=port)
 
+    # --- neighbours ------------------------------------------------------
+
+    def get_mac_bind(self, action: nodes.GetMacBind) -> None:
+        """eth.dst of a neighbour, 0 when it is unknown."""
+        self._neighbour(action.port, action.ip)
+        self._emit(lib.OP_CALL, aux=lib.OVN_TABLE_MAC_BINDING)
+        self._copy(ROOTS["eth.dst"], ROOTS["arg.mac"])
+
+    def lookup_mac_bind(self, action: nodes.LookupMacBind) -> None:
+        self._neighbour(action.port, action.ip, action.mac)
+        word, shift = self._bit(action.dst)
+        table = lib.OVN_TABLE_MAC_LOOKUP
+        self._emit(lib.OP_CALL, dst=word, a=shift, aux=table, b=lib.OVN_RES_FOUND)
+
+    def lookup_mac_bind_ip(self, action: nodes.LookupMacBindIp) -> None:
+        self._neighbour(action.port, action.ip)
+        word, shift = self._bit(action.dst)
+        table = lib.OVN_TABLE_MAC_BINDING
+        self._emit(lib.OP_CALL, dst=word, a=shift, aux=table, b=lib.OVN_RES_FOUND)
+
+    def put_mac_bind(self, action: nodes.PutMacBind) -> None:
+        self._neighbour(action.port, action.ip, action.mac)
+        self._emit(lib.OP_MAC_PUT)
+
+    def _neighbour(
+        self, port: nodes.Field, ip: nodes.Field, mac: nodes.Field | None = None
+    ) -> None:
+        """Arguments to where the side tables and the learnt neighbours look for them."""
+        self._copy(ROOTS["arg.port"], _field(port))
+        home = _field(ip)
+        if home.width == WORD_BITS:  # as ::ffff:a.b.c.d
+            for word, value in enumerate((0, 0, 0xFFFF), lib.OW_ARG_IP):
+                self._emit(lib.OP_SET, dst=word, a=0xFFFFFFFF, b=value)
+            self._copy(Place(lib.OW_ARG_IP + 3, 0, WORD_BITS), home)
+        else:
+            self._copy(ROOTS["arg.ip"], home)
+        if mac is not None:
+            self._copy(ROOTS["arg.mac"], _field(mac))
+
     def _bit(self, field: nodes.Field) -> tuple[int, int]:
         first = next(chunks(_field(field)))
         return first.word, first.shift
@@ -305,4 +344,12 @@ _HANDLERS: Final[dict[type[nodes.Action], Callable[[_Lowering, Any], None]]] = {
     nodes.GetFdb: _Lowering.get_fdb,
     nodes.LookupFdb: _Lowering.lookup_fdb,
     nodes.PutFdb: _Lowering.put_fdb,
+    nodes.GetArp: _Lowering.get_mac_bind,
+    nodes.GetNd: _Lowering.get_mac_bind,
+    nodes.LookupArp: _Lowering.lookup_mac_bind,
+    nodes.LookupNd: _Lowering.lookup_mac_bind,
+    nodes.LookupArpIp: _Lowering.lookup_mac_bind_ip,
+    nodes.LookupNdIp: _Lowering.lookup_mac_bind_ip,
+    nodes.PutArp: _Lowering.put_mac_bind,
+    nodes.PutNd: _Lowering.put_mac_bind,
 }

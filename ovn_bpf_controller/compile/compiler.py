@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ovn_bpf_controller._native import lib
-from ovn_bpf_controller.compile import port_security
+from ovn_bpf_controller.compile import mac_binding, port_security
 from ovn_bpf_controller.compile.flow import (
     Compiled,
     Env,
@@ -26,8 +26,9 @@ from ovn_bpf_controller.compile.flow import (
 )
 from ovn_bpf_controller.compile.flow_ids import FlowIds
 from ovn_bpf_controller.compile.insns import disassemble
-from ovn_bpf_controller.compile.layout import Key, describe, pack
+from ovn_bpf_controller.compile.layout import Conj, Key, describe, pack
 from ovn_bpf_controller.compile.store import Owner, RuleChanges, RuleStore
+from ovn_bpf_controller.errors import LangError
 from ovn_bpf_controller.model import Rule
 
 __all__ = ["Env", "FlowCompiler", "LogicalFlow", "Problem", "RuleChanges", "UnsupportedFlow"]
@@ -74,6 +75,7 @@ class FlowCompiler:
         self._flawed: dict[tuple[str, int], None] = {}
         self._news: list[UnsupportedFlow] = []
         self._port_problems: dict[tuple[int, int], tuple[UnsupportedFlow, ...]] = {}
+        self._mac_problems: dict[tuple[str, int], UnsupportedFlow] = {}
         self._dp_users: dict[int, int] = {}
 
     @property
@@ -118,7 +120,7 @@ class FlowCompiler:
         """What a local port may send and get; no strings: everything."""
         self.remove_port_security(dp, port_key)
         side_rules, errors = port_security.expand(port_key, port_security_)
-        self._store.put(_port_owner(dp, port_key), _side_rules(dp, side_rules))
+        self._store.put(_port_owner(dp, port_key), _security_rules(dp, side_rules))
         if errors:
             self._port_problems[dp, port_key] = tuple(
                 UnsupportedFlow("", f"port security of {lport}", Problem.INVALID, str(e), (dp,))
@@ -130,6 +132,27 @@ class FlowCompiler:
         """The port is not local any more."""
         self._store.drop(_port_owner(dp, port_key))
         self._port_problems.pop((dp, port_key), None)
+
+    def set_mac_binding(
+        self, uuid: str, dp: int, port_key: int, ip: str, mac: str, priority: int
+    ) -> None:
+        """A row of MAC_Binding or Static_MAC_Binding; priority: see mac_binding."""
+        owner = _mac_binding_owner(uuid, dp)
+        try:
+            rules = mac_binding.expand(port_key, ip, mac, priority)
+        except LangError as error:
+            self._store.drop(owner)
+            problem = UnsupportedFlow(uuid, "MAC binding", Problem.INVALID, str(error), (dp,))
+            self._mac_problems[uuid, dp] = problem
+            self._news.append(problem)
+            return
+        self._mac_problems.pop((uuid, dp), None)
+        self._store.put(owner, _side_rules(dp, rules))
+
+    def remove_mac_binding(self, uuid: str, dp: int) -> None:
+        """The row went, or its port is not known here any more."""
+        self._store.drop(_mac_binding_owner(uuid, dp))
+        self._mac_problems.pop((uuid, dp), None)
 
     def address_set_changed(self, name: str) -> None:
         """Members were added or removed, or the set came or went."""
@@ -182,9 +205,12 @@ class FlowCompiler:
             for problem, what in compiled.problems if compiled is not None else ():
                 where.setdefault((uuid, problem, what), []).append(dp)
         for (uuid, problem, what), dps in where.items():
-            yield UnsupportedFlow(uuid, self._flows[uuid].row.stage, problem, what, tuple(dps))
+            yield UnsupportedFlow(
+                uuid, self._flows[uuid].row.stage, problem, what, tuple(sorted(dps))
+            )
         for problems in self._port_problems.values():
             yield from problems
+        yield from self._mac_problems.values()
 
     def take_news(self) -> list[UnsupportedFlow]:
         """Problems that are new since the last call, for the log."""
@@ -247,7 +273,7 @@ class FlowCompiler:
         for dp in new:
             self._dp_users[dp] = self._dp_users.get(dp, 0) + 1
             if self._dp_users[dp] == 1:
-                self._store.put(("", dp), _side_rules(dp, port_security.default_rules()))
+                self._store.put(("", dp), _default_rules(dp))
         for dp in old:
             self._dp_users[dp] -= 1
             if not self._dp_users[dp]:
@@ -265,10 +291,23 @@ def _flow_rules(flow: _Flow, dp: int, compiled: Compiled) -> Iterator[Rule]:
         yield Rule(dp, table, flow.row.priority, key.mask, key.values, compiled.insns, flow.number)
 
 
-def _side_rules(dp: int, rules: Iterable[port_security.SideRule]) -> Iterator[Rule]:
-    for rule in rules:
-        key = pack(rule.conj)
+def _mac_binding_owner(uuid: str, dp: int) -> Owner:
+    return (f"MAC binding {uuid}", dp)
+
+
+def _default_rules(dp: int) -> Iterator[Rule]:
+    yield from _security_rules(dp, port_security.default_rules())
+    yield from _side_rules(dp, mac_binding.default_rules())
+
+
+def _security_rules(dp: int, rules: Iterable[port_security.SideRule]) -> Iterator[Rule]:
+    instructions = port_security.instructions
+    return _side_rules(dp, ((*rule[:3], instructions(rule.verdict)) for rule in rules))
+
+
+def _side_rules(dp: int, rules: Iterable[tuple[int, int, Conj, bytes]]) -> Iterator[Rule]:
+    for table, priority, conj, insns in rules:
+        key = pack(conj)
         if key is None:
-            raise AssertionError(f"rule {rule} contradicts itself")
-        insns = port_security.instructions(rule.verdict)
-        yield Rule(dp, rule.table, rule.priority, key.mask, key.values, insns, AGENT)
+            raise AssertionError(f"rule {conj} of table {table} contradicts itself")
+        yield Rule(dp, table, priority, key.mask, key.values, insns, AGENT)

@@ -29,6 +29,7 @@ from ovn_bpf_controller.lang.templates import substitute_templates, template_nam
 MAX_DISJUNCTS: Final = 16384
 
 _TEXTS: Final = 4096  # distinct texts remembered
+_NEAR: Final = 30  # characters shown on either side of a mistake
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +169,16 @@ def compile_flow(flow: LogicalFlow, dp: int, env: Env) -> Compiled:
     return Compiled(keys, lowered.insns, frozenset(names.refs), tuple(problems))
 
 
-def _left_out(problem: Problem, error: Exception, names: _Names) -> Compiled:
-    return Compiled((), b"", frozenset(names.refs), ((problem, str(error)),))
+def _left_out(problem: Problem, error: OvnBpfError, names: _Names) -> Compiled:
+    return Compiled((), b"", frozenset(names.refs), ((problem, _told(error)),))
+
+
+def _told(error: OvnBpfError) -> str:
+    """An error for the log: of a long text only what is near the mistake."""
+    if not isinstance(error, LangError):
+        return str(error)
+    near = error.text[max(0, error.position - _NEAR) : error.position + _NEAR]
+    return f"{error.message} at column {error.position + 1}, near {near!r}"
 
 
 def _check(flow: LogicalFlow) -> None:

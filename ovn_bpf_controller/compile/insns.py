@@ -89,6 +89,11 @@ def _drop(i: Insn) -> str:
     return f"drop ({_REASONS.get(i.a, str(i.a)).removeprefix('DROP_').lower()})"
 
 
+def _call(i: Insn) -> str:
+    result = f"{field_at(i.dst, i.a, 1)} = " if i.b else ""
+    return f"{result}call({i.aux}, {i.b:#x})"
+
+
 def _lookup_fdb(i: Insn) -> str:
     return f"{field_at(i.dst, i.a, 1)} = lookup_fdb({_word(i.b)}, {_mac(i.src)})"
 
@@ -107,7 +112,7 @@ _TEXT: Final[dict[int, Callable[[Insn], str]]] = {
     lib.OP_NEXT: _next,
     lib.OP_DROP: _drop,
     lib.OP_CLONE: lambda i: f"clone ({i.a} instructions)",
-    lib.OP_CALL: lambda i: f"{field_at(i.dst, i.a, 1)} = call({i.aux}, {i.b:#x})",
+    lib.OP_CALL: _call,
     lib.OP_ND_NA: lambda i: f"nd_na (flags {i.a:#x})",
     lib.OP_DEC_TTL: lambda i: "ip.ttl--",
     lib.OP_GET_FDB: lambda i: f"outport = get_fdb({_mac(i.src)})",

@@ -206,6 +206,38 @@ def test_an_invalid_flow_costs_itself_only(row: LogicalFlow) -> None:
     assert what
 
 
+def test_a_mistake_in_a_long_text_is_told_in_few_words() -> None:
+    compiler, _ = compiled(flow(" && ".join(["ip4"] * 5000) + " && frob == 1"))
+    ((_, problem, what),) = problems(compiler)
+    assert problem is Problem.INVALID
+    assert "frob" in what and "column 35001" in what
+    assert len(what) < 200
+
+
+words = st.sampled_from(
+    ["ip4", "tcp.dst", "==", "!=", "{", "}", "(", ")", "&&", "||", "!", "80", "0x", "$as", "@pg"]
+    + ['"lp"', "inport", "next", ";", "reg0", "=", "xxreg1[3..4]", "<->", "clone", "10.0.0.0/8"]
+    + ["outport", ",", "ct_next", "drop", "^v", "output", "fe80::1", "check_in_port_sec", "[0]"]
+)
+
+
+@given(
+    st.lists(words).map(" ".join) | st.text(max_size=20),
+    st.lists(words).map(" ".join) | st.text(max_size=20),
+    st.integers(-5, 200),
+    st.integers(-5, 100_000),
+)
+def test_whatever_a_row_says_the_compiler_lives_on(
+    match: str, actions: str, table: int, priority: int
+) -> None:
+    world = World(address_sets={"as": ["10.0.0.1", "x"]}, port_groups={(DP, "pg"): ["lp"]})
+    compiler, rules = compiled(flow(match, actions, table=table, priority=priority), world)
+    assert all(0 <= r.prio <= 0xFFFF and 0 <= r.table < lib.OVN_TABLE_IN_PORT_SEC for r in rules)
+    for rule in rules:
+        assert decode(rule.insns)[-1] == Insn(lib.OP_END)
+    assert list(compiler.dump())
+
+
 def test_a_flow_that_explodes_is_left_out() -> None:
     world = World(
         address_sets={
@@ -284,6 +316,16 @@ def test_a_name_that_was_missing_brings_the_flow_back() -> None:
     assert not problems(compiler)
 
 
+def test_the_number_of_a_removed_flow_is_free_after_the_flush() -> None:
+    compiler, rules = compiled(flow("ip4"))
+    number = only(rules).flow
+    compiler.remove_flow("u1")
+    compiler.set_flow("u2", flow("ip4", uuid="u2"), [DP])
+    assert only(logical(compiler.flush().added)).flow != number
+    compiler.set_flow("u3", flow("ip6", uuid="u3"), [DP])
+    assert only(logical(compiler.flush().added)).flow == number
+
+
 def test_side_tables_have_defaults_as_long_as_the_datapath_has_flows() -> None:
     compiler = FlowCompiler(World())
     compiler.set_flow("u1", flow("ip4"), [DP])
@@ -345,12 +387,12 @@ PORT_SECURITY = [["0a:00:00:00:00:01"], ["0a:00:00:00:00:01 10.0.0.1"], ["bad"],
 change = st.one_of(
     st.tuples(
         st.just("flow"),
-        st.sampled_from("abcdef"),
+        st.sampled_from("abcdefghijklmn"),
         st.sampled_from(TEXTS),
         st.integers(0, 2),
         st.sets(st.sampled_from([1, 2]), max_size=2),
     ),
-    st.tuples(st.just("no_flow"), st.sampled_from("abcdef")),
+    st.tuples(st.just("no_flow"), st.sampled_from("abcdefghijklmn")),
     st.tuples(
         st.just("address_set"),
         st.sampled_from(["as1", "as2"]),
@@ -370,7 +412,6 @@ change = st.one_of(
     st.tuples(st.just("resident"), st.sampled_from(["p1", "p2"]), st.booleans()),
     st.tuples(st.just("template"), st.sampled_from(["80", "81", "x", None])),
     st.tuples(st.just("port_security"), st.integers(1, 2), st.sampled_from(PORT_SECURITY)),
-    st.tuples(st.just("flush")),
 )
 
 
@@ -383,6 +424,18 @@ class State:
         self.live: dict[tuple[Any, ...], Rule] = {}
         self.flows: dict[str, tuple[LogicalFlow, list[int]]] = {}
         self.security: dict[int, list[str]] = {}
+
+    def populate(self) -> None:
+        """A flow of every kind on two datapaths, with most of what they name."""
+        for n, texts in enumerate(TEXTS):
+            self.do_flow("abcdefghijklmnopq"[n], texts, n % 3, {1, 2})
+        for dp in (1, 2):
+            for key, name in enumerate(PORTS, 1):
+                self.do_port(dp, name, key)
+            self.do_port_group(dp, PORTS[:dp])
+        self.do_address_set("as1", ["10.0.0.0/24"])
+        self.do_template("80")
+        self.do_flush()
 
     def apply(self, op: tuple[Any, ...]) -> None:
         getattr(self, "do_" + op[0])(*op[1:])
@@ -456,16 +509,23 @@ def told(compiler: FlowCompiler, rules: Sequence[Rule]) -> set[tuple[Any, ...]]:
     return {(*key_of(r), r.prio, r.insns, ids.uuid(r.flow) if r.flow else "") for r in rules}
 
 
-@settings(max_examples=200, deadline=None)
-@given(st.lists(change, max_size=40))
-def test_any_sequence_of_changes_equals_a_compile_from_scratch(ops: list[tuple[Any, ...]]) -> None:
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(change, st.booleans()), max_size=30))
+def test_any_sequence_of_changes_equals_a_compile_from_scratch(
+    ops: list[tuple[tuple[Any, ...], bool]],
+) -> None:
     state = State()
-    for op in ops:
+    state.populate()
+    for op, flush in ops:
         state.apply(op)
+        if flush:
+            state.do_flush()
     state.do_flush()
     fresh = state.from_scratch()
     expected = fresh.flush().added
     assert told(state.compiler, list(state.live.values())) == told(fresh, expected)
     assert set(state.live.values()) == set(state.compiler.rules())
     assert set(state.compiler.unsupported()) == set(fresh.unsupported())
+    assert state.compiler._users == fresh._users, "the index of names is not what is used"
+    assert state.compiler._dp_users == fresh._dp_users
     assert not state.compiler.flush(), "nothing is due after a flush"
