@@ -33,7 +33,8 @@ FEATURES = (
     "ct-label-flush",
     "ct-state-save",
 )
-ENCAP_TYPES = ("geneve", "stt", "vxlan")
+# No kernel has STT, and a type that the schema does not know spoils the transaction.
+ENCAP_TYPES = ("geneve", "vxlan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +74,12 @@ class ChassisWrites:
 
 @dataclass(slots=True)
 class Refusal:
-    """Why this chassis cannot be registered or not with all its encaps."""
+    """Why this chassis cannot be registered or not with all its encaps.
 
+    notes: what is not configured (yet).  messages: what is wrong.
+    """
+
+    notes: list[str] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
 
 
@@ -90,13 +95,13 @@ def other_config(config: Config, view: LocalView) -> dict[str, str]:
 
 
 def encap_specs(config: Config) -> list[EncapSpec]:
-    """One Encap for each type and address."""
+    """One Encap for each address and each type that we can be asked for."""
     specs = []
     for ip in config.encap_ips:
         options = {"csum": config.encap_csum}
         if ip == config.encap_ip_default:
             options["is_default"] = "true"
-        for kind in config.encap_types:
+        for kind in (kind for kind in config.encap_types if kind in ENCAP_TYPES):
             specs.append(EncapSpec(kind, ip, tuple(sorted(options.items()))))
     return specs
 
@@ -116,11 +121,14 @@ def plan(
     no usable encap is left.
     """
     writes = ChassisWrites()
+    if not config.chassis:
+        refusal.messages.append("'system-id' in Open_vSwitch database is missing.")
+        return writes
     if not config.encap_types or not config.encap_ips:
-        refusal.messages.append("Need to specify an encap type and ip")
+        refusal.notes.append("Need to specify an encap type and ip")
         return writes
     for kind in sorted(set(config.encap_types) - set(ENCAP_TYPES)):
-        refusal.messages.append(f"Unknown tunnel type: {kind}")
+        refusal.notes.append(f"Unknown tunnel type: {kind}")
     specs = list(_free(config.chassis, encap_specs(config), encaps.values(), refusal))
     if not specs:
         return writes

@@ -55,7 +55,7 @@ class Registration:
         """Write what is wrong, if now is the time.  now: monotonic ms."""
         refusal = chassis.Refusal()
         writes = chassis.plan(config, view, me, private, encaps, refusal)
-        self._say(tuple(refusal.messages))
+        self._say(refusal)
         ready = self._rows.ready(now)
         if not writes:
             self._right = config
@@ -99,9 +99,12 @@ class Registration:
         if self._dispute.until_ms > now:
             poller.timer_wait_until(self._dispute.until_ms)
 
-    def _say(self, messages: tuple[str, ...]) -> None:
+    def _say(self, refusal: chassis.Refusal) -> None:
         """Log what an operator must put right, whenever it changes."""
-        if messages != self._said:
-            for message in messages:
+        said = (*refusal.messages, *refusal.notes)
+        if said != self._said:
+            for message in refusal.messages:
                 vlog.warn(message)
-        self._said = messages
+            for note in refusal.notes:
+                vlog.info(note)
+        self._said = said

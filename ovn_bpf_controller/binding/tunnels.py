@@ -53,7 +53,6 @@ def choose(
     """Links to every chassis in `rows` that we should reach; `me` is passed over."""
     peers = Peers()
     ours = {e.type for e in (encaps.get(uuid) for uuid in me.encaps) if e is not None}
-    ours &= {"geneve", "stt", "vxlan"}
     for row in rows:
         if row.uuid == me.uuid:
             continue

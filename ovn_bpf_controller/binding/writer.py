@@ -87,10 +87,13 @@ class Lane:
             self._back_off.reset()
             self.refused = 0
             return
-        if not pending.retryable:
-            self.refused += 1
         pause = self._back_off.fail(now)
-        vlog.warn(f"{self._name}: {pending}; next try in {pause} ms")
+        text = f"{self._name}: {pending}; next try in {pause} ms"
+        if pending.retryable:
+            vlog.info(text)
+        else:
+            self.refused += 1
+            vlog.warn(text)
 
     def hold(self, now: int) -> int:
         """Pause without a failed write: another keeps undoing ours.  Returns ms."""

@@ -233,3 +233,18 @@ def test_a_server_restart_is_survived(central: OvnCentral, tmp_path: Path) -> No
         central.sb.start()
         node.until(lambda: node.desired.resident == {"lp1", "lp2"}, "both ports")
         central.nbctl("--wait=hv", "sync")
+
+
+def test_what_is_not_configured_is_said_and_then_taken_up(
+    central: OvnCentral, tmp_path: Path
+) -> None:
+    with Node(tmp_path, "hv1", central.sb.remote, ids={"ovn-encap-ip": "rubbish"}) as node:
+
+        def said() -> tuple[str, ...]:
+            return node.call(lambda: node.binding._registration._said)
+
+        node.until(lambda: said() == ("Need to specify an encap type and ip",), "the note")
+        node.set_ids(**{"ovn-encap-ip": "192.0.2.1", "ovn-encap-type": "geneve,carrier-pigeon"})
+        node.until(lambda: said() == ("Unknown tunnel type: carrier-pigeon",), "the other note")
+        wanted = [("geneve", "192.0.2.1", {"csum": "true"})]
+        node.until(lambda: encaps(central, "hv1") == wanted, "the type that there is")
