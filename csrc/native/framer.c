@@ -7,8 +7,7 @@ static int is_space(uint8_t c)
 }
 
 /* Returns the position after the string's closing quote, or len. */
-static size_t skip_string(struct ovn_framer *f, const uint8_t *data, size_t i,
-			  size_t len)
+static size_t skip_string(struct ovn_framer *f, const uint8_t *data, size_t i, size_t len)
 {
 	for (; i < len; i++) {
 		if (f->escaped) {
@@ -23,8 +22,7 @@ static size_t skip_string(struct ovn_framer *f, const uint8_t *data, size_t i,
 	return len;
 }
 
-int ovn_framer_scan(struct ovn_framer *f, const uint8_t *data, size_t len,
-		    size_t *used)
+int ovn_framer_scan(struct ovn_framer *f, const uint8_t *data, size_t len, size_t *used)
 {
 	size_t i = 0;
 

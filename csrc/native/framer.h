@@ -32,7 +32,6 @@ enum ovn_framer_result {
  * Scans len bytes that follow those scanned before.  *used: how many of them
  * belong to the value (white space before it included); len with MORE.
  */
-int ovn_framer_scan(struct ovn_framer *f, const uint8_t *data, size_t len,
-		    size_t *used);
+int ovn_framer_scan(struct ovn_framer *f, const uint8_t *data, size_t len, size_t *used);
 
 #endif

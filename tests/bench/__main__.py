@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`make bench`: every measure, one table each, and bench.json.
 
-    python -m tests.bench [--rounds N] [--json FILE]
+python -m tests.bench [--rounds N] [--json FILE]
 """
 
 from __future__ import annotations
