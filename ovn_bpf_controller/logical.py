@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from ovn_bpf_controller.binding.desired import Delta, Desired, LocalDatapath
 from ovn_bpf_controller.compile.compiler import FlowCompiler, LogicalFlow, RuleChanges
+from ovn_bpf_controller.neighbours import Neighbours
 from ovn_bpf_controller.ovsdb import tables
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.store import Changes
@@ -32,6 +33,7 @@ class LogicalFlows:
         self._groups: dict[str, tables.PortGroup] = {}
         self._flows_of: dict[str, set[str]] = {}  # datapath or group uuid -> flow uuids
         self._templates: Mapping[str, str] = {}
+        self._neighbours = Neighbours(self.compiler)
 
     # --- compile.Env ---------------------------------------------------------
 
@@ -70,6 +72,7 @@ class LogicalFlows:
         self._follow_sets(changes)
         self._follow_templates(changes)
         self._follow_flows(changes, {u: d.key for u, d in desired.datapaths.items()})
+        self._neighbours.run(changes, desired.datapaths, delta)
         for datapath, name in delta.names:
             self.compiler.port_changed(name, self._keys.get(datapath))
         for where, security in delta.port_security.items():

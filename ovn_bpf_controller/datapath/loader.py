@@ -47,6 +47,7 @@ SIZES: Final[Mapping[str, int]] = {
     "ovn_chassis": 1 << 13,
     "ovn_peers": 1 << 13,
     "ovn_fdb": 1 << 16,
+    "ovn_macs": 1 << 14,
     "ovn_flows": 1 << 18,
 }
 

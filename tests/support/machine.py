@@ -73,6 +73,7 @@ class Machine:
     groups: Sequence[McGroup] = ()
     fdb: dict[tuple[int, int], int] = field(default_factory=dict)
     learnt: dict[tuple[int, int], int] = field(default_factory=dict)
+    macs: dict[tuple[int, int, int], int] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     visited: list[tuple[int, int]] = field(default_factory=list)
 
@@ -150,7 +151,8 @@ class Machine:
             _move(w, i)
         elif i.op == lib.OP_CALL:
             self.stage(w, i.aux)
-            _bit(w, i.dst, i.a, bool(w[lib.OW_RESULT] & i.b))
+            if i.b:
+                _bit(w, i.dst, i.a, bool(w[lib.OW_RESULT] & i.b))
         elif i.op == lib.OP_ND_NA:
             become_na(w)
             self._na = i.a
@@ -167,9 +169,21 @@ class Machine:
         elif i.op == lib.OP_POP:
             for n in reversed(range(i.c)):
                 w[i.dst + n] = self._stack.pop()
+        elif i.op in (lib.OP_MAC_GET, lib.OP_MAC_IS, lib.OP_MAC_PUT):
+            self._neighbour(i, w)
         else:
             self._fdb(i, w)
         return True
+
+    def _neighbour(self, i: Insn, w: Words) -> None:
+        key = (w[lib.OW_DP], w.get("arg.port"), w.get("arg.ip"))
+        if i.op == lib.OP_MAC_PUT:
+            self.macs[key] = w.get("arg.mac")
+        elif key in self.macs:
+            if i.op == lib.OP_MAC_GET:
+                w["arg.mac"] = self.macs[key]
+            if w.get("arg.mac") == self.macs[key]:
+                w[lib.OW_RESULT] |= lib.OVN_RES_FOUND
 
     def _fdb(self, i: Insn, w: Words) -> None:
         key = (w[lib.OW_DP], w[i.src] << 32 | w[i.src + 1])

@@ -27,11 +27,12 @@ from tests.support.world import World
 
 DP = 3
 FULL32 = 0xFFFFFFFF
-SIDE_TABLES = {
+SECURITY_TABLES = {
     lib.OVN_TABLE_IN_PORT_SEC,
     lib.OVN_TABLE_OUT_PORT_SEC,
     lib.OVN_TABLE_IN_PORT_SEC_ND,
 }
+SIDE_TABLES = SECURITY_TABLES | {lib.OVN_TABLE_MAC_BINDING, lib.OVN_TABLE_MAC_LOOKUP}
 
 
 def flow(match: str, actions: str = "next;", *, uuid: str = "u1", **more: Any) -> LogicalFlow:
@@ -189,7 +190,7 @@ def test_a_verb_without_effect_lets_the_packet_go_on() -> None:
         flow("ip4.src == $missing"),
         flow("inport == @missing"),
         flow("tcp.dst == ^missing"),
-        flow("1", table=lib.OVN_TABLE_IN_PORT_SEC),
+        flow("1", table=lib.OVN_TABLE_MAC_BINDING),
         flow("1", table=-1),
         flow("1", pipeline=EGRESS, table=64),
         flow("1", pipeline=7),
@@ -232,7 +233,7 @@ def test_whatever_a_row_says_the_compiler_lives_on(
 ) -> None:
     world = World(address_sets={"as": ["10.0.0.1", "x"]}, port_groups={(DP, "pg"): ["lp"]})
     compiler, rules = compiled(flow(match, actions, table=table, priority=priority), world)
-    assert all(0 <= r.prio <= 0xFFFF and 0 <= r.table < lib.OVN_TABLE_IN_PORT_SEC for r in rules)
+    assert all(0 <= r.prio <= 0xFFFF and 0 <= r.table < lib.OVN_TABLE_MAC_BINDING for r in rules)
     for rule in rules:
         assert decode(rule.insns)[-1] == Insn(lib.OP_END)
     assert list(compiler.dump())
@@ -342,7 +343,7 @@ def test_port_security_comes_and_goes_with_the_port() -> None:
     compiler = FlowCompiler(World())
     compiler.set_port_security(DP, 1, "lp1", ["0a:00:00:00:00:01 10.0.0.1", "rubbish"])
     rules = compiler.flush().added
-    assert {r.table for r in rules} == SIDE_TABLES
+    assert {r.table for r in rules} == SECURITY_TABLES
     assert all(r.flow == 0 for r in rules)
     assert [u.problem for u in compiler.unsupported()] == [Problem.INVALID]
     compiler.set_port_security(DP, 1, "lp1", ["0a:00:00:00:00:01 10.0.0.2"])
