@@ -21,6 +21,11 @@
 #define OVN_INSNS_PER_STEP 16 /* then the loop is asked for another step */
 #define OVN_ORIG_BYTES 256    /* of a frame that a reply replaces */
 
+/* Before 6.7 the frames of all functions that are active at once, callbacks
+ * included and each rounded up to 32 bytes, may have 512 bytes together: what
+ * needs stack is best a leaf of its own (tests/support/stack.py counts). */
+#define OVN_MAX_STACK_BYTES 512
+
 /* Keep the compiler from folding a bound check into arithmetic that the
  * verifier cannot follow. */
 #define hide(var) asm volatile("" : "+r"(var))

@@ -43,7 +43,7 @@ static __always_inline int make_room(struct __sk_buff *skb, struct scratch *s, _
 	__u32 type = s->wire[OW_ETH_TYPE - OW_HEADERS] >> 16;
 	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L4_UDP | ENCAP_L2_ETH |
 		      ENCAP_L2(ETH_LEN);
-	__u8 eth[ETH_LEN];
+	__u8 *eth = s->buf.bytes;
 
 	if (type != ETH_P_IP && type != ETH_P_IPV6)
 		return bpf_skb_change_head(skb, outer, 0) ? -1 : 0;

@@ -9,14 +9,18 @@
 #include "packet.h"
 #include "scratch.h"
 
-/* Port key of a MAC address in the context's datapath, 0 when unknown. */
-static __always_inline __u32 fdb_port(const struct scratch *s, const __u32 *mac)
+/* These are not inlined, so that their keys do not lie on the stack while
+ * execute() sends: see OVN_MAX_STACK_BYTES. */
+
+/* Port key of the MAC address at a word, in the context's datapath; 0 when
+ * unknown. */
+static __noinline __u32 fdb_port(const struct scratch *s, __u32 word)
 {
 	struct ovn_fdb_key key = { .dp = s->cur.w[OW_DP] };
 	const struct ovn_fdb *e;
 	__u32 port;
 
-	put_mac(key.mac, mac);
+	put_mac(key.mac, &s->cur.w[word & (OVN_WORDS - 1)]);
 	e = bpf_map_lookup_elem(&ovn_fdb, &key);
 	if (!e)
 		return 0;
@@ -27,11 +31,11 @@ static __always_inline __u32 fdb_port(const struct scratch *s, const __u32 *mac)
 	return port;
 }
 
-static __always_inline void fdb_learn(const struct scratch *s, const __u32 *mac, __u32 port)
+static __noinline void fdb_learn(const struct scratch *s, __u32 word, __u32 port)
 {
 	struct ovn_fdb e = { .key = { .dp = s->cur.w[OW_DP] }, .port = port };
 
-	put_mac(e.key.mac, mac);
+	put_mac(e.key.mac, &s->cur.w[word & (OVN_WORDS - 1)]);
 	e.seen = bpf_ktime_get_boot_ns() / 1000000000;
 	/* Full or busy: not learnt, so the packet is flooded as before. */
 	bpf_map_update_elem(&ovn_fdb, &e.key, &e, BPF_ANY);

@@ -176,10 +176,10 @@ __noinline int execute(struct __sk_buff *skb, __u32 depth, __u32 pc)
 			w[i] = 0;
 		return ACT_NEXT;
 	case OP_GET_FDB:
-		w[OW_OUTPORT] = fdb_port(s, (__u32[2]){ w[WORD(in->src)], w[WORD(in->src + 1)] });
+		w[OW_OUTPORT] = fdb_port(s, in->src);
 		return ACT_NEXT;
 	case OP_LOOKUP_FDB:
-		i = fdb_port(s, (__u32[2]){ w[WORD(in->src)], w[WORD(in->src + 1)] });
+		i = fdb_port(s, in->src);
 		set_bit(w, in->dst, in->a, i && i == w[WORD(in->b)]);
 		return ACT_NEXT;
 	case OP_PUT_FDB:
@@ -187,7 +187,7 @@ __noinline int execute(struct __sk_buff *skb, __u32 depth, __u32 pc)
 			trace_event(depth, TRACE_LEARN, w[WORD(in->b)], 0);
 			return ACT_NEXT;
 		}
-		fdb_learn(s, (__u32[2]){ w[WORD(in->src)], w[WORD(in->src + 1)] }, w[WORD(in->b)]);
+		fdb_learn(s, in->src, w[WORD(in->b)]);
 		return ACT_NEXT;
 	case OP_MAC_GET:
 	case OP_MAC_IS:

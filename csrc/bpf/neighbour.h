@@ -9,7 +9,7 @@
 
 #include "scratch.h"
 
-static __always_inline void neighbour_put(const __u32 *w, const struct ovn_mac_key *key)
+static __noinline void neighbour_put(const __u32 *w, const struct ovn_mac_key *key)
 {
 	struct ovn_mac e = { .key = *key };
 
@@ -21,7 +21,7 @@ static __always_inline void neighbour_put(const __u32 *w, const struct ovn_mac_k
 }
 
 /* OP_MAC_GET, OP_MAC_IS and OP_MAC_PUT: see tables.h. */
-static __always_inline void neighbour(struct scratch *s, __u32 op)
+static __noinline void neighbour(struct scratch *s, __u32 op)
 {
 	__u32 *w = s->cur.w, i, d, mac[2];
 	struct ovn_mac_key key = { .dp = w[OW_DP], .port = w[OW_ARG_PORT] };
