@@ -30,13 +30,13 @@ setup: $(BUILD)/.packages $(BUILD)/.venv
 $(BUILD)/.packages: Makefile
 	mkdir -p $(BUILD)
 	if ! dpkg -s $(PACKAGES) >/dev/null 2>&1; then \
+		[ $$(id -u) = 0 ] || { echo 'run as root, or install: $(PACKAGES)' >&2; exit 1; }; \
 		apt-get update -qq; \
-		made=; [ -e /usr/sbin/policy-rc.d ] || { made=1; \
+		[ -e /usr/sbin/policy-rc.d ] || { trap 'rm -f /usr/sbin/policy-rc.d' EXIT; \
 			printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d; \
 			chmod +x /usr/sbin/policy-rc.d; }; \
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
 			$(PACKAGES) >$(BUILD)/apt.log 2>&1 || { tail -20 $(BUILD)/apt.log; exit 1; }; \
-		[ -z "$$made" ] || rm -f /usr/sbin/policy-rc.d; \
 	fi
 	touch $@
 
@@ -63,6 +63,7 @@ lint: build
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	clang-format-16 --dry-run -Werror $(C_FILES)
+	cc -std=gnu11 -fsyntax-only -Wall -Wextra -Werror -Iinclude csrc/native/*.c
 
 .PHONY: test
 test: build
