@@ -14,13 +14,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-import ovs.vlog
-
 from ovn_bpf_controller.binding.claims import Bind, Claim, PortType, port_type
 from ovn_bpf_controller.binding.view import Interface
 from ovn_bpf_controller.ovsdb.tables import PortBinding
-
-vlog = ovs.vlog.Vlog("if_status")
 
 INSTALLED = "ovn-installed"
 INSTALLED_TS = "ovn-installed-ts"
@@ -204,12 +200,10 @@ class IfStatus:
             return
         claim = wanted.get(row.logical_port)
         if row.chassis == moment.chassis and (claim is None or claim.bind is Bind.ADDITIONAL):
-            vlog.info(f"Releasing lport {row.logical_port} from this chassis")
             writes.ports.append(release_write(row, moment.chassis))
         elif moment.chassis in row.additional_chassis and (
             claim is None or claim.bind is Bind.MAIN
         ):
-            vlog.info(f"Releasing lport {row.logical_port} from this additional chassis")
             ours = set(moment.encaps.values()) & set(row.additional_encap)
             encaps = tuple(sorted(ours))
             writes.ports.append(PortWrite(row, additional=False, drop_encaps=encaps, guarded=False))

@@ -7,11 +7,13 @@ binding touch rows of Open_vSwitch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import ovs.vlog
 
 from ovn_bpf_controller.binding.bridge import LocalWrites
+from ovn_bpf_controller.binding.if_status import INSTALLED
 from ovn_bpf_controller.binding.view import Bridge, Interface, LocalView
 from ovn_bpf_controller.binding.writer import BackOff, now_ms
 from ovn_bpf_controller.ovsdb import local_tables as rows
@@ -21,6 +23,7 @@ from ovn_bpf_controller.ovsdb.transact import Pending
 from ovn_bpf_controller.underlay.route import Underlay
 
 vlog = ovs.vlog.Vlog("binding_local")
+binding_log = ovs.vlog.Vlog("binding")
 
 
 class LocalAdapter:
@@ -110,7 +113,15 @@ class LocalAdapter:
                 txn.set(rows.Bridge, uuid, **writes.bridge)
             txn.set_keys(rows.Bridge, uuid, "external_ids", writes.bridge_ids)
         for uuid, pairs in writes.iface_ids.items():
+            self._say(uuid, pairs)
             txn.set_keys(rows.Interface, uuid, "external_ids", pairs)
+
+    def _say(self, uuid: str, pairs: Mapping[str, str | None]) -> None:
+        iface = next((i for i in self._view.interfaces if i.uuid == uuid), None)
+        if iface is not None and iface.external_ids.get(INSTALLED) != pairs[INSTALLED]:
+            verb = "Setting" if pairs[INSTALLED] else "Removing"
+            lport = iface.external_ids.get("iface-id", iface.name)
+            binding_log.info(f"{verb} lport {lport} ovn-installed in OVS")
 
     def _create(self, txn: LocalTransaction, name: str, other_config: dict[str, str]) -> None:
         switch = self._database.open_vswitch

@@ -23,6 +23,7 @@ from ovn_bpf_controller.ovsdb.tables import Chassis, ChassisPrivate, Encap, Port
 from ovn_bpf_controller.ovsdb.transact import Pending, Transaction
 
 vlog = ovs.vlog.Vlog("binding_writer")
+binding_log = ovs.vlog.Vlog("binding")
 
 FIRST_PAUSE_MS = 500
 MAX_PAUSE_MS = 60_000
@@ -198,6 +199,7 @@ class PortLane:
     ) -> None:
         for wish in wishes:
             add_port_write(txn, chassis, wish)
+            _say(wish)
             if wish.chassis:
                 self._claim_sent(name, now)
 
@@ -206,6 +208,22 @@ class PortLane:
         self._batch.wait(poller, now)
         for lane in self._single.values():
             lane.wait(poller, now)
+
+
+def _say(wish: PortWrite) -> None:
+    """ovn-controller's words: operators and their tools look for them."""
+    name = wish.row.logical_port
+    if wish.chassis:
+        binding_log.info(f"Claiming lport {name} for this chassis.")
+        for mac in wish.row.mac:
+            binding_log.info(f"{name}: Claiming {mac}")
+    elif wish.chassis is False:
+        binding_log.info(f"Releasing lport {name} from this chassis")
+    if wish.additional is not None:
+        verb = "Claiming" if wish.additional else "Releasing"
+        binding_log.info(f"{verb} lport {name} for this additional chassis.")
+    if wish.up is not None and wish.chassis is None:
+        binding_log.info(f"Setting lport {name} {'up' if wish.up else 'down'} in Southbound")
 
 
 def add_port_write(txn: Transaction, chassis: str, wish: PortWrite) -> None:
