@@ -37,8 +37,8 @@ class SouthboundCache:
 
     remotes: unix:, tcp: or ssl: connection methods, tried in random order; any
     member of a cluster will do.  tables: row classes to monitor.  probe_interval:
-    milliseconds, 0 for none.  DatabaseError for a malformed remote; whatever a
-    server does later never raises.
+    milliseconds, 0 for none.  Neither a malformed remote nor whatever a server does
+    ever raises.
     """
 
     def __init__(
@@ -160,7 +160,7 @@ class SouthboundCache:
         self._monitor.send_conditions()
 
     def set_remotes(self, remotes: Sequence[str]) -> None:
-        """Use these servers; DatabaseError for a malformed one.  Rows stay until replaced."""
+        """Use these servers; a malformed one is left out.  Rows stay until replaced."""
         self._session.set_remotes(remotes)
 
     def set_probe_interval(self, interval: int) -> None:

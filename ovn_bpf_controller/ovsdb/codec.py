@@ -79,12 +79,28 @@ def _elements(json: Any) -> list[Any]:
 
 
 def _scalar(atom: Decoder, default: Any) -> Decoder:
+    if atom is _string:
+        return _scalar_string(default)
+
     def decode(json: Any) -> Any:
         if type(json) is list and json[0] == "set":
             if not json[1]:
                 return default
             (json,) = json[1]
         return atom(json)
+
+    return decode
+
+
+def _scalar_string(default: Any) -> Decoder:
+    """_scalar for strings, with one call less: most of a Southbound is these."""
+
+    def decode(json: Any) -> Any:
+        if type(json) is list and json[0] == "set":
+            if not json[1]:
+                return default
+            (json,) = json[1]
+        return _intern(json)
 
     return decode
 

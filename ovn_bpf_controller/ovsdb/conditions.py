@@ -81,6 +81,9 @@ class ConditionState:
 
     def want(self, conditions: Conditions) -> None:
         """Wish for these from now on; a table that is not named is wanted whole."""
+        # binding wishes anew in every iteration; comparing is cheaper than encoding.
+        if conditions == self._wanted:
+            return
         self._wanted = dict(conditions)
         self._encoded = None
 

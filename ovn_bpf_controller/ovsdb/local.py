@@ -30,7 +30,7 @@ from ovn_bpf_controller.ovsdb.local_tables import (
     Port,
 )
 from ovn_bpf_controller.ovsdb.local_transact import LocalTransaction, take_status
-from ovn_bpf_controller.ovsdb.session import check_remote
+from ovn_bpf_controller.ovsdb.remote import parse
 from ovn_bpf_controller.ovsdb.tables import Row
 from ovn_bpf_controller.ovsdb.transact import Pending, Status
 
@@ -53,7 +53,7 @@ class LocalDatabase:
     """
 
     def __init__(self, remote: str, tables: Sequence[type[Row]] = LOCAL) -> None:
-        check_remote(remote)
+        parse(remote)
         self._remote = remote
         self._readers = {row.TABLE: Reader(row) for row in tables}
         self._control = Control(remote, DATABASE)

@@ -2,7 +2,7 @@
 """A JSON-RPC session that reconnects, with our own framing and parsing.
 
 The Southbound cache runs one.  Back-off and probes are python-ovs' Reconnect,
-sockets its Stream (or tls.TlsStream); ovs.jsonrpc.Session cannot be used
+sockets its Stream and our own (remote.py, tls.py); ovs.jsonrpc.Session cannot be used
 because its parser is what makes python-ovs too slow for a Southbound.
 """
 
@@ -21,7 +21,8 @@ import ovs.timeval
 import ovs.vlog
 
 from ovn_bpf_controller.errors import DatabaseError
-from ovn_bpf_controller.ovsdb import framing, tls
+from ovn_bpf_controller.ovsdb import framing
+from ovn_bpf_controller.ovsdb.remote import open_stream, parse
 
 vlog = ovs.vlog.Vlog("ovsdb_session")
 
@@ -34,17 +35,19 @@ RUN_BYTES: Final = 16 << 20
 DEFAULT_PROBE: Final = 5000
 
 
-def check_remote(remote: str) -> None:
-    """DatabaseError unless remote is a unix:, tcp: or ssl: connection method."""
-    kind, _, rest = remote.partition(":")
-    if kind not in ("unix", "tcp", "ssl") or not rest:
-        raise DatabaseError(f"{remote!r} is not a valid OVSDB remote")
+def _is_valid(remote: str) -> bool:
+    try:
+        parse(remote)
+    except DatabaseError as error:
+        vlog.warn(str(error))
+        return False
+    return True
 
 
 class Session:
     """One connection at a time to any of several remotes, in shuffled order.
 
-    remotes: connection methods; DatabaseError for a malformed one.
+    remotes: connection methods, see remote.py.
     probe_interval: milliseconds, 0 for none; never used on unix: sockets.
     epoch changes whenever a connection is made or lost: the owner compares it
     with the value it saw to know that requests before it have no answer.
@@ -68,6 +71,7 @@ class Session:
         self._more = False
         self._fsm = ovs.reconnect.Reconnect(ovs.timeval.msec())
         self._remotes: list[str] = []
+        self._requested: list[str] = []
         self._next = 0
         self.set_remotes(remotes)
 
@@ -79,13 +83,15 @@ class Session:
         return str(self._fsm.get_name())
 
     def set_remotes(self, remotes: Sequence[str]) -> None:
-        """Use these from now on; a connection to one that stays is kept."""
-        for remote in remotes:
-            check_remote(remote)
-        if sorted(remotes) == sorted(self._remotes):
+        """Use these from now on; a connection to one that stays is kept.
+
+        A malformed one is logged and left out: it may have been configured by hand.
+        """
+        if sorted(remotes) == self._requested:
             return
+        self._requested = sorted(remotes)
+        self._remotes = [remote for remote in remotes if _is_valid(remote)]
         kept = self.remote if self._stream is not None and self.remote in remotes else ""
-        self._remotes = list(remotes)
         random.shuffle(self._remotes)
         self._next = 0
         now = ovs.timeval.msec()
@@ -96,7 +102,7 @@ class Session:
         self._fsm.set_backoff_free_tries(len(self._remotes))
         if not kept:
             if self._stream is not None:
-                self._fsm.force_reconnect(now)
+                self.force_reconnect(backoff=False)
             else:
                 self._pick()
         self._fsm.enable(now)
@@ -179,9 +185,9 @@ class Session:
         name = self.remote
         now = ovs.timeval.msec()
         try:
-            error, stream = tls.open_stream(name)
+            error, stream = open_stream(name)
         except (OSError, ValueError, TypeError, DatabaseError) as problem:
-            # python-ovs lets the errors of its resolver and of ssl through.
+            # ssl's errors, and those that python-ovs lets through.
             self._note(f"cannot connect: {problem}")
             error, stream = errno.EPROTO, None
         if error:

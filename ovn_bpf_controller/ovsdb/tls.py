@@ -2,7 +2,7 @@
 """TLS for the databases: the files, and a stream that uses them.
 
 process/ and the agent set the files (-p, -c, -C, --bootstrap-ca-cert, or the
-SSL table); the session opens its streams here.  python-ovs' own SSLStream still
+SSL table); remote.py opens the streams.  python-ovs' own SSLStream still
 serves the small local database, but it polls for writability during a
 handshake, which spins, lets most errors of the handshake through as exceptions
 (3.1) or as EPERM (4.0), and cannot bootstrap a CA certificate.
@@ -49,14 +49,11 @@ def configure(files: TlsFiles) -> None:
     ovs.stream.Stream.ssl_set_ca_cert_file(files.ca_cert or None)
 
 
-def open_stream(remote: str) -> tuple[int, Any]:
-    """(errno, stream) as ovs.stream.Stream.open; DatabaseError or OSError for bad files."""
-    if remote.startswith("ssl:"):
-        context, bootstrap = _context(_files)
-        error, inner = ovs.stream.Stream.open("tcp:" + remote[4:])
-        return (error, None) if error else (0, TlsStream(inner, context, bootstrap))
-    error, stream = ovs.stream.Stream.open(remote)
-    return error, stream
+def open_stream(address: str) -> tuple[int, Any]:
+    """(errno, stream) to HOST:PORT, an address; DatabaseError or OSError for bad files."""
+    context, bootstrap = _context(_files)
+    error, inner = ovs.stream.Stream.open(f"tcp:{address}")
+    return (error, None) if error else (0, TlsStream(inner, context, bootstrap))
 
 
 def _context(files: TlsFiles) -> tuple[ssl.SSLContext, str]:
