@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The guest's root disk: Debian 12 with OVS, OVN and our run-time dependencies.
+"""The guest's root disk: Debian 12 with OVS, OVN, what we need to run and to test.
 
 One ext4 image for all kernels, as their modules are kept apart by release.  The
 agent's Python dependencies are Debian's, the oldest that we support.
@@ -7,8 +7,11 @@ agent's Python dependencies are Debian's, the oldest that we support.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+import sys
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,7 +26,13 @@ PACKAGES = (
     *("iproute2", "iputils-ping", "iperf3", "tcpdump", "ethtool", "netbase"),
 )
 
+# Of pyproject's extra `dev`: tests run in a guest as they do on the host, but what
+# they test runs with Debian's libraries.
+TEST_TOOLS = ("pytest", "pytest-timeout", "hypothesis", "scapy")
+
 SIZE = "2500M"
+
+ROOT = Path(__file__).resolve().parents[2]
 
 GUEST = Path(__file__).parent / "guest"
 
@@ -31,7 +40,7 @@ GUEST = Path(__file__).parent / "guest"
 def get(kernels_: Iterable[kernels.Kernel]) -> Path:
     """The root disk with the modules of these kernels, made when missing."""
     wanted = sorted(kernels_, key=lambda k: k.release)
-    root = cache.entry(f"root-{cache.digest(SUITE, *PACKAGES)}", _make_root)
+    root = cache.entry(f"root-{cache.digest(SUITE, *PACKAGES, *_test_tools())}", _make_root)
     init = GUEST / "vm-init"
     name = cache.digest(root.name, init.read_text(), *(k.tree.name + k.release for k in wanted))
 
@@ -55,6 +64,13 @@ def get(kernels_: Iterable[kernels.Kernel]) -> Path:
     return cache.entry(f"image-{name}", make) / "root.ext4"
 
 
+def _test_tools() -> list[str]:
+    """Requirements of TEST_TOOLS."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = {re.split(r"[<>=]", text)[0]: text for text in project["optional-dependencies"]["dev"]}
+    return [named[tool] for tool in TEST_TOOLS]
+
+
 def _make_root(part: Path) -> None:
     subprocess.run(
         [
@@ -62,6 +78,15 @@ def _make_root(part: Path) -> None:
             '--aptopt=APT::Install-Recommends "false"',
             f"--include={','.join(PACKAGES)}",
             *(SUITE, str(part / "tree")),
+        ],
+        check=True,
+    )
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "install", "-q", "--disable-pip-version-check"),
+            *("--root-user-action=ignore", "--python-version=3.11", "--only-binary=:all:"),
+            f"--target={part / 'tree/usr/local/lib/python3.11/dist-packages'}",
+            *_test_tools(),
         ],
         check=True,
     )

@@ -2,7 +2,7 @@
 """Runs a job in a fresh guest and says what came of it.
 
 A job is a directory with an executable `run`, which finds the work tree's package,
-built, and tests/support beside it, and may leave files in out/.  QEMU interprets (TCG):
+built, and its tests beside it, and may leave files in out/.  QEMU interprets (TCG):
 a stock kernel does not boot under nested hardware virtualisation everywhere.
 """
 
@@ -19,7 +19,7 @@ from . import image, kernels
 
 ROOT = Path(__file__).resolve().parents[2]
 # What a job finds in its directory besides its own files.
-CARRIED = ("ovn_bpf_controller", "tests/support")
+CARRIED = ("ovn_bpf_controller", "tests", "pyproject.toml")
 
 CPUS = 2
 MEMORY_MB = 2048

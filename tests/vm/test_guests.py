@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The project's tests on other kernels, with Debian 12's libraries.
+
+On these kernels there is a geneve device, and real Open vSwitch has its kernel
+data path.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from . import kernels, machine
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
+
+JOB = Path(__file__).parent / "jobs/pytest"
+INSIDE = "tests/vm/inside"
+
+# A name -> arguments for pytest.
+SUITES = {
+    "attach": [f"{INSIDE}/test_attach.py"],
+    "device": [f"{INSIDE}/test_tunnel_netdev.py"],
+    "geneve": [f"{INSIDE}/test_geneve.py"],
+    "underlay": ["tests/netns/test_underlay.py", "tests/netns/test_oversize.py", "-k", "alone"],
+}
+
+
+@pytest.mark.parametrize("series", kernels.SERIES)
+@pytest.mark.parametrize("suite", SUITES)
+def test_suite_passes(series: str, suite: str, tmp_path: Path) -> None:
+    job = tmp_path / "job"
+    shutil.copytree(JOB, job)
+    (job / "arguments").write_text("\n".join(SUITES[suite]) + "\n")
+    output = machine.run(series, job, timeout=1500).check().output
+    assert " passed" in output and " skipped" not in output, output
