@@ -19,7 +19,7 @@ from ovn_bpf_controller.sandbox.janitor import Janitor
 from ovn_bpf_controller.sandbox.layout import Layout, layout_of
 from ovn_bpf_controller.sandbox.port import Guest, Port, gateways
 from ovn_bpf_controller.sandbox.port import load as load_port
-from ovn_bpf_controller.sandbox.topology import ChassisSpec, Topology, dump
+from ovn_bpf_controller.sandbox.spec import ChassisSpec, Topology, dump
 from ovn_bpf_controller.sandbox.topology import load as load_topology
 
 _SCHEMAS = {"nb": "/usr/share/ovn/ovn-nb.ovsschema", "sb": "/usr/share/ovn/ovn-sb.ovsschema"}
@@ -108,9 +108,9 @@ class Sandbox:
         commands = northbound.commands(self.topology)
         if commands:
             self.nbctl(*northbound.join(commands)[1:])
-        for chassis in self.chassis.values():
-            chassis.start_agent()
-        for chassis in self.chassis.values():
+        agents = {chassis: chassis.spawn_agent() for chassis in self.chassis.values()}
+        for chassis, pid in agents.items():
+            chassis.await_agent(pid)
             self.sbctl("--timeout=60", "wait-until", "chassis", chassis.name)
         self._acquaint()
         for spec in self.topology.ports.values():
@@ -273,8 +273,18 @@ class Sandbox:
         self.nbctl("--timeout=60", "wait-until", "logical_switch_port", lsp, "up=true")
 
     def sync(self) -> None:
-        """`ovn-nbctl --wait=hv sync`: every chassis obeys what Northbound says."""
-        self.nbctl("--timeout=60", "--wait=hv", "sync")
+        """`ovn-nbctl --wait=hv sync`: every chassis obeys what Northbound says.
+
+        Raises SandboxError with the chassis that do not after 60 s.
+        """
+        try:
+            self.nbctl("--timeout=60", "--wait=hv", "sync")
+        except SandboxError as error:
+            wanted = self.sbctl("get", "sb_global", ".", "nb_cfg")
+            rows = self.sbctl("--bare", "--columns=name,nb_cfg", "list", "chassis_private").split()
+            states = dict(zip(rows[::2], rows[1::2], strict=True))
+            late = [f"{name} is at {at}" for name, at in states.items() if at != wanted]
+            raise SandboxError(f"--wait=hv: {wanted} wanted, {', '.join(late)}") from error
 
     def environment(self, chassis: str = "") -> dict[str, str]:
         """What OVN's programs must have in their environment to talk to the sandbox.

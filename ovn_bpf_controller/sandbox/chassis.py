@@ -17,7 +17,7 @@ from pathlib import Path
 from ovn_bpf_controller.errors import SandboxError
 from ovn_bpf_controller.sandbox import netns, process
 from ovn_bpf_controller.sandbox.layout import Layout
-from ovn_bpf_controller.sandbox.topology import ChassisSpec, Topology
+from ovn_bpf_controller.sandbox.spec import ChassisSpec, Topology
 from ovn_bpf_controller.sandbox.underlay import Addresses
 
 VSWITCH_SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
@@ -112,9 +112,19 @@ class Chassis:
 
     def start_agent(self) -> int:
         """Start the agent and return its pid once its pidfile is there."""
+        pid = self.spawn_agent()
+        self.await_agent(pid)
+        return pid
+
+    def spawn_agent(self) -> int:
+        """Start the agent without waiting for anything; returns its pid."""
         if (pid := self.agent_pid()) is not None:
             raise SandboxError(f"{self.name}: the agent already runs as {pid}")
-        pid = self.spawn_agent()
+        command = agent_command(self.spec.agent)
+        return self.spawn(*command, f"unix:{self.root}/db.sock", "--pidfile", "--log-file", _QUIET)
+
+    def await_agent(self, pid: int) -> None:
+        """Return once agent `pid` has its pidfile; SandboxError if it ends instead."""
 
         def ready() -> bool:
             if not process.alive(pid):
@@ -123,12 +133,6 @@ class Chassis:
 
         process.wait_until(ready, 60, f"pidfile of {self.spec.agent} on {self.name}")
         self._name_agent(pid)
-        return pid
-
-    def spawn_agent(self) -> int:
-        """Start the agent without waiting for anything; returns its pid."""
-        command = agent_command(self.spec.agent)
-        return self.spawn(*command, f"unix:{self.root}/db.sock", "--pidfile", "--log-file", _QUIET)
 
     def _last_words(self) -> str:
         """The last line that the agent printed."""

@@ -81,10 +81,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _up(options: argparse.Namespace, layout: Layout) -> int:
-    from ovn_bpf_controller.sandbox import bed, topology
+    from ovn_bpf_controller.sandbox import bed, spec, topology
 
-    spec = topology.load(options.topology) if options.topology else topology.parse(topology.DEFAULT)
-    sandbox = bed.Sandbox(spec, layout.root)
+    file = options.topology
+    wanted = topology.load(file) if file else topology.parse(spec.DEFAULT)
+    sandbox = bed.Sandbox(wanted, layout.root)
     sandbox.up()
     sandbox.leave_running()
     print(sandbox.sbctl("show"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shlex
 
-from ovn_bpf_controller.sandbox.topology import PortSpec, RouterSpec, SwitchSpec, Topology
+from ovn_bpf_controller.sandbox.spec import PortSpec, RouterSpec, SwitchSpec, Topology
 
 
 def commands(topology: Topology) -> list[list[str]]:

@@ -17,7 +17,7 @@ from ovn_bpf_controller.errors import SandboxError
 from ovn_bpf_controller.sandbox import manifest, netns, underlay
 from ovn_bpf_controller.sandbox.chassis import Chassis
 from ovn_bpf_controller.sandbox.layout import Layout, token, vif_name
-from ovn_bpf_controller.sandbox.topology import Interface, Topology
+from ovn_bpf_controller.sandbox.spec import Interface, Topology
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ovn_bpf_controller.sandbox import netns
 from ovn_bpf_controller.sandbox.layout import Layout
-from ovn_bpf_controller.sandbox.topology import Topology
+from ovn_bpf_controller.sandbox.spec import Topology
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from ovn_bpf_controller.errors import SandboxError
 from ovn_bpf_controller.sandbox import demo, northbound
 from ovn_bpf_controller.sandbox.layout import MAX_DIRECTORY, layout_of, token, vif_name
 from ovn_bpf_controller.sandbox.port import gateways
-from ovn_bpf_controller.sandbox.topology import DEFAULT, dump, load, parse
+from ovn_bpf_controller.sandbox.spec import DEFAULT, dump
+from ovn_bpf_controller.sandbox.topology import load, parse
 
 EXAMPLES = sorted(Path(__file__).parents[3].glob("examples/*/topology.yaml"))
 
