@@ -54,6 +54,8 @@ def get(series: str) -> Kernel:
     recipe = "".join(p.read_text() for p in (Path(__file__), GUEST / "initramfs"))
 
     def make(tree: Path) -> None:
+        # An old list names releases that the archive no longer has.
+        subprocess.run(["apt-get", "update", "-qq"], check=True, stdout=subprocess.DEVNULL)
         _download(_newest(SERIES[series]), tree)
         kernel = Kernel(series, tree)
         subprocess.run(["depmod", "-b", str(tree), kernel.release], check=True)
@@ -69,7 +71,7 @@ def _newest(package: str) -> str:
     for line in said.splitlines():
         if "Depends: linux-image-" in line:
             return line.split()[-1]
-    raise LookupError(f"{package} is not among apt's packages: run apt-get update")
+    raise LookupError(f"{package} is not among apt's packages")
 
 
 def _download(package: str, tree: Path) -> None:
