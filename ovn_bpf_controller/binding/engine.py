@@ -111,6 +111,7 @@ class Binding:
         self._nb_cfg_lane = Lane(southbound, "Chassis_Private")
         self._seq = 0
         self._acked = 0
+        self._synced = False
         self._settled = False
         self._complete = False
         self._wake_ms: int | None = None
@@ -134,7 +135,10 @@ class Binding:
         self._settle()
         self._port_writes = Writes()
         if self._sb.synced:
+            if not self._synced:
+                self._reconnected()
             self._write_southbound(now)
+        self._synced = self._sb.synced
         self._write_local()
         self._desired = replace(self._desired, seq=self._seq, complete=self._complete)
         return self._desired
@@ -213,6 +217,10 @@ class Binding:
             txn = Transaction()
             txn.update(ChassisPrivate, private.uuid, nb_cfg=live, nb_cfg_timestamp=_wall_ms())
             self._nb_cfg_lane.send(txn)
+
+    def _reconnected(self) -> None:
+        for lane in (self._registration, self._port_lane, self._nb_cfg_lane):
+            lane.reconnected()
 
     def _private(self) -> ChassisPrivate | None:
         rows = self._sb.table(ChassisPrivate).values()

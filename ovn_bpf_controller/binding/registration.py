@@ -92,6 +92,11 @@ class Registration:
             self._removal.send(txn)
         return False
 
+    def reconnected(self) -> None:
+        """See Lane; a dispute with another host goes on."""
+        for lane in (self._rows, self._hostname, self._removal):
+            lane.reconnected()
+
     def wait(self, poller: Any, now: int) -> None:
         """Wake the poller when a pause is over."""
         for lane in (self._rows, self._hostname, self._removal):

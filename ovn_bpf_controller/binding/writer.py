@@ -27,6 +27,8 @@ binding_log = ovs.vlog.Vlog("binding")
 
 FIRST_PAUSE_MS = 500
 MAX_PAUSE_MS = 60_000
+# For what is wrong with the server, not with the write: it may end at any moment.
+MAX_RETRY_MS = 4_000
 
 
 class Southbound(Protocol):
@@ -48,9 +50,9 @@ class BackOff:
     failures: int = 0
     until_ms: int = 0
 
-    def fail(self, now: int) -> int:
-        """Note a failure; returns the pause in ms."""
-        pause: int = min(FIRST_PAUSE_MS << min(self.failures, 10), MAX_PAUSE_MS)
+    def fail(self, now: int, most: int = MAX_PAUSE_MS) -> int:
+        """Note a failure; returns the pause in ms, at most `most`."""
+        pause: int = min(FIRST_PAUSE_MS << min(self.failures, 10), most)
         self.failures += 1
         self.until_ms = now + pause
         return pause
@@ -88,7 +90,7 @@ class Lane:
             self._back_off.reset()
             self.refused = 0
             return
-        pause = self._back_off.fail(now)
+        pause = self._back_off.fail(now, MAX_RETRY_MS if pending.retryable else MAX_PAUSE_MS)
         text = f"{self._name}: {pending}; next try in {pause} ms"
         if pending.retryable:
             vlog.info(text)
@@ -96,9 +98,11 @@ class Lane:
             self.refused += 1
             vlog.warn(text)
 
-    def hold(self, now: int) -> int:
-        """Pause without a failed write: another keeps undoing ours.  Returns ms."""
-        return self._back_off.fail(now)
+    def reconnected(self) -> None:
+        """It is another server, or another time: no reason to wait any longer."""
+        if self._pending is not None and self._pending.done:
+            self._pending = None
+        self._back_off.reset()
 
     def wait(self, poller: Any, now: int) -> None:
         """Wake the poller when a pause is over."""
@@ -202,6 +206,12 @@ class PortLane:
             _say(wish)
             if wish.chassis:
                 self._claim_sent(name, now)
+
+    def reconnected(self) -> None:
+        """See Lane."""
+        self._batch.reconnected()
+        for lane in self._single.values():
+            lane.reconnected()
 
     def wait(self, poller: Any, now: int) -> None:
         """Wake the poller when a pause is over."""
