@@ -12,7 +12,6 @@
 #define OVN_MAX_DEFERRED 4    /* sends to other chassis waiting for the end */
 #define OVN_MAX_DEPTH 4	      /* programs nested on one CPU */
 #define OVN_MAX_FIELDS 16     /* words on OVN's push/pop stack */
-#define OVN_MAX_TUPLES 512    /* masks of one stage */
 #define OVN_MAX_VERSIONS 4    /* versions of one key alive at a time */
 #define OVN_MAX_SKIPS 8	      /* trivial stages linked one after another */
 #define OVN_MAX_EXT 8	      /* IPv6 extension headers */

@@ -74,6 +74,10 @@ struct ovn_mask {
 	__u32 mask[OVN_CLASS_L];
 };
 
+/* Masks of one stage.  Each costs a packet a look-up: the bound only keeps that
+ * from being endless.  Rules under further masks are refused. */
+#define OVN_MAX_TUPLES 4096
+
 /* One line of a stage's list, highest priority first: map `ovn_tuples`. */
 struct ovn_tuple {
 	__u32 mask;	/* index in ovn_masks */
@@ -162,7 +166,19 @@ enum ovn_op {
 			 * OW_ARG_IP), and OVN_RES_FOUND; nothing when unknown */
 	OP_MAC_IS,     /* OVN_RES_FOUND if OW_ARG_MAC is what was learnt */
 	OP_MAC_PUT,    /* learn OW_ARG_MAC */
+	OP_REPLY,      /* the packet becomes what answers it: a, enum ovn_reply */
+	OP_LARGER,     /* bit a of w[dst] = the frame, or the longest segment that
+			* it will be cut into, has more than b bytes */
 	OP_MAX,
+};
+
+/* What OP_REPLY makes of a packet; none that fits is a drop. */
+enum ovn_reply {
+	OVN_REPLY_RESET = 1 << 0, /* TCP gets a reset */
+	OVN_REPLY_ERROR = 1 << 1, /* others an ICMP error, "host unreachable" */
+	OVN_REPLY_PORT = 1 << 2,  /* UDP "port unreachable" */
+	OVN_REPLY_SWAP = 1 << 3,  /* addressed to the sender; else the logical
+				   * flow does that */
 };
 
 /* Map `ovn_insns`: action lists, laid one after the other, each ended by
@@ -338,6 +354,7 @@ enum ovn_drop {
 	DROP_REENTRY,	    /* program re-entered deeper than it can */
 	DROP_BUG,	    /* a table points nowhere: agent or program wrong */
 	DROP_LOCALPORT,	    /* localport traffic that would leave the chassis */
+	DROP_NO_REPLY,	    /* a reply that must not or cannot be sent */
 	DROP_MAX,
 };
 

@@ -37,6 +37,7 @@ REASONS: Final[dict[int, str]] = {
     lib.DROP_TOO_BIG_QUIET: "too big for the tunnel",
     lib.DROP_REENTRY: "program nested too deeply",
     lib.DROP_BUG: "inconsistent tables",
+    lib.DROP_NO_REPLY: "nothing to answer, or nobody to tell",
     lib.DROP_LOCALPORT: "traffic of a localport must not leave the chassis",
 }
 

@@ -55,12 +55,23 @@ class Rules:
 
     # --- one rule ---------------------------------------------------------------
 
-    def put(self, rule: Rule, generation: int, journal: Journal) -> None:
-        """Makes or replaces a rule.  Raises DataPlaneError when a map is full."""
-        if rule.mask:
+    def put(self, rule: Rule, generation: int, journal: Journal) -> bool:
+        """Makes or replaces a rule.  Raises DataPlaneError when a map is full.
+
+        False, and no change, if its stage has all the masks that it can have.
+        """
+        if not rule.mask:
+            self._put_default(rule, generation, journal)
+        elif self._has_room(rule):
             self._put_keyed(rule, generation, journal)
         else:
-            self._put_default(rule, generation, journal)
+            return False
+        return True
+
+    def _has_room(self, rule: Rule) -> bool:
+        dp_index = self._datapaths.shared.find(rule.dp)
+        mask = self._masks.shared.find(rule.mask)
+        return not dp_index or self._stages.has_room(dp_index * PER_DP + rule.table, mask)
 
     def delete(self, rule: Rule, generation: int, journal: Journal) -> None:
         """Takes away what has this rule's key; one that is not there is no error."""

@@ -104,6 +104,11 @@ class Stages:
         """Every (stage, slot of its match-all rule)."""
         return [(n, s.default_rule) for n, s in self._known.items() if s.default_rule]
 
+    def has_room(self, stage: int, mask: int) -> bool:
+        """True if a rule under `mask` can be added."""
+        known = self._known.get(stage)
+        return known is None or mask in known.prios or len(known.prios) < lib.OVN_MAX_TUPLES
+
     def widest(self) -> int:
         """How many masks the longest list has."""
         return max((len(v.tuples) for v in self._written.values()), default=0)

@@ -193,7 +193,9 @@ class Tables:
             if _identity(rule) not in added:
                 self._rules.delete(rule, generation, journal)
         for rule in added.values():
-            self._rules.put(rule, generation, journal)
+            if not self._rules.put(rule, generation, journal):
+                why = f"its stage has {lib.OVN_MAX_TUPLES} masks already"
+                self.rejected.append((rule, why))
 
     def _sound_rule(self, rule: Rule) -> bool:
         if len(rule.mask) <= WORDS_OF_CLASS[-1]:

@@ -28,8 +28,10 @@ from tests.support.reader import Reader, View
 # Small, so that elements are reused soon and views are read fast.
 SIZES = {
     "ovn_stages": 16 * lib.OVN_STAGES_PER_DP,
-    "ovn_masks": 64,
-    "ovn_tuples": 512,
+    "ovn_masks": 8000,
+    "ovn_tuples": 1 << 14,
+    "ovn_idx_s": 1 << 13,
+    "ovn_rules_s": 1 << 13,
     "ovn_datapaths": 16,
     "ovn_chassis": 16,
     "ovn_ifports": 512,
@@ -330,13 +332,15 @@ def many(count: int) -> list[Rule]:
     return [rule(1, value) for value in range(count)]
 
 
+def masked(mask: int, table: int) -> Rule:
+    return rule(1, 0, table=table, mask=((lib.OW_INPORT, mask),), values=(0,), prio=mask)
+
+
 FULL = [
-    ("ovn_rules_s", TableChange(rules_added=many(1024))),
+    ("ovn_rules_s", TableChange(rules_added=many(1 << 13))),
     (
         "ovn_masks",
-        TableChange(
-            rules_added=[rule(1, 1, mask=((lib.OW_INPORT, n),), values=(0,)) for n in range(1, 65)]
-        ),
+        TableChange(rules_added=[masked(n, table=n % 3) for n in range(1, (1 << 13) + 1)]),
     ),
     (
         "ovn_insns",
@@ -391,3 +395,37 @@ def test_a_full_map_is_named_and_changes_nothing(
     tables.settle()
     assert reader.view(tables.generation) == Wanted().view()
     assert {used for used, _ in tables.use().values()} == {0}
+
+
+def test_a_rule_under_one_mask_too_many_is_refused_alone(plane: Plane, tables: Tables) -> None:
+    fitting = [masked(n, table=3) for n in range(1, lib.OVN_MAX_TUPLES + 1)]
+    surplus = masked(lib.OVN_MAX_TUPLES + 1, table=3)
+    tables.apply(TableChange(rules_added=[*fitting, surplus]))
+    assert [thing for thing, _ in tables.rejected] == [surplus]
+    wanted = Wanted().after(TableChange(rules_added=fitting))
+    assert Reader(plane.maps).view(tables.generation) == wanted.view()
+    tables.apply(TableChange(rules_added=[surplus], rules_removed=fitting[:1]))
+    assert tables.rejected == []
+
+
+def test_a_match_on_too_many_words_is_refused_alone(plane: Plane, tables: Tables) -> None:
+    mask = tuple((word, 1) for word in range(lib.OVN_CLASS_L + 1))
+    wide = rule(1, 0, mask=mask, values=(0,) * len(mask))
+    tables.apply(TableChange(rules_added=[wide, rule(1, 1)]))
+    assert [thing for thing, _ in tables.rejected] == [wide]
+    wanted = Wanted().after(TableChange(rules_added=[rule(1, 1)]))
+    assert Reader(plane.maps).view(tables.generation) == wanted.view()
+
+
+def test_a_tunnel_to_nowhere_is_refused_alone(plane: Plane, tables: Tables) -> None:
+    broken = Tunnel("hv1", "192.0.2.100", "nonsense", 1, 1500)
+    sound = Tunnel("hv2", "192.0.2.100", "192.0.2.2", 1, 1500)
+    tables.apply(TableChange(tunnels_added=[broken, sound]))
+    assert tables.rejected == [(broken, "tunnel address 'nonsense' is no IP address")]
+    assert set(Reader(plane.maps).peers()) == {address("192.0.2.2")}
+
+
+def test_only_the_flow_number_of_a_rule_that_stays_is_written(plane: Plane, tables: Tables) -> None:
+    generation = tables.apply(TableChange(rules_added=[rule(1, 1, flow=5)]))
+    assert tables.apply(TableChange(rules_added=[rule(1, 1, flow=6)])) == generation
+    assert [each.flow for each in tables.rules()] == [6]
