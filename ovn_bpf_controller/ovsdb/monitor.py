@@ -101,6 +101,7 @@ class Monitor:
             self.forget()
         self.phase = Phase.DISCONNECTED
         self._method = 0
+        self._session.set_patient(False)
         if self._session.connected:
             self.phase = Phase.SERVER
             columns = {"Database": [{"columns": list(SERVER_COLUMNS)}]}
@@ -195,6 +196,7 @@ class Monitor:
         params: list[Any] = [self.database, DATA, self._requests(where, method != "monitor")]
         if method == "monitor_cond_since":
             params.append(self._last_txn)
+        self._session.set_patient(True)
         self.request(method, params, self._contents)
 
     def _requests(self, where: Mapping[str, list[Any]], conditional: bool) -> dict[str, Any]:
@@ -225,6 +227,7 @@ class Monitor:
             self._store.replace(updates, version)
             self.statistics.loads += 1
         self._last_txn = str(last)
+        self._session.set_patient(False)
         self.phase = Phase.MONITORING
         self.has_ever_synced = True
         self._session.last_error = ""

@@ -33,6 +33,7 @@ CHUNK: Final = 1 << 20
 RUN_BYTES: Final = 16 << 20
 #: Milliseconds.
 DEFAULT_PROBE: Final = 5000
+PATIENT_PROBE: Final = 60_000
 
 
 def _is_valid(remote: str) -> bool:
@@ -65,6 +66,7 @@ class Session:
         self.last_error = ""
         self._limit = limit
         self._probe_interval = probe_interval
+        self._patient = False
         self._stream: Any = None
         self._framer = framing.Framer(limit)
         self._output = bytearray()
@@ -112,9 +114,20 @@ class Session:
         self._probe_interval = interval
         self._apply_probe()
 
+    def set_patient(self, patient: bool) -> None:
+        """Whether the server is at something long, such as writing its whole contents.
+
+        It answers nothing meanwhile, and a probe of 5 s would end what can only start
+        again: a large database would never be loaded over TCP.
+        """
+        self._patient = patient
+        self._apply_probe()
+
     def _apply_probe(self) -> None:
-        unix = self.remote.startswith("unix:")
-        self._fsm.set_probe_interval(0 if unix else self._probe_interval)
+        interval = 0 if self.remote.startswith("unix:") else self._probe_interval
+        if interval and self._patient:
+            interval = max(interval, PATIENT_PROBE)
+        self._fsm.set_probe_interval(interval)
 
     def _pick(self) -> None:
         if self._remotes:

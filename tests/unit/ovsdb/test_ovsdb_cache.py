@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 from pathlib import Path
@@ -20,6 +21,7 @@ from ovn_bpf_controller.ovsdb.tables import (
     PortGroup,
     SBGlobal,
 )
+from ovn_bpf_controller.ovsdb.transact import Transaction
 from tests.support.ovsdb import OvnCentral, OvsdbServer
 from tests.support.pump import pump, pump_changes
 from tests.support.sb_truth import MakeCache, assert_same, sbctl, synced
@@ -250,6 +252,19 @@ def test_malformed_remotes_are_left_out(sb: OvsdbServer, make_cache: MakeCache) 
     pump(cache, lambda: not cache.connected)
     cache.set_remotes(["garbage", sb.remote])
     pump(cache, lambda: cache.synced)
+
+
+def test_many_rows_at_once(sb: OvsdbServer, make_cache: MakeCache) -> None:
+    follower = synced(make_cache(sb.remote))
+    inserts = Transaction()
+    for number in range(3000):
+        inserts.insert(AddressSet, name=f"as{number}")
+    pending = follower.transact(inserts)
+    pump(follower, lambda: pending.done)
+    assert pending.ok and len(follower.table(AddressSet)) == 3000
+    assert_same(follower, sb)
+    assert_same(synced(make_cache(sb.remote)), sb)
+    assert gc.isenabled(), "the collector is only held off while rows are taken in"
 
 
 def test_closed_cache_stays_closed(sb: OvsdbServer, make_cache: MakeCache) -> None:

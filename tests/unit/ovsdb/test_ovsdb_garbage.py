@@ -316,6 +316,33 @@ def test_flood_of_small_messages_does_not_capture_run(tmp_path: Path) -> None:
         cache.close()
 
 
+def test_slow_first_answer_is_waited_for(make_cache: MakeCache) -> None:
+    """A busy server writes a large database for longer than a probe waits."""
+    pause = 4.0
+
+    def serve(listener: socket.socket) -> None:
+        with listener.accept()[0] as client:
+            for request in requests(client):
+                if "method" not in request:
+                    continue
+                if request["method"] == "monitor_cond_since":
+                    time.sleep(pause)
+                result = TRUE_ANSWERS.get(request["method"], [])
+                reply = {"id": request["id"], "result": result, "error": None}
+                client.sendall(json.dumps(reply).encode())
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        thread.start()
+        remote = f"tcp:127.0.0.1:{listener.getsockname()[1]}"
+        cache = make_cache(remote, probe_interval=1000)
+        started = time.monotonic()
+        synced(cache)
+        assert time.monotonic() - started > pause and cache.statistics.loads == 1
+        cache.close()
+        thread.join(20)
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-5, 5) | st.sampled_from([*UUIDS[:3], "set", "map"]),
     lambda inner: (
