@@ -70,7 +70,7 @@ _PREREQS: dict[type[Action], str] = {
 _TRANSPARENT = (nodes.Clone, nodes.Reject)
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 12)
 def parse_actions(text: str, ct_translation: bool = False) -> tuple[Action, ...]:
     """The actions of a logical flow; () for empty text, which drops.
 
@@ -90,7 +90,7 @@ def action_prereqs(actions: Sequence[Action]) -> Expr:
     return _prereqs(tuple(actions))
 
 
-@lru_cache(maxsize=1 << 14)
+@lru_cache(maxsize=1 << 12)
 def _prereqs(actions: tuple[Action, ...]) -> Expr:
     table = vocabulary()
     parts: list[Expr] = []
@@ -152,7 +152,7 @@ def _action(ctx: Context) -> Action:
 def _block(ctx: Context, *, ct_commit: bool) -> tuple[Action, ...]:
     if ctx.tokens.kind != "{":
         ctx.tokens.fail("expecting {")
-    if ctx.depth >= MAX_NESTED_DEPTH - 1:
+    if ctx.depth >= MAX_NESTED_DEPTH:
         ctx.tokens.fail("maximum depth of nested actions reached")
     ctx.tokens.advance()
     return _actions(ctx.nested(ct_commit=ct_commit), "}")

@@ -308,7 +308,7 @@ def vocabulary(ct_translation: bool = False) -> Vocabulary:
     return _ACL_CT if ct_translation else _STANDARD
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 12)
 def parse_match(text: str, ct_translation: bool = False) -> Expr:
     """The tree of a match, with prerequisites, predicates expanded.
 

@@ -106,7 +106,7 @@ def _mask(const: Const, mask: Const) -> int:
     raise ConstantError("value and mask have incompatible formats")
 
 
-@lru_cache(maxsize=1 << 17)
+@lru_cache(maxsize=1 << 14)
 def parse_constant(text: str) -> Const:
     """An integer, address or MAC, with an optional mask or prefix length.
 

@@ -42,7 +42,7 @@ def ip4_src(value: int, bits: int = 32) -> Conj:
     return (IP4, ("ip4.src", value, (1 << 32) - (1 << (32 - bits))))
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(text=grammar.matches(), packets=st.lists(loose_packets(), min_size=3, max_size=12))
 def test_normal_form_is_true_exactly_when_the_match_is(
     text: str, packets: list[dict[str, int]]
