@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyroute2 import IPRoute
 
+import build
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath import attach, libbpf
 from ovn_bpf_controller.datapath.attach import Attachments, Tcx
@@ -206,6 +208,37 @@ def test_a_broken_object_is_one_error_with_the_cause(kernel: Kernel, tmp_path: P
     broken.write_bytes(b"\x7fELF but not really")
     with pytest.raises(DataPlaneError, match=r"ovn\.o cannot be opened"):
         Plane("hv1", sizes=SMALL, source=broken)
+
+
+def test_what_the_verifier_says_is_told(kernel: Kernel, tmp_path: Path) -> None:
+    source = tmp_path / "wrong.bpf.c"
+    source.write_text(
+        "#include <linux/bpf.h>\n"
+        "#include <bpf/bpf_helpers.h>\n"
+        'char LICENSE[] SEC("license") = "GPL";\n'
+        'SEC("tc") int wrong(struct __sk_buff *skb)\n'
+        "{ return *(char *)(long)skb->data; }\n"
+    )
+    build.clang(source, tmp_path / "wrong.o")
+    with pytest.raises(DataPlaneError) as raised:
+        Plane("hv1", sizes=SMALL, source=tmp_path / "wrong.o")
+    assert "the kernel refuses wrong.o: Permission denied" in str(raised.value)
+    assert "invalid access to packet" in str(raised.value)
+    assert not any((kernel.bpffs / "ovn-bpf").rglob("maps"))
+
+
+def test_a_qdisc_that_somebody_took_away_comes_back(kernel: Kernel) -> None:
+    device, _ = kernel.veth("a", "b")
+    plane = Plane("hv1", sizes=SMALL)
+    links = Attachments(plane, Clsact(plane))
+    links.set_wanted([(device, "ovn_vif")])
+    links.reconcile()
+    with IPRoute() as netlink:
+        netlink.tc("del", "clsact", device)
+    assert links.attached() == set()
+    assert links.reconcile()
+    assert links.attached() == {(device, "ovn_vif")}
+    plane.close()
 
 
 @pytest.mark.parametrize("name", ["hv1", "host.example.org", "a/b", "", "ä", "x" * 200])
