@@ -12,9 +12,12 @@ import fcntl
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+KEPT_DAYS = 14
 
 
 def directory() -> Path:
@@ -43,11 +46,13 @@ def entry(name: str, make: Callable[[Path], None]) -> Path:
     """The cached directory `name`; make() fills a new one when it is absent.
 
     A second caller waits for the first; what make() leaves behind when it
-    raises is removed, now or by the next caller.
+    raises is removed, now or by the next caller.  What an entry has replaced goes
+    once nobody has asked for it for KEPT_DAYS.
     """
     with _locked() as root:
         path, part = root / name, root / f"{name}.part"
         if path.is_dir():
+            os.utime(path)
             return path
         if part.exists():
             shutil.rmtree(part)
@@ -58,4 +63,12 @@ def entry(name: str, make: Callable[[Path], None]) -> Path:
             shutil.rmtree(part, ignore_errors=True)
             raise
         part.rename(path)
+        os.utime(path)
+        _forget(root, name.rpartition("-")[0])
         return path
+
+
+def _forget(root: Path, family: str) -> None:
+    for path in root.glob(f"{family}-*"):
+        if time.time() - path.stat().st_mtime > KEPT_DAYS * 86400:
+            shutil.rmtree(path)
