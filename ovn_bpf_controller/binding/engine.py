@@ -262,8 +262,11 @@ class Binding:
     def cleanup(self, changes: Changes) -> bool:
         """Graceful `exit`: give back ports and delete our rows; True when done.
 
-        Call instead of run(), in a loop with wait(), until it returns True.
+        Call instead of run(), in a loop with wait(), until it returns True.  With
+        external_ids:ovn-cleanup-on-exit=false everything stays as it is.
         """
+        if not self.config.cleanup_on_exit:
+            return True
         self._topology.take(changes, self.config)
         if not self._sb.synced:
             return not self._sb.has_ever_connected

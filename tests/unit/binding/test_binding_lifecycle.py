@@ -327,10 +327,18 @@ def test_ct_zones_survive_a_restart_of_the_agent(central: OvnCentral, tmp_path: 
             again.halt()
 
 
-def test_exit_gives_everything_back(central: OvnCentral, hv1: Node) -> None:
+@pytest.mark.parametrize("cleanup", ["true", "false"])
+def test_exit_gives_everything_back_unless_told_not_to(
+    central: OvnCentral, hv1: Node, cleanup: str
+) -> None:
     switch(central, "lp1")
     hv1.plug("tap1", "lp1")
     until_up(hv1, central, "lp1")
+    hv1.set_ids(**{"ovn-cleanup-on-exit": cleanup})
+    hv1.until(
+        lambda: hv1.call(lambda: hv1.binding.config.cleanup_on_exit) == (cleanup == "true"),
+        "the setting",
+    )
     done: list[bool] = []
 
     def leave() -> None:
@@ -343,7 +351,25 @@ def test_exit_gives_everything_back(central: OvnCentral, hv1: Node) -> None:
     hv1.call(leave)
     hv1.wake()
     hv1.until(lambda: done and done[-1], "the clean-up")
+    if cleanup == "false":
+        assert central.sbctl("--bare", "--columns=name", "list", "Chassis") == "hv1"
+        assert binding_of(central, "lp1", "up") == "true"
+        return
     assert central.sbctl("--bare", "--columns=name", "list", "Chassis") == ""
     assert central.sbctl("--bare", "--columns=name", "list", "Chassis_Private") == ""
     assert central.sbctl("--bare", "--columns=ip", "list", "Encap") == ""
     assert (binding_of(central, "lp1"), binding_of(central, "lp1", "up")) == ("", "false")
+
+
+def test_the_integration_bridge_can_be_another(central: OvnCentral, hv1: Node) -> None:
+    switch(central, "lp1", "lp2")
+    hv1.plug("tap1", "lp1")
+    until_up(hv1, central, "lp1")
+    hv1.set_ids(**{"ovn-bridge": "br-other"})
+    hv1.until(lambda: "br-other" in hv1.vsctl("list-br").split(), "the other bridge")
+    hv1.until(lambda: binding_of(central, "lp1") == "", "the release")
+    hv1.add_device("tap2")
+    hv1.vsctl("add-port", "br-other", "tap2", "--", "set", "Interface", "tap2",
+              "external_ids:iface-id=lp2")  # fmt: skip
+    until_up(hv1, central, "lp2")
+    assert hv1.desired.resident == {"lp2"}
