@@ -8,6 +8,9 @@ import json
 import random
 from pathlib import Path
 
+import pytest
+
+from ovn_bpf_controller.ovsdb import framing
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.conditions import Clause
 from ovn_bpf_controller.ovsdb.tables import (
@@ -265,6 +268,19 @@ def test_many_rows_at_once(sb: OvsdbServer, make_cache: MakeCache) -> None:
     assert_same(follower, sb)
     assert_same(synced(make_cache(sb.remote)), sb)
     assert gc.isenabled(), "the collector is only held off while rows are taken in"
+
+
+def test_everything_works_without_orjson(
+    sb: OvsdbServer, make_cache: MakeCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(framing, "HAVE_ORJSON", False)
+    cache = synced(make_cache(sb.remote))
+    transaction = Transaction("Zeichen: äöü")
+    transaction.insert(AddressSet, name="ä\u2028ö", addresses=["10.0.0.1"])
+    pending = cache.transact(transaction)
+    pump(cache, lambda: pending.done)
+    assert pending.ok
+    assert_same(cache, sb)
 
 
 def test_closed_cache_stays_closed(sb: OvsdbServer, make_cache: MakeCache) -> None:

@@ -22,10 +22,13 @@ from hypothesis import strategies as st
 
 from ovn_bpf_controller.errors import DatabaseError
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
+from ovn_bpf_controller.ovsdb.conditions import ConditionState
+from ovn_bpf_controller.ovsdb.monitor import Monitor, Phase
 from ovn_bpf_controller.ovsdb.schema import Schema
 from ovn_bpf_controller.ovsdb.session import Session
 from ovn_bpf_controller.ovsdb.store import Store
 from ovn_bpf_controller.ovsdb.tables import SOUTHBOUND, AddressSet, PortBinding
+from ovn_bpf_controller.ovsdb.transact import Pending, complete
 from tests.support.ovsdb import OvsdbServer
 from tests.support.pump import pump
 from tests.support.sb_truth import MakeCache, assert_same, sb_schema, sbctl, synced
@@ -375,6 +378,35 @@ def test_any_update_leaves_only_true_rows_or_a_refusal(updates: list[tuple[Any, 
         assert all(isinstance(address, str) for address in row.addresses)
     for port in store.table(PortBinding).values():
         assert isinstance(port.tunnel_key, int) and isinstance(port.options, dict)
+
+
+anything = json_values | st.sampled_from(["data", "server", "other", 1.5, "OVN_Southbound"])
+notifications = st.fixed_dictionaries(
+    {
+        "method": st.sampled_from(["update", "update2", "update3", "monitor_canceled", "locked"])
+        | anything,
+        "params": st.lists(anything | table_updates, max_size=3) | anything,
+    }
+)
+replies = st.fixed_dictionaries(
+    {"id": st.integers(0, 4) | anything},
+    optional={"result": anything | st.lists(anything, max_size=3), "error": anything},
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(notifications | replies, max_size=6))
+def test_any_message_is_taken_or_refused(messages: list[dict[str, Any]]) -> None:
+    session = Session([])
+    monitor = Monitor("OVN_Southbound", session, Store(SOUTHBOUND), ConditionState())
+    monitor.phase = Phase.MONITORING
+    for message in messages:
+        with suppress(DatabaseError):
+            monitor.process(message)
+        # What would answer an outstanding transaction.
+        with suppress(DatabaseError):
+            complete(Pending(), message, ["row0", ""])
+    session.close()
 
 
 def test_garbage_server_beside_a_good_one(
