@@ -156,8 +156,9 @@ def parse_options(ctx: Context) -> tuple[Option, ...]:
 def _put_dhcp_opts(ctx: Context, dst: Operand) -> Action:
     field = ctx.result(dst)
     options = parse_options(ctx)
-    if not any(option.name == "offerip" for option in options):
-        raise ctx.error("put_dhcp_opts requires offerip to be specified", dst.position)
+    offers = [option.values[0] for option in options if option.name == "offerip"]
+    if not offers or offers[0].format is not Format.IP4:
+        raise ctx.error("put_dhcp_opts requires offerip, an IPv4 address", dst.position)
     return nodes.PutDhcpOpts(field, options)
 
 

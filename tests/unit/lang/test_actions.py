@@ -388,6 +388,7 @@ REFUSED: list[tuple[str, int, str]] = [
     ("reg0[3] = get_fdb(eth.src);", 0, "32-bit field is required"),
     ("reg0[3] = check_pkt_larger(65536);", 27, "packet length"),
     ("reg0[3] = put_dhcp_opts(router = 10.0.0.1);", 0, "requires offerip"),
+    ('reg0[3] = put_dhcp_opts(offerip = "10.0.0.1");', 0, "requires offerip"),
     ("reg0[3] = put_dhcp_opts(offerip = $as);", 34, "must be constants"),
     ("reg0[3] = put_dhcp_opts(5);", 24, "expecting option name"),
     ('reg0[3] = put_nd_ra_opts(addr_mode = "x", slla = 00:00:00:00:00:01);', 0, "addr_mode"),
