@@ -46,6 +46,17 @@ IDL_ERRORS: Final = (
 )  # fmt: skip
 
 
+class _Idl(ovs.db.idl.Idl):  # type: ignore[misc]
+    """Notes which rows were touched: (table, uuid)."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.touched: set[tuple[str, str]] = set()
+        super().__init__(*args, **options)
+
+    def notify(self, event: str, row: Any, updates: Any = None) -> None:
+        self.touched.add((row._table.name, str(row.uuid)))
+
+
 class LocalDatabase:
     """The database at one remote.  DatabaseError for a malformed remote.
 
@@ -61,6 +72,8 @@ class LocalDatabase:
         self._idl: Any = None
         self._seqno = 0
         self._rows: dict[str, dict[str, Row]] = {}
+        self._stale: dict[str, set[str]] = {}
+        self._connection = -1
         self._pending: list[tuple[Any, Pending]] = []
 
     # --- life ---
@@ -78,9 +91,20 @@ class LocalDatabase:
                 return True
             if self._idl.change_seqno != self._seqno:
                 self._seqno = self._idl.change_seqno
-                self._rows.clear()
+                self._note_changes()
                 changed = True
         return self._poll_pending() or changed
+
+    def _note_changes(self) -> None:
+        """Mark the rows that the IDL touched; all of them after a reconnection."""
+        touched, self._idl.touched = self._idl.touched, set()
+        connection = self._idl._session.get_seqno()
+        if connection != self._connection:
+            # The IDL forgets rows then without a word.
+            self._connection = connection
+            self._rows.clear()
+        for table, uuid in touched:
+            self._stale.setdefault(table, set()).add(uuid)
 
     def wait(self, poller: ovs.poller.Poller) -> None:
         """Have the poller wake when run() has something to do."""
@@ -102,7 +126,7 @@ class LocalDatabase:
                 columns = [name for name in reader.columns if name in known]
                 if columns:
                     helper.register_columns(table, columns)
-            idl = ovs.db.idl.Idl(self._remote, helper, leader_only=False)
+            idl = _Idl(self._remote, helper, leader_only=False)
         except IDL_ERRORS as error:
             self._fail(f"the server's schema is not understood: {error}")
             return
@@ -163,12 +187,18 @@ class LocalDatabase:
 
     def table(self, row: type[R]) -> Mapping[str, R]:
         """uuid -> row, as of the last run(); a missing table or column is empty or default."""
-        rows = self._rows.get(row.TABLE)
-        if rows is None:
-            reader, table = self._readers[row.TABLE], self._idl_table(row)
-            rows = {str(r.uuid): reader.read(r) for r in table.rows.values()} if table else {}
-            self._rows[row.TABLE] = rows
-        return cast("Mapping[str, R]", rows)
+        name = row.TABLE
+        if name not in self._rows or name in self._stale:
+            old, stale = self._rows.get(name, {}), self._stale.pop(name, set())
+            reader, table = self._readers[name], self._idl_table(row)
+            rows: dict[str, Row] = {}
+            for key, found in table.rows.items() if table else ():
+                uuid = str(key)
+                # Converting a row is dear; a busy host has thousands of interfaces.
+                known = old.get(uuid) if uuid not in stale else None
+                rows[uuid] = known if known is not None else reader.read(found)
+            self._rows[name] = rows
+        return cast("Mapping[str, R]", self._rows[name])
 
     def _idl_table(self, row: type[Row]) -> Any:
         return None if self._idl is None else self._idl.tables.get(row.TABLE)
