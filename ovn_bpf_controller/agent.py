@@ -150,6 +150,8 @@ class Agent:
         elif delta or rules.added or rules.removed:
             change = wiring.difference(delta, rules)
         else:
+            # Nothing to do: what the last change replaced can go, peers above all.
+            self.tables.settle()
             self._attach(desired, now, changed=False)
             return True
         try:
