@@ -31,7 +31,8 @@ class Neighbours:
     def run(self, changes: Changes, datapaths: Mapping[str, LocalDatapath], delta: Delta) -> None:
         """datapaths: the local ones by uuid.  delta: names that changed on them."""
         due: dict[str, None] = {}
-        for table in (MACBinding, StaticMACBinding):
+        tables: tuple[type[Row], ...] = (MACBinding, StaticMACBinding)
+        for table in tables:
             for uuid, (_, new) in changes.of(table).items():
                 self._replace(uuid, new)
                 due[uuid] = None

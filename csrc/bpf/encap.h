@@ -29,6 +29,10 @@ static __always_inline __u32 segment_len(struct __sk_buff *skb, const struct scr
 	__u32 l4_len = UDP_LEN;
 	__u8 doff;
 
+	if (s->cur.reply && s->cur.reply != s->wire_reply)
+		return 0; /* not made yet; it will be as long as fits anywhere */
+	if (s->wire_reply && !s->cur.reply)
+		return s->orig_len; /* the frame that came is put aside */
 	if (!skb->gso_size)
 		return skb->len - s->off;
 	if (s->wire[OW_IP - OW_HEADERS] >> 24 == PROTO_TCP &&
@@ -213,7 +217,7 @@ __noinline int send_remote(struct __sk_buff *skb, __u32 depth, __u32 chassis, __
 	/* Of the outer IP packet, what is left for the inner frame. */
 	room = t->mtu - ((t->flags & OVN_TUN_IPV6 ? OUTER6 : OUTER4) - ETH_LEN);
 	if (segment_len(skb, s) > room) {
-		if (!last || too_big(skb, depth, room - ETH_LEN))
+		if (!last || too_big(s, room - ETH_LEN) || store(skb, depth))
 			return DROP_TOO_BIG_QUIET;
 		s->verdict = bpf_redirect(s->in_ifindex, 0);
 		return DROP_TOO_BIG;

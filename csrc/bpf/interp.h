@@ -11,6 +11,7 @@
 #include "fdb.h"
 #include "neighbour.h"
 #include "output.h"
+#include "select.h"
 
 #define WORD(i) ((i) & (OVN_WORDS - 1))
 
@@ -19,27 +20,6 @@ static __always_inline int at_end(__u32 pc)
 	const struct ovn_insn *in = array_at(&ovn_insns, pc);
 
 	return !in || in->op == OP_END;
-}
-
-/* The NS in the context becomes the NA that answers it (RFC 4861, 7.2.4). */
-static __always_inline void become_na(__u32 *w)
-{
-	__u32 i, mac[2] = { w[OW_ETH_SRC], w[OW_ETH_SRC + 1] };
-
-	w[OW_ETH_SRC] = w[OW_ETH_DST];
-	w[OW_ETH_SRC + 1] = w[OW_ETH_DST + 1];
-	w[OW_ETH_DST] = mac[0];
-	w[OW_ETH_DST + 1] = mac[1];
-	for (i = 0; i < 4; i++) {
-		w[OW_IP_DST + i] = w[OW_IP_SRC + i];
-		w[OW_IP_SRC + i] = w[OW_ND_TARGET + i];
-	}
-	w[OW_IP] = PROTO_ICMP6 << 24 | 255 << 16;
-	w[OW_L4_PORTS] = ND_NA << 16;
-	w[OW_ND_SLL] = 0;
-	w[OW_ND_SLL + 1] = 0;
-	w[OW_ND_TLL] = w[OW_ETH_SRC];
-	w[OW_ND_TLL + 1] = w[OW_ETH_SRC + 1];
 }
 
 static __always_inline void move_bits(__u32 *w, const struct ovn_insn *in)
@@ -161,7 +141,30 @@ __noinline int execute(struct __sk_buff *skb, __u32 depth, __u32 pc)
 		return ACT_STOP;
 	case OP_ND_NA:
 		become_na(w);
-		s->cur.na = in->a << 24 | 1;
+		s->cur.reply = in->a << 24 | REPLY_NA;
+		return ACT_NEXT;
+	case OP_REPLY: /* about the frame as it is now, so that is brought up to date */
+		if (!s->trace)
+			reason = store(skb, depth);
+		if (!reason)
+			reason = become_reply(s, in->a);
+		if (reason)
+			break;
+		return ACT_NEXT;
+	case OP_LARGER:
+		set_bit(w, in->dst, in->a, segment_len(skb, s) > in->b);
+		return ACT_NEXT;
+	case OP_HASH:
+		w[WORD(in->dst)] = hash_below(w, in->a, in->b);
+		return ACT_NEXT;
+	case OP_PICK:
+		if (w[WORD(in->src)] < in->b) {
+			w[WORD(in->dst)] = (w[WORD(in->dst)] & ~in->a) | in->c;
+			w[WORD(in->src)] = ~0u;
+		}
+		return ACT_NEXT;
+	case OP_QUEUE:
+		s->cur.queue = in->a;
 		return ACT_NEXT;
 	case OP_DEC_TTL:
 		i = w[OW_IP] >> 16 & 0xff;

@@ -30,7 +30,8 @@ static __noinline void neighbour(struct scratch *s, __u32 op)
 	for (i = 0; i < 4; i++)
 		key.ip[i] = w[OW_ARG_IP + i];
 	if (op == OP_MAC_PUT) {
-		neighbour_put(w, &key);
+		if (!s->trace)
+			neighbour_put(w, &key);
 		return;
 	}
 	e = bpf_map_lookup_elem(&ovn_macs, &key);

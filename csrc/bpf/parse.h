@@ -182,7 +182,7 @@ __noinline int parse(struct __sk_buff *skb, __u32 depth)
 	s->off = 0;
 	s->l3 = ETH_LEN;
 	s->l4 = 0;
-	s->wire_na = 0;
+	s->wire_reply = 0;
 	if (bpf_skb_load_bytes(skb, 0, eth, ETH_LEN))
 		return DROP_MALFORMED;
 	get_mac(s->cur.w + OW_ETH_DST, eth);
@@ -192,6 +192,7 @@ __noinline int parse(struct __sk_buff *skb, __u32 depth)
 		tci = (skb->vlan_tci & 0xefff) | VLAN_PRESENT;
 	s->cur.w[OW_ETH_TYPE] = type << 16 | tci;
 	s->cur.w[OW_PKT_MARK] = skb->mark;
+	s->cur.queue = skb->priority;
 	if (type == ETH_P_IP)
 		err = parse_ip4(skb, s);
 	else if (type == ETH_P_IPV6)

@@ -18,8 +18,15 @@ struct pkt {
 	__u32 dp_index; /* whose stages we walk */
 	__u32 out_slot; /* in ovn_ports, once in the egress pipeline */
 	__u32 egress;	/* 0 ingress pipeline, 1 egress */
-	__u32 na;	/* 0: the frame that came; else a neighbour
-			 * advertisement with these flags << 24 | 1 */
+	__u32 queue;	/* skb->priority that it leaves with */
+	__u32 reply;	/* 0: the frame that came, else what answers it: enum
+			 * reply_kind, a NA's flags << 24 */
+};
+
+enum reply_kind {
+	REPLY_NA = 1,
+	REPLY_ERROR = 2,
+	REPLY_RESET = 3,
 };
 
 enum frame_kind {
@@ -71,8 +78,13 @@ struct scratch {
 	__u32 l3;	  /* offset of the network header from the inner Ethernet one */
 	__u32 l4;	  /* of the transport header, 0 when there is none */
 	__u32 off;	  /* of the (inner) Ethernet header in the frame */
-	__u32 wire_na;	  /* pkt.na of what the frame holds */
-	__u32 orig_len;
+	__u32 wire_reply; /* pkt.reply of what the frame holds */
+	__u32 orig_len;	  /* of the frame that the reply took the place of */
+	__u32 orig_l4;
+	__u32 reply_len; /* ICMP message of a reply, and the sum of its quotation */
+	__u32 reply_sum; /* (of a reset: 1 when the device will sum) */
+	__u32 reply_seq;
+	__u32 reply_ack;
 	__u32 outer;	   /* bytes of encapsulation in front of off */
 	__u32 flow;	   /* the rule that matched last, */
 	__u32 prio;	   /* its priority */

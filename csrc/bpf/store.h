@@ -7,8 +7,7 @@
 #ifndef OVN_BPF_STORE_H
 #define OVN_BPF_STORE_H
 
-#include "packet.h"
-#include "scratch.h"
+#include "reply.h"
 
 #define HDR(word) ((word)-OW_HEADERS)
 #define IP_PROTO(s) ((s)->wire[HDR(OW_IP)] >> 24)
@@ -172,26 +171,49 @@ static __always_inline __u32 orig_len(__u32 len)
 	return (len & (OVN_ORIG_BYTES - 1)) + 1;
 }
 
+/* Keep the frame for the work that is left after the reply. */
+static __always_inline int keep_frame(struct __sk_buff *skb, struct scratch *s)
+{
+	__u32 len = skb->len - s->off;
+
+	s->orig_len = 0;
+	if (len > 0 && len <= OVN_ORIG_BYTES &&
+	    !bpf_skb_load_bytes(skb, s->off, s->orig, orig_len(len)))
+		s->orig_len = len;
+	if (!s->orig_len && !last_use(s))
+		return DROP_NO_REPLY;
+	s->orig_l4 = s->l4;
+	__builtin_memcpy(s->owire, s->wire, sizeof(s->wire));
+	return 0;
+}
+
+/* The other way: the frame as it came. */
+static __always_inline int restore_frame(struct __sk_buff *skb, struct scratch *s)
+{
+	__u32 len = s->orig_len, tci = s->wire[HDR(OW_ETH_TYPE)] & 0xffff;
+
+	if (len < 1 || len > OVN_ORIG_BYTES || bpf_skb_change_tail(skb, s->off + len, 0) ||
+	    bpf_skb_store_bytes(skb, s->off, s->orig, orig_len(len), BPF_F_RECOMPUTE_CSUM))
+		return DROP_STORE;
+	__builtin_memcpy(s->wire, s->owire, sizeof(s->wire));
+	/* The tag is none of the frame's bytes. */
+	s->wire[HDR(OW_ETH_TYPE)] = (s->wire[HDR(OW_ETH_TYPE)] & 0xffff0000) | tci;
+	s->l4 = s->orig_l4;
+	s->wire_reply = 0;
+	return 0;
+}
+
 /*
- * Put a neighbour advertisement in the place of the frame: all of it follows
- * from the words (RFC 4861, section 4.4).  The frame is kept for the work left.
+ * A neighbour advertisement: all of it follows from the words (RFC 4861, section
+ * 4.4).
  */
-static __always_inline int store_na(struct __sk_buff *skb, struct scratch *s)
+static __always_inline int put_na(struct __sk_buff *skb, struct scratch *s)
 {
 	const __u32 *w = s->cur.w;
 	__u8 *f = s->buf.bytes + 2, *ip = f + ETH_LEN, *nd = ip + IP6_LEN;
-	__u32 len = skb->len - s->off, i;
+	__u32 i;
 	__u16 csum;
 
-	if (!s->wire_na) {
-		s->orig_len = 0;
-		if (len > 0 && len <= OVN_ORIG_BYTES &&
-		    !bpf_skb_load_bytes(skb, s->off, s->orig, orig_len(len)))
-			s->orig_len = len;
-		if (!s->orig_len && !last_use(s))
-			return DROP_STORE;
-		__builtin_memcpy(s->owire, s->wire, sizeof(s->wire));
-	}
 	if (bpf_skb_change_tail(skb, s->off + NA_LEN, 0))
 		return DROP_STORE;
 	put_mac(f, w + OW_ETH_DST);
@@ -207,7 +229,7 @@ static __always_inline int store_na(struct __sk_buff *skb, struct scratch *s)
 		put32(nd + 8 + 4 * i, w[OW_ND_TARGET + i]);
 	}
 	put32(nd, ND_NA << 24);
-	put32(nd + 4, s->cur.na & 0xff000000);
+	put32(nd + 4, s->cur.reply & 0xff000000);
 	nd[24] = ND_OPT_TLL;
 	nd[25] = 1;
 	put_mac(nd + 26, w + OW_ND_TLL);
@@ -220,21 +242,34 @@ static __always_inline int store_na(struct __sk_buff *skb, struct scratch *s)
 	if (bpf_skb_store_bytes(skb, s->off, f, ETH_LEN, 0) ||
 	    bpf_skb_store_bytes(skb, s->off + ETH_LEN, ip, NA_LEN - ETH_LEN, BPF_F_RECOMPUTE_CSUM))
 		return DROP_STORE;
-	s->wire_na = s->cur.na;
 	return 0;
 }
 
-/* The other way: the frame as it came. */
-static __always_inline int store_orig(struct __sk_buff *skb, struct scratch *s)
+/* Make the frame the reply that the context says, or the frame that came. */
+static __always_inline int store_reply(struct __sk_buff *skb, struct scratch *s)
 {
-	__u32 len = s->orig_len;
+	__u32 kind = s->cur.reply & 0xff, err = 0;
 
-	if (len < 1 || len > OVN_ORIG_BYTES || bpf_skb_change_tail(skb, s->off + len, 0) ||
-	    bpf_skb_store_bytes(skb, s->off, s->orig, orig_len(len), BPF_F_RECOMPUTE_CSUM))
-		return DROP_STORE;
-	__builtin_memcpy(s->wire, s->owire, sizeof(s->wire));
-	s->wire_na = 0;
-	return 0;
+	if (s->cur.reply != s->wire_reply) {
+		if (s->wire_reply)
+			err = restore_frame(skb, s);
+		if (!err && kind)
+			err = keep_frame(skb, s);
+		if (!err && kind == REPLY_ERROR)
+			err = make_error(skb, s);
+		else if (!err && kind == REPLY_RESET)
+			err = make_reset(skb, s);
+	} else if (!differ(s, OW_HEADERS, OVN_WORDS - OW_HEADERS)) {
+		return 0;
+	}
+	if (err || !kind)
+		return err;
+	err = kind == REPLY_NA	    ? put_na(skb, s)
+	      : kind == REPLY_ERROR ? put_error(skb, s)
+				    : put_reset(skb, s);
+	if (!err)
+		s->wire_reply = s->cur.reply;
+	return err;
 }
 
 static __always_inline int store_changes(struct __sk_buff *skb, struct scratch *s)
@@ -277,21 +312,18 @@ __noinline int store(struct __sk_buff *skb, __u32 depth)
 
 	if (!s)
 		return DROP_BUG;
-	if (s->cur.na) {
-		if (s->cur.na != s->wire_na || differ(s, OW_HEADERS, OW_END - OW_HEADERS))
-			err = store_na(skb, s);
-	} else {
-		if (s->wire_na)
-			err = store_orig(skb, s);
-		if (!err)
-			err = store_vlan(skb, s);
-		if (!err)
-			err = store_changes(skb, s);
-	}
+	if (s->cur.reply || s->wire_reply)
+		err = store_reply(skb, s);
+	if (!err)
+		err = store_vlan(skb, s);
+	if (!err && !s->cur.reply)
+		err = store_changes(skb, s);
 	if (err)
 		return err;
 	if (skb->mark != s->cur.w[OW_PKT_MARK])
 		skb->mark = s->cur.w[OW_PKT_MARK];
+	if (skb->priority != s->cur.queue)
+		skb->priority = s->cur.queue;
 	for (i = 0; i < WIRE_WORDS - 4; i++)
 		s->wire[i] = s->cur.w[OW_HEADERS + i];
 	return 0;

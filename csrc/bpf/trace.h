@@ -34,7 +34,7 @@ __noinline int trace_event(__u32 depth, __u32 kind, __u32 a, __u32 b)
 	e->prio = s->prio;
 	e->dp = s->cur.w[OW_DP];
 	e->egress = s->cur.egress;
-	e->na = s->cur.na;
+	e->na = s->cur.reply;
 	e->nested = s->n_stack;
 	e->table = kind == TRACE_MATCH ? a : 0;
 	e->pc = kind == TRACE_MATCH ? b : 0;

@@ -169,7 +169,26 @@ enum ovn_op {
 	OP_REPLY,      /* the packet becomes what answers it: a, enum ovn_reply */
 	OP_LARGER,     /* bit a of w[dst] = the frame, or the longest segment that
 			* it will be cut into, has more than b bytes */
+	OP_HASH,       /* w[dst] = one of 0..b-1, by a hash over a, enum
+			* ovn_hash; the same for all packets of a connection's
+			* direction */
+	OP_PICK,       /* if w[src] < b: w[dst] = w[dst] & ~a | c, and w[src] is
+			* used up: no later OP_PICK takes it */
+	OP_QUEUE,      /* set_queue: the frame leaves with priority a */
 	OP_MAX,
+};
+
+/* What OP_HASH looks at. */
+enum ovn_hash {
+	OVN_HASH_IP_SRC = 1 << 0,
+	OVN_HASH_IP_DST = 1 << 1,
+	OVN_HASH_IP_PROTO = 1 << 2,
+	OVN_HASH_L4_SRC = 1 << 3,
+	OVN_HASH_L4_DST = 1 << 4,
+	OVN_HASH_ETH_SRC = 1 << 5,
+	OVN_HASH_ETH_DST = 1 << 6,
+	OVN_HASH_IP6_LABEL = 1 << 7,
+	OVN_HASH_5TUPLE = 0x1f,
 };
 
 /* What OP_REPLY makes of a packet; none that fits is a drop. */

@@ -36,6 +36,40 @@ _ND_ROUTER: Final = 0x80
 # Words of the scratch space for values in flight.
 _TMP_WORDS: Final = 4
 
+# What becomes of a packet that the flow answers, by the verb; as ovn-controller's
+# pinctrl.c has it, where reject{} alone turns the addresses round by itself.
+_REPLIES: Final[dict[type[nodes.Action], int]] = {
+    nodes.Icmp4: lib.OVN_REPLY_ERROR | lib.OVN_REPLY_PORT,
+    nodes.Icmp6: lib.OVN_REPLY_ERROR | lib.OVN_REPLY_PORT,
+    nodes.Icmp4Error: lib.OVN_REPLY_ERROR,
+    nodes.Icmp6Error: lib.OVN_REPLY_ERROR,
+    nodes.TcpReset: lib.OVN_REPLY_RESET,
+    nodes.Reject: (
+        lib.OVN_REPLY_RESET | lib.OVN_REPLY_ERROR | lib.OVN_REPLY_PORT | lib.OVN_REPLY_SWAP
+    ),
+}
+
+# hash_fields of select, in OVS's words (ovs-actions(7), dp_hash and hash).
+_HASH_FIELDS: Final[dict[str, int]] = {
+    "eth_src": lib.OVN_HASH_ETH_SRC,
+    "eth_dst": lib.OVN_HASH_ETH_DST,
+    "ip_src": lib.OVN_HASH_IP_SRC,
+    "ip_dst": lib.OVN_HASH_IP_DST,
+    "ipv6_src": lib.OVN_HASH_IP_SRC,
+    "ipv6_dst": lib.OVN_HASH_IP_DST,
+    "ipv6_label": lib.OVN_HASH_IP6_LABEL,
+    "ip_proto": lib.OVN_HASH_IP_PROTO,
+    "tcp_src": lib.OVN_HASH_L4_SRC,
+    "tcp_dst": lib.OVN_HASH_L4_DST,
+    "udp_src": lib.OVN_HASH_L4_SRC,
+    "udp_dst": lib.OVN_HASH_L4_DST,
+    "sctp_src": lib.OVN_HASH_L4_SRC,
+    "sctp_dst": lib.OVN_HASH_L4_DST,
+}
+
+# As OVS's tc queues are numbered: class 1:(N + 1) of an htb qdisc.
+_QUEUE_MAJOR: Final = 1 << 16
+
 # Verbs that tell somebody about a packet and do nothing to it.
 _SILENT: Final = (nodes.Log, nodes.Sample, nodes.MacCacheUse)
 
@@ -99,6 +133,14 @@ def _scratch(width: int) -> Place:
     return Place(lib.OW_TMP + _TMP_WORDS - 1, 0, width)
 
 
+def _hash_mask(fields: str | None) -> int:
+    """enum ovn_hash for select's hash_fields; what we do not know adds nothing."""
+    mask = 0
+    for name in re.split(r"[ ,]+", fields or ""):
+        mask |= _HASH_FIELDS.get(name.partition("=")[0], 0)
+    return mask or int(lib.OVN_HASH_5TUPLE)
+
+
 class _Lowering:
     """One list of actions on its way; nested lists go to the same `insns`."""
 
@@ -159,6 +201,10 @@ class _Lowering:
         if isinstance(action, nodes.NdNaRouter):
             flags |= _ND_ROUTER
         self._block([Insn(lib.OP_ND_NA, a=flags)], action.actions)
+
+    def reply(self, action: nodes.Nested) -> None:
+        """OVN's agent makes a packet; ours is a copy that becomes the answer."""
+        self._block([Insn(lib.OP_REPLY, a=_REPLIES[type(action)])], action.actions)
 
     def _block(self, head: list[Insn], actions: Sequence[nodes.Action]) -> None:
         start = len(self.insns)
@@ -241,6 +287,37 @@ class _Lowering:
 
     def dec_ttl(self, _: nodes.DecTtl) -> None:
         self._emit(lib.OP_DEC_TTL)
+
+    def check_pkt_larger(self, action: nodes.CheckPktLarger) -> None:
+        word, shift = self._bit(action.dst)
+        self._emit(lib.OP_LARGER, dst=word, a=shift, b=action.length)
+
+    def set_queue(self, action: nodes.SetQueue) -> None:
+        self._emit(lib.OP_QUEUE, a=_QUEUE_MAJOR | (action.queue_id + 1) & 0xFFFF)
+
+    def select(self, action: nodes.Select) -> None:
+        """A value by weight, and on to the next table (OVN's select does both)."""
+        targets = [(target.id, target.weight) for target in action.targets if target.weight]
+        self._pick(_field(action.dst), targets, _hash_mask(action.hash_fields))
+        self.next(nodes.Next())
+
+    def fwd_group(self, action: nodes.FwdGroup) -> None:
+        """One of the ports that are known here, and out of it."""
+        keys = [key for name in action.ports if (key := self._port_key(name))]
+        self._pick(ROOTS["outport"], [(key, 1) for key in keys], lib.OVN_HASH_5TUPLE)
+        self._emit(lib.OP_OUTPUT)
+
+    def _pick(self, dst: Place, targets: Sequence[tuple[int, int]], fields: int) -> None:
+        for word in range(lib.OW_TMP, lib.OW_TMP + _TMP_WORDS):
+            self._emit(lib.OP_SET, dst=word, a=0xFFFFFFFF)
+        number, value = lib.OW_ARG_PORT, lib.OW_TMP + _TMP_WORDS - 1
+        whole = sum(weight for _, weight in targets)
+        self._emit(lib.OP_HASH, dst=number, a=fields, b=whole)
+        end = 0
+        for target, weight in targets:
+            end += weight
+            self._emit(lib.OP_PICK, dst=value, src=number, a=0xFFFFFFFF, b=end, c=target)
+        self._copy(dst, _scratch(dst.width))
 
     def ct_clear(self, _: nodes.CtClear) -> None:
         self._emit(lib.OP_CT_CLEAR)
@@ -344,6 +421,11 @@ _HANDLERS: Final[dict[type[nodes.Action], Callable[[_Lowering, Any], None]]] = {
     nodes.GetFdb: _Lowering.get_fdb,
     nodes.LookupFdb: _Lowering.lookup_fdb,
     nodes.PutFdb: _Lowering.put_fdb,
+    **dict.fromkeys(_REPLIES, _Lowering.reply),
+    nodes.CheckPktLarger: _Lowering.check_pkt_larger,
+    nodes.SetQueue: _Lowering.set_queue,
+    nodes.Select: _Lowering.select,
+    nodes.FwdGroup: _Lowering.fwd_group,
     nodes.GetArp: _Lowering.get_mac_bind,
     nodes.GetNd: _Lowering.get_mac_bind,
     nodes.LookupArp: _Lowering.lookup_mac_bind,

@@ -102,6 +102,8 @@ ROOTS: Final[dict[str, Place]] = {
     "arp.tpa": Place(lib.OW_IP_DST + 3, 0, 32),
     "arp.sha": _wide(lib.OW_ND_SLL, 48),
     "arp.tha": _wide(lib.OW_ND_TLL, 48),
+    "icmp4.frag_mtu": Place(lib.OW_ICMP_REST, 0, 16),
+    "icmp6.frag_mtu": Place(lib.OW_ICMP_REST, 0, 32),
     # Not OVN's: arguments of the side tables for neighbours.
     "arg.port": Place(lib.OW_ARG_PORT, 0, 32),
     "arg.ip": _wide(lib.OW_ARG_IP, 128),

@@ -168,8 +168,8 @@ def test_a_verb_that_is_not_supported_makes_the_whole_list_a_drop() -> None:
 
 
 def test_a_field_that_the_context_lacks_is_named() -> None:
-    load = nodes.Load(field("icmp4.frag_mtu", 16), 1500, 0xFFFF)
-    assert low(load).unsupported == ("field icmp4.frag_mtu",)
+    load = nodes.Load(field("icmp4.inner_ip4.src", 32), 1500, 0xFFFF)
+    assert low(load).unsupported == ("field icmp4.inner_ip4.src",)
 
 
 def test_log_leaves_no_instruction_but_a_note() -> None:

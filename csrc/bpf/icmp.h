@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * ICMP errors about the frame in hand (RFC 792, 1122 section 3.2.2, 4443): the
+ * frame is cut to what is quoted and moved behind a new header, which follows
+ * from the words.  Called by store() and by nobody else.
+ */
+#ifndef OVN_BPF_ICMP_H
+#define OVN_BPF_ICMP_H
+
+#include "packet.h"
+#include "scratch.h"
+
+#define SUM_CHUNK 128
+#define QUOTE4 548  /* 576 bytes in all: RFC 1812 section 4.3.2.3 */
+#define QUOTE6 1232 /* 1280 bytes in all: the minimum MTU */
+
+/* Bytes of the IP packet in the frame; Ethernet's padding is none of it. */
+static __always_inline __u32 ip_len(struct __sk_buff *skb, const struct scratch *s)
+{
+	__u32 room = skb->len - s->off - s->l3, at = s->off + s->l3, len, ip6;
+	__be16 field;
+
+	ip6 = s->wire[OW_ETH_TYPE - OW_HEADERS] >> 16 == ETH_P_IPV6;
+	if (bpf_skb_load_bytes(skb, at + (ip6 ? 4 : 2), &field, 2) || !field)
+		return room;
+	len = bpf_ntohs(field) + (ip6 ? IP6_LEN : 0);
+	return len < room ? len : room;
+}
+
+/* Sum of `len` bytes of the frame from `off`, QUOTE6 at most; -1: not there. */
+static __always_inline __s64 frame_sum(struct __sk_buff *skb, struct scratch *s, __u32 off,
+				       __u32 len)
+{
+	__u32 i, n, sum = 0;
+
+	for (i = 0; i < (QUOTE6 + SUM_CHUNK - 1) / SUM_CHUNK; i++) {
+		if (i * SUM_CHUNK >= len)
+			break;
+		n = len - i * SUM_CHUNK;
+		if (n < SUM_CHUNK)
+			__builtin_memset(s->buf.bytes, 0, SUM_CHUNK);
+		else
+			n = SUM_CHUNK;
+		n--;
+		hide(n);
+		n = (n & (SUM_CHUNK - 1)) + 1;
+		if (bpf_skb_load_bytes(skb, off + i * SUM_CHUNK, s->buf.bytes, n))
+			return -1;
+		sum = bpf_csum_diff(NULL, 0, (__be32 *)s->buf.bytes, SUM_CHUNK, sum);
+	}
+	return sum;
+}
+
+/*
+ * A local sender may have left its transport checksum to the device: then the
+ * field holds the sum of the pseudo header only, and the kernel will fill it in
+ * within our quotation, after we summed it.  What the quotation's transport
+ * part sums to then is known all the same: minus the pseudo header's sum.
+ * Returns that, folded, or 0 when the checksum is complete.
+ */
+static __always_inline __u32 partial_sum(struct __sk_buff *skb, const struct scratch *s,
+					 __u32 l4_len)
+{
+	__u32 proto = s->wire[OW_IP - OW_HEADERS] >> 24, sum, i;
+	__u32 at = proto == PROTO_TCP ? 16 : proto == PROTO_UDP ? 6 : 0;
+	__be32 a[8];
+	__u16 field;
+
+	if (!s->l4 || !at || bpf_skb_load_bytes(skb, s->l4 + at, &field, 2))
+		return 0;
+	for (i = 0; i < 8; i++)
+		a[i] = bpf_htonl(s->wire[OW_IP_SRC - OW_HEADERS + i]);
+	sum = bpf_csum_diff(NULL, 0, a, sizeof(a), bpf_htons(proto));
+	if (skb->gso_size) /* always waits for the device */
+		return (__u16)~field ?: 0xffff;
+	sum += bpf_htons(l4_len & 0xffff);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (__u16)sum == field ? (__u16)~field ?: 0xffff : 0;
+}
+
+/*
+ * Sum of the quotation as the receiver will see it.  Everything up to l4 is
+ * summed as it is; the rest too, unless the device fills it in.
+ */
+static __always_inline __s64 quote_sum(struct __sk_buff *skb, struct scratch *s, __u32 quote,
+				       __u32 len)
+{
+	__u32 hdr = s->l4 - s->l3, partial = partial_sum(skb, s, len - hdr), i;
+	__s64 sum;
+
+	if (!partial)
+		return frame_sum(skb, s, s->l3, quote);
+	sum = partial;
+	for (i = 0; i < 20; i++) { /* IP header in words: 5..15, or 10 and more */
+		__be32 word;
+
+		if (i * 4 >= hdr)
+			break;
+		if (bpf_skb_load_bytes(skb, s->l3 + i * 4, &word, 4))
+			return -1;
+		sum = bpf_csum_diff(NULL, 0, &word, 4, sum);
+	}
+	return i < 20 ? sum : -1;
+}
+
+/* Cut the frame to the quotation and open room in front of it. */
+static __always_inline int make_error(struct __sk_buff *skb, struct scratch *s)
+{
+	int ip6 = s->wire[OW_ETH_TYPE - OW_HEADERS] >> 16 == ETH_P_IPV6;
+	__u32 most = ip6 ? QUOTE6 : QUOTE4, len = ip_len(skb, s), quote = len < most ? len : most;
+	__s64 sum;
+
+	if (s->off || s->l3 != ETH_LEN)
+		return DROP_STORE;
+	sum = quote_sum(skb, s, quote, len);
+	if (sum < 0 || bpf_skb_change_tail(skb, ETH_LEN + quote, 0) ||
+	    bpf_skb_adjust_room(skb, (ip6 ? IP6_LEN : IP4_LEN) + 8, BPF_ADJ_ROOM_MAC, 0))
+		return DROP_STORE;
+	s->reply_len = 8 + quote;
+	s->reply_sum = (__u16)~csum_fold(sum);
+	return 0;
+}
+
+/* The words as headers in front of the quotation, checksums included. */
+static __always_inline int put_error(struct __sk_buff *skb, struct scratch *s)
+{
+	const __u32 *w = s->cur.w;
+	__u8 *f = s->buf.bytes + 2, *ip = f + ETH_LEN, *icmp;
+	int ip6 = w[OW_ETH_TYPE] >> 16 == ETH_P_IPV6;
+	__u32 len = s->reply_len, sum = s->reply_sum, i;
+
+	__builtin_memset(f, 0, ETH_LEN + IP6_LEN + 8);
+	put_mac(f, w + OW_ETH_DST);
+	put_mac(f + 6, w + OW_ETH_SRC);
+	put16(f + 12, w[OW_ETH_TYPE] >> 16);
+	icmp = ip + (ip6 ? IP6_LEN : IP4_LEN);
+	icmp[0] = w[OW_L4_PORTS] >> 16;
+	icmp[1] = w[OW_L4_PORTS];
+	put32(icmp + 4, w[OW_ICMP_REST]);
+	if (ip6) {
+		put32(ip, 6u << 28 | (w[OW_IP] & 0xff00) << 12 | (w[OW_IP6_LABEL] & 0xfffff));
+		put16(ip + 4, len);
+		ip[6] = PROTO_ICMP6;
+		ip[7] = w[OW_IP] >> 16;
+		for (i = 0; i < 4; i++) {
+			put32(ip + 8 + 4 * i, w[OW_IP_SRC + i]);
+			put32(ip + 24 + 4 * i, w[OW_IP_DST + i]);
+		}
+		/* Addresses and message lie side by side; then the rest of the
+		 * pseudo header. */
+		sum = bpf_csum_diff(NULL, 0, (__be32 *)(ip + 8), 40, sum);
+		sum = (__u16)~csum_fold(sum);
+		sum += bpf_htons(len) + bpf_htons(PROTO_ICMP6);
+		*(__u16 *)(ip + IP6_LEN + 2) = csum_fold(sum);
+	} else {
+		ip[0] = 0x45;
+		ip[1] = w[OW_IP] >> 8;
+		put16(ip + 2, IP4_LEN + len);
+		put16(ip + 6, 0x4000); /* DF: it is small, and has no identification */
+		ip[8] = w[OW_IP] >> 16;
+		ip[9] = PROTO_ICMP;
+		put32(ip + 12, w[OW_IP_SRC + 3]);
+		put32(ip + 16, w[OW_IP_DST + 3]);
+		*(__u16 *)(ip + 10) = csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)ip, IP4_LEN, 0));
+		sum = bpf_csum_diff(NULL, 0, (__be32 *)(ip + IP4_LEN), 8, sum);
+		*(__u16 *)(ip + IP4_LEN + 2) = csum_fold(sum);
+	}
+	s->l4 = ETH_LEN + (ip6 ? IP6_LEN : IP4_LEN);
+	if (bpf_skb_store_bytes(skb, 0, f, ETH_LEN, 0) ||
+	    (ip6 ? bpf_skb_store_bytes(skb, ETH_LEN, ip, IP6_LEN + 8, BPF_F_RECOMPUTE_CSUM)
+		 : bpf_skb_store_bytes(skb, ETH_LEN, ip, IP4_LEN + 8, BPF_F_RECOMPUTE_CSUM)))
+		return DROP_STORE;
+	return 0;
+}
+
+#endif
