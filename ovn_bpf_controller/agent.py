@@ -134,7 +134,7 @@ class Agent:
         self._vswitch.stop()
         self._database.close()
         self.southbound.close()
-        self.tables.settle()
+        self._settle()
         self.plane.close()
         return True
 
@@ -150,8 +150,7 @@ class Agent:
         elif delta or rules.added or rules.removed:
             change = wiring.difference(delta, rules)
         else:
-            # Nothing to do: what the last change replaced can go, peers above all.
-            self.tables.settle()
+            self._settle()
             self._attach(desired, now, changed=False)
             return True
         try:
@@ -168,6 +167,13 @@ class Agent:
         if first:
             self.plane.supersede()
         return True
+
+    def _settle(self) -> None:
+        """Nothing to do: what the last change replaced can go, old peers above all."""
+        try:
+            self.tables.settle()
+        except DataPlaneError as error:
+            _rate.warn(_log, f"the data plane keeps what is no longer used: {error}")
 
     def _without_clear_text(self, desired: Desired) -> Desired:
         """No tunnels rather than some that IPsec does not see.

@@ -83,9 +83,9 @@ class Index:
     def finish(self) -> None:
         """The grace period is over: takes removed keys out of the kernel's map."""
         doomed = [key for key in self._doomed if key not in self.live]
-        self._doomed = []
         if doomed:
             self._map.delete(doomed)
+        self._doomed = []
 
     def adopt(self) -> None:
         """Takes the contents from the kernel."""
