@@ -88,11 +88,27 @@ static __always_inline int parse_geneve(struct __sk_buff *skb, struct outer *o)
 	return skb->len < o->len + ETH_LEN ? DROP_MALFORMED : 0;
 }
 
+/*
+ * Before 6.3 skb->protocol stays the outer header's.  Where that is wrong a GSO
+ * frame could not be segmented on the way out, so let the kernel turn one family
+ * into the other: it moves the header's end by their difference and knows from
+ * then on what the frame is.  Returns by how much o->len has changed.
+ */
+static __always_inline __s32 align_family(struct __sk_buff *skb, const struct outer *o, __u32 type)
+{
+	if (type == ETH_P_IPV6 && !o->ip6)
+		return bpf_skb_change_proto(skb, bpf_htons(ETH_P_IPV6), 0) ? 0 : IP6_LEN - IP4_LEN;
+	if (type == ETH_P_IP && o->ip6)
+		return bpf_skb_change_proto(skb, bpf_htons(ETH_P_IP), 0) ? 0 : IP4_LEN - IP6_LEN;
+	return 0;
+}
+
 /* Take the outer headers away: the inner frame is the frame. */
 static __always_inline int strip_outer(struct __sk_buff *skb, const struct outer *o, __u32 flags6_3)
 {
 	__u32 least = o->ip6 ? IP6_LEN : IP4_LEN, inner_l3 = skb->len - o->len - ETH_LEN, type;
 	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO;
+	__s32 len = o->len;
 	__u8 eth[ETH_LEN];
 
 	if (bpf_skb_load_bytes(skb, o->len, eth, ETH_LEN))
@@ -106,7 +122,9 @@ static __always_inline int strip_outer(struct __sk_buff *skb, const struct outer
 		flags |= BPF_F_ADJ_ROOM_DECAP_L3_IPV4;
 	if (flags6_3 && type == ETH_P_IPV6)
 		flags |= BPF_F_ADJ_ROOM_DECAP_L3_IPV6;
-	if (bpf_skb_adjust_room(skb, -(__s32)o->len, BPF_ADJ_ROOM_MAC, flags) ||
+	if (!flags6_3)
+		len += align_family(skb, o, type);
+	if (bpf_skb_adjust_room(skb, -len, BPF_ADJ_ROOM_MAC, flags) ||
 	    bpf_skb_store_bytes(skb, 0, eth, ETH_LEN, 0))
 		return DROP_STORE;
 	return 0;

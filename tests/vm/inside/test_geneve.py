@@ -14,7 +14,6 @@ from collections.abc import Iterator
 import pytest
 
 from ovn_bpf_controller.datapath.tunnel_netdev import device_name
-from ovn_bpf_controller.errors import SandboxError
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from ovn_bpf_controller.sandbox.chassis import Chassis
 from ovn_bpf_controller.sandbox.process import wait_until
@@ -128,10 +127,3 @@ def test_the_agents_restart_loses_nothing_of_the_way(bed: Sandbox) -> None:
     bed.sync()
     assert bed.unanswered(PAIRS) == []
     assert hv1.run("cat", f"/sys/class/net/{DEVICE}/ifindex") == ifindex
-
-
-def test_a_large_packet_is_told_what_fits(bed: Sandbox) -> None:
-    with pytest.raises(SandboxError, match="mtu = 1442|mtu = 1422"):
-        bed.ports["vm1"].run(
-            *("ping", "-c1", "-W2", "-M", "do", "-s", "1440", bed.ports["vm2"].ip4)
-        )
