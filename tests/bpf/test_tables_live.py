@@ -9,7 +9,6 @@ hash elements are reused as fast as can be.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,7 +19,7 @@ from ovn_bpf_controller.model import Port, PortKind, Rule
 from tests.support.dataplane import Bed, mac
 
 TC_ACT_REDIRECT = 7
-SECONDS = 3.0
+CHANGES = 60
 REPEAT = 2000
 FRAME = bytes.fromhex(mac(2).replace(":", "") + mac(1).replace(":", "")) + b"\x08\x01" + bytes(60)
 
@@ -84,14 +83,10 @@ def test_no_packet_is_lost_while_everything_changes(bed: Bed, settle: bool) -> N
     bed.plug(1, 2)
     bed.switch(1, 2)
     changes = changes_of(bed)
-    applied = 0
-    end = time.monotonic() + SECONDS
     with traffic(bed) as verdicts:
-        while time.monotonic() < end:
+        for _ in range(CHANGES):
             bed.tables.apply(next(changes))
             if settle:
                 bed.tables.settle()
-            applied += 1
     assert set(verdicts) == {TC_ACT_REDIRECT}
-    assert applied > 10 and len(verdicts) > 10
     assert bed.drops() == {}
