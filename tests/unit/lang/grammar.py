@@ -10,7 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
+
+# A busy machine is no failure.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 PORTS = {"p1": 1, "p2": 2, "p3": 3, "_MC_flood": 32768}
 RESIDENT = frozenset({"p1", "p2"})

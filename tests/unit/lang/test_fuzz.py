@@ -46,7 +46,7 @@ def outcome(parse: Callable[[str], Any], text: str) -> Any:
         return None
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(grammar.PATIENT, max_examples=1500)
 @given(TEXT)
 @example("(" * 5000)
 @example("!" * 5000)
@@ -71,7 +71,7 @@ def test_matches(text: str) -> None:
         pass
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(grammar.PATIENT, max_examples=1500)
 @given(TEXT)
 @example("clone { " * 5000)
 @example("next; " * 5000)
@@ -86,7 +86,7 @@ def test_actions(text: str) -> None:
         action_ports(actions)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(grammar.PATIENT, max_examples=1000)
 @given(text=st.sampled_from(sorted(ACTION_TEXTS)), data=st.data())
 def test_actions_with_a_word_changed(text: str, data: st.DataObject) -> None:
     """Near misses reach deeper into the verbs than random words."""
@@ -100,7 +100,7 @@ def test_actions_with_a_word_changed(text: str, data: st.DataObject) -> None:
         action_prereqs(actions)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(grammar.PATIENT, max_examples=500)
 @given(text=TEXT, variables=st.dictionaries(st.just("x"), TEXT))
 def test_templates(text: str, variables: dict[str, str]) -> None:
     outcome(lambda t: substitute_templates(t, variables), text)
