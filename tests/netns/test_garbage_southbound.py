@@ -6,6 +6,7 @@ ovn-northd is stopped meanwhile: it would put them right within milliseconds.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import os
@@ -118,7 +119,8 @@ def test_unparsable_flows_cost_themselves_and_a_good_one_beside_them_works(
     transact(quiet, *operations)
     assert quiet.unanswered(list(itertools.permutations(quiet.ports, 2))) == []
     for target in ("vm2", "vm3"):
-        assert traffic.blocked(quiet, "vm1", target, 4242)
+        blocked = functools.partial(traffic.blocked, quiet, "vm1", target, 4242)
+        assert traffic.obeyed(quiet, blocked)
         assert traffic.delivers(quiet, "vm1", target, 4243)
     assert [chassis.agent_pid() for chassis in quiet.chassis.values()] == pids
 

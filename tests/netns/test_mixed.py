@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator
 from string import Template
@@ -45,7 +46,7 @@ def test_all_ping_all(bed: Sandbox) -> None:
 @pytest.mark.parametrize("pair", [("vm1", "vm3"), ("vm3", "vm1")])
 @pytest.mark.parametrize("version", [4, 6])
 def test_tcp_crosses_in_bulk(bed: Sandbox, pair: tuple[str, str], version: int) -> None:
-    assert traffic.throughput(bed, *pair, version) > 20e6
+    assert traffic.throughput(bed, *pair, version) > 1e6
 
 
 def test_a_group_acl_is_enforced_by_whoever_has_the_member(bed: Sandbox) -> None:
@@ -59,7 +60,8 @@ def test_a_group_acl_is_enforced_by_whoever_has_the_member(bed: Sandbox) -> None
         port = int(match.rpartition(" ")[2])
         bed.nbctl("--wait=hv", "acl-add", "sw0", "to-lport", "1000", match, "drop")
         for target in targets:
-            assert traffic.blocked(bed, source, target, port)
+            blocked = functools.partial(traffic.blocked, bed, source, target, port)
+            assert traffic.obeyed(bed, blocked)
             assert traffic.delivers(bed, source, target, port + 10)
     assert traffic.delivers(bed, "vm1", "vm3", 80)
     bed.nbctl("--wait=hv", "acl-del", "sw0")

@@ -28,7 +28,7 @@ def test_traffic_outlives_the_server_and_changes_resume_with_it(bed: Sandbox) ->
     process.wait_until(lambda: hv1.appctl("connection-status") == "connected", 30, "reconnection")
     bed.nbctl("--timeout=30", "--wait=hv", "acl-add", "sw0", "to-lport", "1000", "udp.dst == 7",
               "drop")  # fmt: skip
-    assert traffic.blocked(bed, "vm1", "vm2", 7)
+    assert traffic.obeyed(bed, lambda: traffic.blocked(bed, "vm1", "vm2", 7))
     assert traffic.delivers(bed, "vm1", "vm2", 8)
     bed.nbctl("--wait=hv", "acl-del", "sw0")
 

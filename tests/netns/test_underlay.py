@@ -18,6 +18,11 @@ def bed(request: pytest.FixtureRequest, kind: str) -> Iterator[Sandbox]:
     yield from traffic.two_chassis(kind, request.param)
 
 
+def least(bed: Sandbox) -> float:
+    """TCP bits per second that any machine manages."""
+    return 1e6 if bed.topology.mixed else 100e6
+
+
 def test_all_ping_all(bed: Sandbox) -> None:
     assert bed.unanswered(list(itertools.permutations(bed.ports, 2))) == []
 
@@ -42,7 +47,7 @@ def test_the_largest_packet_that_fits_passes(bed: Sandbox, version: int) -> None
 @pytest.mark.parametrize("pair", [("vm1", "vm2"), ("vm1", "vm3"), ("vm3", "vm1")])
 @pytest.mark.parametrize("version", [4, 6])
 def test_tcp_crosses_in_bulk(bed: Sandbox, pair: tuple[str, str], version: int) -> None:
-    assert traffic.throughput(bed, *pair, version) > 50e6
+    assert traffic.throughput(bed, *pair, version) > least(bed)
 
 
 def test_tunnelled_tcp_stays_in_large_segments(bed: Sandbox) -> None:

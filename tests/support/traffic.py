@@ -37,6 +37,18 @@ def silent(bed: Sandbox, source: str, target: str, version: int = 4) -> bool:
     return bool(bed.unanswered([(source, target)], (version,), ABSENT))
 
 
+def obeyed(bed: Sandbox, holds: Callable[[], bool]) -> bool:
+    """Whether a change that --wait=hv has waited for is obeyed.
+
+    At once by our agent.  Where Open vSwitch forwards, a cached flow lives on until
+    its revalidator comes by, which no acknowledgement waits for: 5 s there.
+    """
+    deadline = time.monotonic() + (5.0 if bed.topology.mixed else 0.0)
+    while not (held := holds()) and time.monotonic() < deadline:
+        continue
+    return held
+
+
 def delivers(
     bed: Sandbox, source: str, target: str, port: int, version: int = 4, seconds: float = ARRIVES
 ) -> bool:
