@@ -3,21 +3,18 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from ovn_bpf_controller._native import ffi, lib
+from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.datapath import probe
 from ovn_bpf_controller.datapath.attach import Attachments, Tcx, best_hook
 from ovn_bpf_controller.datapath.clsact import Clsact
 from ovn_bpf_controller.datapath.loader import Plane
+from tests.support.control import dropped, release
 from tests.support.kernel import Kernel, private_kernel
-
-KERNEL = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
 
 
 @pytest.fixture
@@ -33,21 +30,12 @@ def plane(kernel: Kernel) -> Iterator[Plane]:
     plane.close()
 
 
-def dropped(plane: Plane) -> int:
-    """Packets that came from a device that is no logical port's."""
-    possible = os.sysconf("SC_NPROCESSORS_CONF")
-    counts: Any = ffi.new("struct ovn_count[]", possible)
-    key = ffi.new("uint32_t *", lib.DROP_NO_PORT)
-    assert lib.ovn_map_lookup(plane.maps["ovn_drops"], key, counts) == 0
-    return sum(count.packets for count in counts)
-
-
 def test_tcx_is_used_from_6_6_on_and_clsact_before(plane: Plane) -> None:
-    assert isinstance(best_hook(plane), Tcx if KERNEL >= (6, 6) else Clsact)
+    assert isinstance(best_hook(plane), Tcx if release() >= (6, 6) else Clsact)
 
 
 def test_the_decap_flags_are_used_from_6_3_on() -> None:
-    assert probe.has_decap_flags() == (KERNEL >= (6, 3))
+    assert probe.has_decap_flags() == (release() >= (6, 3))
 
 
 def test_a_packet_runs_the_program(kernel: Kernel, plane: Plane) -> None:
@@ -56,12 +44,12 @@ def test_a_packet_runs_the_program(kernel: Kernel, plane: Plane) -> None:
     links.set_wanted([(inside, "ovn_vif")])
     assert links.reconcile()
     assert not links.failed
-    before = dropped(plane)
+    before = dropped(plane.maps, lib.DROP_NO_PORT)
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
         sender.bind(("vm0", 0))
         for _ in range(10):  # a veth delivers within the call or soon after
             sender.send(bytes(12) + b"\x88\xb5" + bytes(46))
-    assert dropped(plane) >= before + 1
+    assert dropped(plane.maps, lib.DROP_NO_PORT) >= before + 1
 
 
 def test_what_is_attached_outlives_the_agent(kernel: Kernel, plane: Plane) -> None:
