@@ -18,7 +18,7 @@ class Rule:
 
     dp: tunnel key of the datapath.  table: 0..127, egress tables from 64.
     mask: ((word, mask), …) ascending by word, masks never 0; empty for the rule
-    that matches all.  values: one per mask entry, no bits outside its mask.
+    that matches all.  Words from OW_SETS on hold the number of a set.  values: one per mask entry, no bits outside its mask.
     insns: struct ovn_insn records up to and including OP_END.  flow: number of
     the logical flow (see compile.flow_ids), 0 for rules the agent made itself.
     """
@@ -39,6 +39,7 @@ class PortKind(IntEnum):
     VIF = 1
     REMOTE = 2
     PATCH = 3
+    ALIAS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class Port:
     """A logical port; (dp, port) is unique.  See struct ovn_port.
 
     chassis: name of the Tunnel, for REMOTE.  vlan: 0 unless a nested container.
+    gateway: a PATCH that is here and nowhere else.  ALIAS: stands for peer_port of
+    the same datapath.
     """
 
     dp: int
@@ -53,6 +56,7 @@ class Port:
     kind: PortKind
     localport: bool = False
     nested: bool = False
+    gateway: bool = False
     ifindex: int = 0
     vlan: int = 0
     ct_zone: int = 0
@@ -72,6 +76,20 @@ class McGroup:
     key: int
     local: tuple[int, ...]
     remote: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetMember:
+    """What one address prefix or port is a member of; (kind, plen, value) is unique.
+
+    kind: enum ovn_set_kind.  value: as in struct ovn_set_key.  sets: numbers of
+    address sets or port groups, ascending, never empty.
+    """
+
+    kind: int
+    plen: int
+    value: tuple[int, int, int, int]
+    sets: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -282,6 +282,7 @@ __noinline int step(struct __sk_buff *skb, __u32 depth)
 	default:
 		reason = DROP_BUG;
 	}
+	case FR_GROUP_RX:
 	if (reason)
 		drop_branch(skb, s, depth, reason);
 	return 0;

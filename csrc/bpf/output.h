@@ -13,6 +13,20 @@
 #include "ports.h"
 #include "store.h"
 
+/* Slot of the port that an outport means: of a chassisredirect port that is here
+ * the distributed one, as OVN's LOCAL_OUTPUT has it. */
+static __always_inline __u32 outport_slot(struct scratch *s, __u32 dp, __u32 port)
+{
+	__u32 slot = port_slot(s, dp, port);
+	const struct ovn_port *p = port_at(slot);
+
+	if (!p || p->kind != OVN_PORT_ALIAS)
+		return slot;
+	port = p->peer_port;
+	s->cur.w[OW_OUTPORT] = port;
+	return port_slot(s, dp, port);
+}
+
 /* Check loopback, forget what the ingress pipeline knew, start the egress one. */
 static __always_inline int to_egress(struct scratch *s, __u32 slot, const struct ovn_port *p)
 {
@@ -33,14 +47,16 @@ static __always_inline int to_egress(struct scratch *s, __u32 slot, const struct
 /* Local half for one port: OVN's LOCAL_OUTPUT. */
 static __always_inline int output_local(struct scratch *s, __u32 dp, __u32 port)
 {
-	__u32 slot = port_slot(s, dp, port);
-	const struct ovn_port *p = port_at(slot);
+	const struct ovn_port *p;
+	__u32 slot;
 
+	s->cur.w[OW_OUTPORT] = port;
+	slot = outport_slot(s, dp, port);
+	p = port_at(slot);
 	if (!p)
 		return DROP_NO_OUTPORT;
 	if (p->kind != OVN_PORT_VIF && p->kind != OVN_PORT_PATCH)
 		return DROP_NOT_BOUND;
-	s->cur.w[OW_OUTPORT] = port;
 	return to_egress(s, slot, p);
 }
 
@@ -77,7 +93,7 @@ static __always_inline int output_group(struct scratch *s, int from_tunnel)
 	saved = ctx_save(s);
 	if (saved < 0)
 		return DROP_DEPTH;
-	push(s, FR_GROUP, saved, g->first, 0, g->n_local);
+	push(s, from_tunnel ? FR_GROUP_RX : FR_GROUP, saved, g->first, 0, g->n_local);
 	return err;
 }
 
@@ -89,7 +105,7 @@ static __always_inline int output_ingress(struct __sk_buff *skb, struct scratch 
 
 	if (w[OW_OUTPORT] >= OVN_MIN_MCGROUP)
 		return output_group(s, 0);
-	slot = port_slot(s, w[OW_DP], w[OW_OUTPORT]);
+	slot = outport_slot(s, w[OW_DP], w[OW_OUTPORT]);
 	p = port_at(slot);
 	if (!p)
 		return DROP_NO_OUTPORT;
@@ -174,6 +190,7 @@ __noinline int output(struct __sk_buff *skb, __u32 depth)
 static __always_inline int output_member(struct scratch *s, const struct frame *f)
 {
 	const __u32 *port = array_at(&ovn_members, f->pc + f->i);
+	const struct ovn_port *p;
 
 	ctx_load(s, f->table);
 	s->n_saved = f->table + 1; /* what the member before put aside is done */
@@ -181,6 +198,13 @@ static __always_inline int output_member(struct scratch *s, const struct frame *
 		push(s, FR_GROUP, f->table, f->pc, f->i + 1, f->left);
 	if (!port)
 		return DROP_BUG;
+	if (f->kind == FR_GROUP_RX) {
+		/* What every chassis has was served where the packet was sent. */
+		p = port_at(port_slot(s, s->cur.w[OW_DP], *port));
+		if (p && (p->flags & OVN_PORT_F_LOCALPORT ||
+			  (p->kind == OVN_PORT_PATCH && !(p->flags & OVN_PORT_F_GATEWAY))))
+			return 0;
+	}
 	return output_local(s, s->cur.w[OW_DP], *port);
 }
 

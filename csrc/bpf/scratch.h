@@ -31,12 +31,13 @@ enum reply_kind {
 
 enum frame_kind {
 	FR_NONE = 0,
-	FR_LOOKUP,  /* go on in table `table` */
-	FR_ACTS,    /* go on at instruction pc */
-	FR_RESULT,  /* OW_RESULT & b -> bit a of word `table` */
-	FR_RESTORE, /* take back saved context i */
-	FR_GROUP,   /* member i of `left`, the first at pc; context in saved */
-	FR_REMOTE,  /* copy for chassis pc.. of deferred send i */
+	FR_LOOKUP,   /* go on in table `table` */
+	FR_ACTS,     /* go on at instruction pc */
+	FR_RESULT,   /* OW_RESULT & b -> bit a of word `table` */
+	FR_RESTORE,  /* take back saved context i */
+	FR_GROUP,    /* member i of `left`, the first at pc; context in saved */
+	FR_GROUP_RX, /* the same for a packet that came through a tunnel */
+	FR_REMOTE,   /* copy for chassis pc.. of deferred send i */
 };
 
 struct frame {

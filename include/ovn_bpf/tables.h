@@ -263,11 +263,13 @@ struct ovn_mcgroup {
 	__u32 dp_index;
 	__u32 first;
 	__u32 n_local;
+	OVN_PORT_ALIAS = 4,  /* chassisredirect, here: means peer_port */
 	__u32 n_remote;
 	__u32 pad[2];
 };
 
 /* Map `ovn_datapaths`, index dp_index. */
+	OVN_PORT_F_GATEWAY = 1 << 2,   /* patch port of this chassis alone */
 struct ovn_datapath {
 	__u32 key;   /* tunnel key; 0: unused */
 	__u32 flags; /* enum ovn_datapath_flag */

@@ -33,6 +33,7 @@ from ovn_bpf_controller.binding.config import (
     read_config,
 )
 from ovn_bpf_controller.binding.desired import Desired
+from ovn_bpf_controller.binding.gateways import GatewayWrites
 from ovn_bpf_controller.binding.if_status import (
     IfStatus,
     Moment,
@@ -107,7 +108,8 @@ class Binding:
         self._nb_cfg = NbCfg()
         self._conditions: local.Conditions | None = None
         self._registration = Registration(southbound)
-        self._port_lane = PortLane(southbound, self._status.claim_sent)
+        self._gateways = GatewayWrites()
+        self._port_lane = PortLane(southbound, self._claim_sent)
         self._nb_cfg_lane = Lane(southbound, "Chassis_Private")
         self._seq = 0
         self._acked = 0
@@ -241,9 +243,18 @@ class Binding:
         )
         bound = list(self._topology.ports.chassis(me.uuid))
         writes = self._status.run(moment, self._topology.claims, bound, self._view.interfaces)
-        self._wake_ms = writes.wake_ms
+        gateways, wake_ms = self._gateways.run(me.uuid, self._topology.gateways, bound, now)
+        if self._settled:
+            writes.ports += gateways
+        self._wake_ms = min(filter(None, (writes.wake_ms, wake_ms)), default=None)
         self._port_lane.write(me.uuid, writes.ports, now)
         return writes
+
+    def _claim_sent(self, lport: str, now: int) -> None:
+        if lport in self._topology.gateways:
+            self._gateways.sent(lport, now)
+        else:
+            self._status.claim_sent(lport, now)
 
     def _write_local(self) -> None:
         wall = _wall_ms()

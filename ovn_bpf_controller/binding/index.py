@@ -24,6 +24,7 @@ class PortIndex:
         self._peered: dict[str, dict[str, PortBinding]] = {}
         self._by_parent: dict[str, dict[str, PortBinding]] = {}
         self._by_chassis: dict[str, dict[str, PortBinding]] = {}
+        self._by_kind: dict[str, dict[str, PortBinding]] = {}
 
     def apply(self, changes: Mapping[str, Change]) -> None:
         """Take over (old, new) per row uuid: removals first, names may move."""
@@ -57,6 +58,8 @@ class PortIndex:
             yield self._by_datapath, row.datapath
             if "peer" in row.options:
                 yield self._peered, row.datapath
+        if row.type:
+            yield self._by_kind, row.type
         if row.parent_port:
             yield self._by_parent, row.parent_port
         for chassis in {row.chassis, *row.additional_chassis}:
@@ -82,6 +85,10 @@ class PortIndex:
     def children(self, lport: str) -> Iterable[PortBinding]:
         """Ports whose parent_port is `lport`."""
         return self._by_parent.get(lport, {}).values()
+
+    def kind(self, kind: str) -> Iterable[PortBinding]:
+        """Ports of a type; not of "", which are too many to walk."""
+        return self._by_kind.get(kind, {}).values()
 
     def chassis(self, uuid: str) -> Iterable[PortBinding]:
         """Ports bound to a Chassis row, as main or as additional chassis."""

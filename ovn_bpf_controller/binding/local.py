@@ -8,7 +8,7 @@ local_data.c (need_add_peer_to_local) and update_sb_monitors().
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ovn_bpf_controller.binding.index import PortIndex
@@ -51,11 +51,19 @@ class HAGroups:
 
     def contains(self, group: str | None, chassis: str) -> bool:
         """Is Chassis row `chassis` a member of HA_Chassis_Group row `group`?"""
+        return any(member.chassis == chassis for member in self._of(group))
+
+    def elected(self, group: str | None) -> str | None:
+        """The Chassis row with the highest priority, the smaller uuid among equals."""
+        ranked = sorted((-member.priority, member.chassis or "") for member in self._of(group))
+        return next((chassis for _, chassis in ranked if chassis), None)
+
+    def _of(self, group: str | None) -> Iterator[HAChassis]:
         row = self.groups.get(group or "")
-        if row is None:
-            return False
-        members = (self.members.get(uuid) for uuid in row.ha_chassis)
-        return any(member is not None and member.chassis == chassis for member in members)
+        for uuid in row.ha_chassis if row is not None else ():
+            member = self.members.get(uuid)
+            if member is not None:
+                yield member
 
 
 def local_datapaths(

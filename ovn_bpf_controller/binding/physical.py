@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ovn_bpf_controller.binding.claims import Claim, PortType, port_type
 from ovn_bpf_controller.binding.index import PortIndex
+from ovn_bpf_controller.binding.local import HAGroups
 from ovn_bpf_controller.binding.tunnels import Link, Peers
 from ovn_bpf_controller.binding.zones import dnat_name, snat_name
 from ovn_bpf_controller.model import Datapath, McGroup, Port, PortKind, Tunnel
@@ -44,7 +45,7 @@ class Site:
 
     chassis: uuid of our Chassis row, "" before it exists.  keys: Datapath_Binding
     uuid -> tunnel key, local ones only.  omit(subject, why): tell, once, that
-    something is left out of the data plane.
+    something is left out of the data plane.  gateways: as gateways.here() says.
     """
 
     chassis: str
@@ -54,6 +55,8 @@ class Site:
     zones: Mapping[str, int]
     keys: Mapping[str, int]
     omit: Callable[[str, str], None]
+    gateways: Mapping[str, PortBinding]
+    groups: HAGroups
 
 
 def valid_datapath(row: DatapathBinding) -> bool:
@@ -100,10 +103,18 @@ def _port(site: Site, dp: int, row: PortBinding, localnet: bool) -> Port:
     claim = site.claims.get(row.logical_port)
     if claim is not None:
         return _device(dp, row, claim, zone)
-    if kind is PortType.PATCH or (kind is PortType.L3GATEWAY and row.chassis == site.chassis):
+    here = row.logical_port in site.gateways
+    if kind is PortType.PATCH or (kind is PortType.L3GATEWAY and here):
         return _patch(site, dp, row, zone)
-    if kind in _BOUND and row.chassis is not None and row.chassis != site.chassis:
-        return _remote(site, dp, row, localnet)
+    if kind is PortType.CHASSISREDIRECT and here:
+        return _alias(site, dp, row)
+    chassis = row.chassis if row.chassis != site.chassis else None
+    if kind is PortType.CHASSISREDIRECT and chassis is None:
+        chassis = site.groups.elected(row.ha_chassis_group)
+    if kind in _BOUND and chassis is not None and chassis != site.chassis:
+        return _remote(site, dp, row, chassis, localnet)
+    if kind in (PortType.CHASSISREDIRECT, PortType.L3GATEWAY):
+        return Port(dp, row.tunnel_key, PortKind.NONE)
     if kind not in (PortType.VIF, PortType.CONTAINER, PortType.LOCALPORT):
         # One line for each type: northd makes many ports of one kind.
         site.omit(f"port type {row.type}", "not realised on this chassis by this version")
@@ -135,13 +146,28 @@ def _patch(site: Site, dp: int, row: PortBinding, zone: int) -> Port:
         dp,
         row.tunnel_key,
         PortKind.PATCH,
+        gateway=row.type == PortType.L3GATEWAY.value,
         ct_zone=zone,
         peer_dp=peer_dp,
         peer_port=peer.tunnel_key,
     )
 
 
-def _remote(site: Site, dp: int, row: PortBinding, localnet: bool) -> Port:
+def _alias(site: Site, dp: int, row: PortBinding) -> Port:
+    """A chassisredirect port that is here means its distributed port."""
+    key = _distributed(site, row)
+    if not key:
+        return Port(dp, row.tunnel_key, PortKind.NONE)
+    return Port(dp, row.tunnel_key, PortKind.ALIAS, peer_dp=dp, peer_port=key)
+
+
+def _distributed(site: Site, row: PortBinding) -> int:
+    port = site.ports.name(row.options.get("distributed-port", ""))
+    same = port is not None and port.datapath == row.datapath and _valid_port(port)
+    return port.tunnel_key if port is not None and same else 0
+
+
+def _remote(site: Site, dp: int, row: PortBinding, chassis: str, localnet: bool) -> Port:
     nowhere = Port(dp, row.tunnel_key, PortKind.NONE)
     if localnet and not row.additional_chassis:
         # The provider network carries it; a copy in a tunnel would be a second one.
@@ -149,7 +175,7 @@ def _remote(site: Site, dp: int, row: PortBinding, localnet: bool) -> Port:
         return nowhere
     if row.additional_chassis:
         site.omit(row.logical_port, "additional chassis get no copies")
-    link = site.peers.link(row.chassis, row.encap)
+    link = site.peers.link(chassis, row.encap)
     if not link:
         return nowhere
     return Port(dp, row.tunnel_key, PortKind.REMOTE, chassis=link)
@@ -191,13 +217,9 @@ def _local_member(site: Site, row: PortBinding) -> int:
     if kind is PortType.LOCALPORT:
         return row.tunnel_key if row.logical_port in site.claims else 0
     here = site.chassis in (row.chassis, *row.additional_chassis)
-    if kind is PortType.CHASSISREDIRECT and here:
-        port = site.ports.name(row.options.get("distributed-port", ""))
-        same = port is not None and port.datapath == row.datapath and _valid_port(port)
-        return port.tunnel_key if port is not None and same else 0
-    if here and (row.logical_port in site.claims or kind is PortType.L3GATEWAY):
-        return row.tunnel_key
-    return 0
+    if row.logical_port in site.gateways:
+        return _distributed(site, row) if kind is PortType.CHASSISREDIRECT else row.tunnel_key
+    return row.tunnel_key if here and row.logical_port in site.claims else 0
 
 
 def _remote_links(site: Site, row: PortBinding) -> Iterable[str]:

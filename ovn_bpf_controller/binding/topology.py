@@ -12,8 +12,8 @@ from collections.abc import Mapping
 
 import ovs.vlog
 
-from ovn_bpf_controller.binding import local, physical, tunnels
-from ovn_bpf_controller.binding.claims import Bind, Claim, ClaimRules, by_iface_id
+from ovn_bpf_controller.binding import gateways, local, physical, tunnels
+from ovn_bpf_controller.binding.claims import Bind, Claim, ClaimRules, PortType, by_iface_id
 from ovn_bpf_controller.binding.config import Config
 from ovn_bpf_controller.binding.desired import Desired, LocalDatapath, PortSecurity
 from ovn_bpf_controller.binding.index import PortIndex
@@ -51,6 +51,7 @@ INPUTS: tuple[type[Row], ...] = (
 
 class Topology:
     """me: our Chassis row, None before it exists.  claims: what is plugged here.
+    gateways: ports without a device that live here.
 
     keys: tunnel key of every local datapath, by row uuid.  peers: the others.
     """
@@ -61,6 +62,8 @@ class Topology:
         self.me: Chassis | None = None
         self.ports = PortIndex()
         self.claims: dict[str, Claim] = {}
+        self.gateways: dict[str, PortBinding] = {}
+        self._ha = local.HAGroups({}, {})
         self.keys: dict[str, int] = {}
         self.peers = Peers()
         self.zones = ZoneTable()
@@ -92,6 +95,9 @@ class Topology:
                 self._groups.setdefault(new.datapath, set()).add(uuid)
                 self._touch(new.datapath)
         self._touch(*changes.of(DatapathBinding))
+        if changes.of(HAChassis) or changes.of(HAChassisGroup):
+            for row in self.ports.kind(PortType.CHASSISREDIRECT.value):
+                self._touch(row.datapath)
         if config is not self._config or changes.of(Chassis) or changes.of(Encap):
             self._config, self._chassis_moved = config, True
             self._find_ourselves(config.chassis)
@@ -120,6 +126,7 @@ class Topology:
         keep_zones: give up no conntrack zone, because not all names are known yet.
         """
         self._decide_claims(by_iface_id(view.interfaces))
+        self._decide_gateways()
         self._decide_datapaths()
         self._decide_peers(config)
         self._decide_tunnels(config)
@@ -136,14 +143,25 @@ class Topology:
                     self._touch(claim.row.datapath)
         self.claims = claims
 
+    def _decide_gateways(self) -> None:
+        """Touches datapaths of gateway ports that come here or go."""
+        tables = self._sb.table
+        self._ha = local.HAGroups(tables(HAChassisGroup), tables(HAChassis))
+        found = gateways.here(self.me, self.ports, self._ha) if self.me else {}
+        for name in found.keys() ^ self.gateways.keys():
+            row = found.get(name) or self.gateways[name]
+            self._touch(row.datapath)
+            self._touch_peer(row)
+        self.gateways = found
+
     def _decide_datapaths(self) -> None:
         """Find the local datapaths; touches those that came or went, and their peers."""
         rows = self._sb.table(DatapathBinding)
         found: frozenset[str] = frozenset()
         if self.me is not None:
             seeds = {c.row.datapath for c in self.claims.values() if c.bind is not Bind.NO}
-            groups = local.HAGroups(self._sb.table(HAChassisGroup), self._sb.table(HAChassis))
-            found = local.local_datapaths(seeds, self.me, self.ports, groups)
+            seeds |= gateways.seeds(self.me, self.ports, self._ha)
+            found = local.local_datapaths(seeds, self.me, self.ports, self._ha)
         keys: dict[str, int] = {}
         taken: set[int] = set()
         for uuid in sorted(found):
@@ -213,6 +231,8 @@ class Topology:
             self.zones.zones,
             self.keys,
             self._omit,
+            self.gateways,
+            self._ha,
         )
         for uuid in self.keys:
             if uuid in self._touched or uuid not in self._local_datapaths:
@@ -257,6 +277,11 @@ class Topology:
             chassis=config.chassis,
             datapaths=dict(self._local_datapaths),
             tunnels=self._tunnels,
-            resident=frozenset(row.logical_port for row in mine if row.chassis == chassis),
+            # Of chassisredirect ports the election counts, not who has claimed it yet.
+            resident=frozenset(
+                row.logical_port
+                for row in mine
+                if row.chassis == chassis and row.type != PortType.CHASSISREDIRECT.value
+            ).union(self.gateways),
             zones=dict(self.zones.zones),
         )

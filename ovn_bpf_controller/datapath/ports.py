@@ -91,6 +91,8 @@ class Ports:
         flags = lib.OVN_PORT_F_LOCALPORT if port.localport else 0
         if port.nested:
             flags |= lib.OVN_PORT_F_NESTED
+        if port.gateway:
+            flags |= lib.OVN_PORT_F_GATEWAY
         return PORT.pack(
             port.dp,
             port.port,

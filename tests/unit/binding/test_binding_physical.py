@@ -8,13 +8,13 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovn_bpf_controller.binding import physical
+from ovn_bpf_controller.binding import gateways, local, physical
 from ovn_bpf_controller.binding.claims import Bind, Claim, PortType
 from ovn_bpf_controller.binding.index import PortIndex
 from ovn_bpf_controller.binding.tunnels import Link, Peers
 from ovn_bpf_controller.binding.view import Interface
 from ovn_bpf_controller.model import McGroup, Port, PortKind
-from ovn_bpf_controller.ovsdb.tables import DatapathBinding, MulticastGroup, PortBinding
+from ovn_bpf_controller.ovsdb.tables import Chassis, DatapathBinding, MulticastGroup, PortBinding
 from ovn_bpf_controller.underlay.route import Path
 
 PEERS = Peers(
@@ -32,6 +32,7 @@ def site(*rows: PortBinding, claims: dict[str, Claim] | None = None, **more: Any
     ports = PortIndex()
     ports.apply({r.uuid: (None, r) for r in rows})
     omitted: list[tuple[str, str]] = more.get("omitted", [])
+    groups = more.get("groups", local.HAGroups({}, {}))
     return physical.Site(
         chassis="me",
         ports=ports,
@@ -40,6 +41,8 @@ def site(*rows: PortBinding, claims: dict[str, Claim] | None = None, **more: Any
         zones={"here": 5},
         keys={"sw": 1, "lr": 2},
         omit=lambda subject, why: omitted.append((subject, why)),
+        gateways=gateways.here(Chassis("me", name="hv1"), ports, groups),
+        groups=groups,
     )
 
 
