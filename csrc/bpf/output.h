@@ -195,7 +195,7 @@ static __always_inline int output_member(struct scratch *s, const struct frame *
 	ctx_load(s, f->table);
 	s->n_saved = f->table + 1; /* what the member before put aside is done */
 	if (f->i + 1 < f->left)
-		push(s, FR_GROUP, f->table, f->pc, f->i + 1, f->left);
+		push(s, f->kind, f->table, f->pc, f->i + 1, f->left);
 	if (!port)
 		return DROP_BUG;
 	if (f->kind == FR_GROUP_RX) {
