@@ -48,6 +48,7 @@ class VswitchService:
         self._pending: Pending | None = None
         self._back_off = BackOff()
         self._look_ms = 0
+        self._queued = False
         self._on_duty = False
         self._links_seen = -1
 
@@ -75,11 +76,11 @@ class VswitchService:
 
     def wait(self, poller: Any) -> None:
         """Wake the poller when run() has something to do by itself."""
-        if self._on_duty:
+        if self._on_duty or not self._queued:
             poller.timer_wait_until(self._look_ms)
-            if self._links_seen != self._links.version:
-                # Somebody else reads the kernel's events, perhaps after our run().
-                poller.immediate_wake()
+        if self._on_duty and self._links_seen != self._links.version:
+            # Somebody else reads the kernel's events, perhaps after our run().
+            poller.immediate_wake()
         if self._back_off.until_ms > now_ms():
             poller.timer_wait_until(self._back_off.until_ms)
 
@@ -90,11 +91,10 @@ class VswitchService:
     # --- the lock -----------------------------------------------------------------
 
     def _hand_over_or_queue(self) -> None:
-        if self._database.has_lock and vswitchd_runs(self._pidfile):
+        self._queued = not (self._database.has_lock and vswitchd_runs(self._pidfile))
+        if not self._queued:
             vlog.info("ovs-vswitchd has started: giving it the lock")
-            self._database.set_lock(None)
-        else:
-            self._database.set_lock(LOCK)
+        self._database.set_lock(LOCK if self._queued else None)
 
     # --- the duties ---------------------------------------------------------------
 
