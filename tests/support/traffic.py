@@ -11,6 +11,7 @@ import json
 import os
 import select
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from string import Template
@@ -77,6 +78,12 @@ def delivers(
 def blocked(bed: Sandbox, source: str, target: str, port: int, version: int = 4) -> bool:
     """Whether one UDP datagram does not arrive."""
     return not delivers(bed, source, target, port, version, ABSENT)
+
+
+def output(command: list[str]) -> str:
+    """What a command prints, however it ends."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
 
 
 def acquaint(bed: Sandbox, *names: str) -> None:
