@@ -12,6 +12,9 @@
 #define OVN_MAX_DEFERRED 4    /* sends to other chassis waiting for the end */
 #define OVN_MAX_DEPTH 4	      /* programs nested on one CPU */
 #define OVN_MAX_FIELDS 16     /* words on OVN's push/pop stack */
+#define OVN_MAX_SETS 64	      /* that one address or port is a member of */
+#define OVN_MAX_SET_SLOTS 16  /* chained for them */
+#define OVN_MAX_COMBOS 256    /* of sets of several fields, under one mask */
 #define OVN_MAX_VERSIONS 4    /* versions of one key alive at a time */
 #define OVN_MAX_SKIPS 8	      /* trivial stages linked one after another */
 #define OVN_MAX_EXT 8	      /* IPv6 extension headers */

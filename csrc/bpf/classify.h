@@ -7,7 +7,7 @@
 #ifndef OVN_BPF_CLASSIFY_H
 #define OVN_BPF_CLASSIFY_H
 
-#include "scratch.h"
+#include "sets.h"
 
 struct best {
 	__u32 depth;
@@ -18,12 +18,9 @@ struct best {
 	__u32 pc;
 	__u32 flow;
 	__u32 probes;
+	__u32 mask; /* the one whose sets are tried */
+	__u32 over; /* a bound was hit: no answer can be trusted */
 };
-
-static __always_inline int alive(const struct ovn_slot *slot, __u32 generation)
-{
-	return slot->born && slot->born <= generation && generation < slot->dead;
-}
 
 static __always_inline int same_key(const __u32 *a, const __u32 *b, __u32 n)
 {
@@ -86,32 +83,88 @@ static __always_inline void consider(struct best *b, const struct ovn_rule *r)
 	b->flow = r->flow;
 }
 
+/* One key under a mask. */
+static __always_inline void probe(struct best *b, __u32 mask, __u32 key_class)
+{
+	__u32 slot;
+
+	b->probes++;
+	if (key_class == 0) {
+		slot = probe_s(b->depth, b->stage, mask);
+		if (slot)
+			consider(b, array_at(&ovn_rules_s, slot));
+	} else if (key_class == 1) {
+		slot = probe_m(b->depth, b->stage, mask);
+		if (slot)
+			consider(b, array_at(&ovn_rules_m, slot));
+	} else {
+		slot = probe_l(b->depth, b->stage, mask);
+		if (slot)
+			consider(b, array_at(&ovn_rules_l, slot));
+	}
+}
+
+/* The i-th combination of sets that the packet is in, as a key. */
+static long try_sets(__u32 i, struct best *b)
+{
+	const struct ovn_mask *m = array_at(&ovn_masks, b->mask);
+	struct scratch *s = scratch_at(b->depth);
+	__u32 dim, n, at;
+
+	if (!s || !m)
+		return 1;
+	for (dim = 0; dim < OVN_SET_WORDS; dim++) {
+		if (!(m->sets & 1 << dim))
+			continue;
+		n = s->sets[dim].n;
+		if (!n)
+			return 1;
+		at = i % n;
+		s->cur.w[OW_TMP + dim] = s->sets[dim].ids[at & (OVN_MAX_SETS - 1)];
+		i /= n;
+	}
+	probe(b, b->mask, m->key_class);
+	return 0;
+}
+
+/* A mask with set words: all combinations of what the packet is a member of. */
+static __always_inline void probe_sets(struct best *b, __u32 mask, const struct ovn_mask *m)
+{
+	struct scratch *s = scratch_at(b->depth);
+	__u32 dim, combos = 1;
+
+	if (!s)
+		return;
+	for (dim = 0; dim < OVN_SET_WORDS; dim++) {
+		if (!(m->sets & 1 << dim))
+			continue;
+		combos *= find_sets(b->depth, dim);
+		if (!combos)
+			return;
+		if (s->sets[dim].over || combos > OVN_MAX_COMBOS) {
+			b->over = 1;
+			return;
+		}
+	}
+	b->mask = mask;
+	bpf_loop(combos, try_sets, b, 0);
+}
+
 static long try_tuple(__u32 i, struct best *b)
 {
 	const struct ovn_tuple *t = array_at(&ovn_tuples, b->first + i);
 	const struct ovn_mask *m;
-	__u32 slot;
 
 	if (!t || (b->found && t->max_prio <= b->prio))
 		return 1;
 	m = array_at(&ovn_masks, t->mask);
 	if (!m)
 		return 1;
-	b->probes++;
-	if (m->key_class == 0) {
-		slot = probe_s(b->depth, b->stage, t->mask);
-		if (slot)
-			consider(b, array_at(&ovn_rules_s, slot));
-	} else if (m->key_class == 1) {
-		slot = probe_m(b->depth, b->stage, t->mask);
-		if (slot)
-			consider(b, array_at(&ovn_rules_m, slot));
-	} else {
-		slot = probe_l(b->depth, b->stage, t->mask);
-		if (slot)
-			consider(b, array_at(&ovn_rules_l, slot));
-	}
-	return 0;
+	if (m->sets)
+		probe_sets(b, t->mask, m);
+	else
+		probe(b, t->mask, m->key_class);
+	return b->over != 0;
 }
 
 static __always_inline const struct ovn_stage_ver *stage_version(const struct scratch *s,
@@ -137,7 +190,8 @@ static __always_inline const struct ovn_stage_ver *stage_version(const struct sc
  * classify - the actions of the best rule for the context in a table
  *
  * table: 0..127 within the context's datapath.  Returns the first instruction,
- * or 0 when nothing matches; s->flow says whose it is.
+ * or 0 when nothing matches; s->flow says whose it is.  s->sets_over: nothing
+ * can be said, since the packet is a member of too many sets.
  */
 __noinline __u32 classify(__u32 depth, __u32 table)
 {
@@ -159,6 +213,7 @@ __noinline __u32 classify(__u32 depth, __u32 table)
 	}
 	s->flow = 0;
 	s->prio = 0;
+	s->sets_over = 0;
 	s->table = table;
 	if (!v)
 		return 0;
@@ -176,6 +231,9 @@ __noinline __u32 classify(__u32 depth, __u32 table)
 			consider(&b, &r->rule);
 	}
 	s->probes += b.probes;
+	s->sets_over = b.over;
+	if (b.over)
+		return 0;
 	s->flow = b.flow;
 	s->prio = b.prio;
 	return b.pc;

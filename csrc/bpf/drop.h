@@ -23,14 +23,38 @@ static __always_inline void drop(struct __sk_buff *skb, __u32 reason)
 	count(&ovn_drops, reason < DROP_MAX ? reason : DROP_BUG, skb->len);
 }
 
+/* Which flow it was.  A leaf of its own: see OVN_MAX_STACK_BYTES. */
+__noinline int drop_of_flow(__u32 depth, __u32 reason, __u32 len)
+{
+	const struct scratch *s = scratch_at(depth);
+	struct ovn_drop_key key = { .reason = reason };
+	struct ovn_count first = { .packets = 1, .bytes = len }, *c;
+
+	if (!s)
+		return 0;
+	key.dp = s->cur.w[OW_DP];
+	key.flow = s->cur.flow;
+	key.table = s->cur.table;
+	c = bpf_map_lookup_elem(&ovn_drop_flows, &key);
+	if (c) {
+		c->packets++;
+		c->bytes += len;
+	} else { /* busy: only ovn_drops has it */
+		bpf_map_update_elem(&ovn_drop_flows, &key, &first, BPF_NOEXIST);
+	}
+	return 0;
+}
+
 /* The same for a packet on its walk. */
 static __always_inline void drop_branch(struct __sk_buff *skb, const struct scratch *s, __u32 depth,
 					__u32 reason)
 {
-	if (s->trace)
+	if (s->trace) {
 		trace_event(depth, TRACE_DROP, reason, 0);
-	else
-		drop(skb, reason);
+		return;
+	}
+	drop(skb, reason);
+	drop_of_flow(depth, reason, skb->len);
 }
 
 #endif

@@ -17,6 +17,7 @@ static __always_inline struct scratch *enter(__u32 *depth)
 	const struct ovn_ctl *ctl = control();
 	__u32 *level = array_at(&ovn_depth, 0);
 	struct scratch *s;
+	__u32 i;
 
 	if (!level || !ctl)
 		return NULL;
@@ -27,6 +28,8 @@ static __always_inline struct scratch *enter(__u32 *depth)
 	*level = *depth + 1;
 	s->generation = ctl->generation;
 	s->trace = 0;
+	for (i = 0; i < OVN_SET_WORDS; i++)
+		s->sets[i].kind = 0; /* of another packet, perhaps another generation */
 	s->n_stack = 0;
 	s->n_saved = 0;
 	s->n_deferred = 0;

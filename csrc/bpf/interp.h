@@ -90,44 +90,22 @@ static __always_inline void field_stack(struct scratch *s, const struct ovn_insn
 enum { ACT_NEXT = 0, ACT_STOP = 1 };
 
 /*
- * execute - the instruction at pc
+ * execute_rare - the instructions that most action lists do not have
  *
- * Returns ACT_NEXT to go on with the following one, ACT_STOP when the list is
- * done or goes on later from the stack.
+ * In a function of its own to keep the stack of the way to output() short.
+ * Returns as execute() does.
  */
-__noinline int execute(struct __sk_buff *skb, __u32 depth, __u32 pc)
+__noinline int execute_rare(struct __sk_buff *skb, __u32 depth, __u32 pc)
 {
 	struct scratch *s = scratch_at(depth);
 	const struct ovn_insn *in = array_at(&ovn_insns, pc);
 	__u32 *w, i;
 	int reason = 0;
 
-	if (!s || !in) {
-		drop(skb, DROP_BUG);
+	if (!s || !in)
 		return ACT_STOP;
-	}
 	w = s->cur.w;
 	switch (in->op) {
-	case OP_END:
-		return ACT_STOP;
-	case OP_SET:
-		w[WORD(in->dst)] = (w[WORD(in->dst)] & ~in->a) | in->b;
-		return ACT_NEXT;
-	case OP_MOVE:
-		move_bits(w, in);
-		return ACT_NEXT;
-	case OP_NEXT:
-		if (!at_end(pc + 1))
-			push(s, FR_ACTS, s->cur.egress, pc + 1, 0, 0);
-		s->cur.egress = in->src;
-		push(s, FR_LOOKUP, in->src ? OVN_EGRESS_BASE + in->aux : in->aux, 0, 0, 0);
-		return ACT_STOP;
-	case OP_OUTPUT:
-		reason = output_and_return(skb, s, depth, pc);
-		break;
-	case OP_DROP:
-		reason = in->a;
-		break;
 	case OP_CLONE:
 		if (s->trace)
 			trace_event(depth, TRACE_CLONE, 0, 0);
@@ -209,6 +187,55 @@ __noinline int execute(struct __sk_buff *skb, __u32 depth, __u32 pc)
 	return ACT_STOP;
 }
 
+/*
+ * execute - the instruction at pc
+ *
+ * Returns ACT_NEXT to go on with the following one, ACT_STOP when the list is
+ * done or goes on later from the stack.
+ */
+__noinline int execute(struct __sk_buff *skb, __u32 depth, __u32 pc)
+{
+	struct scratch *s = scratch_at(depth);
+	const struct ovn_insn *in = array_at(&ovn_insns, pc);
+	__u32 *w;
+	int reason = 0;
+
+	if (!s || !in) {
+		drop(skb, DROP_BUG);
+		return ACT_STOP;
+	}
+	w = s->cur.w;
+	if (s->trace)
+		trace_event(depth, TRACE_INSN, 0, pc);
+	switch (in->op) {
+	case OP_END:
+		return ACT_STOP;
+	case OP_SET:
+		w[WORD(in->dst)] = (w[WORD(in->dst)] & ~in->a) | in->b;
+		return ACT_NEXT;
+	case OP_MOVE:
+		move_bits(w, in);
+		return ACT_NEXT;
+	case OP_NEXT:
+		if (!at_end(pc + 1))
+			push(s, FR_ACTS, s->cur.egress, pc + 1, 0, 0);
+		s->cur.egress = in->src;
+		push(s, FR_LOOKUP, in->src ? OVN_EGRESS_BASE + in->aux : in->aux, 0, 0, 0);
+		return ACT_STOP;
+	case OP_OUTPUT:
+		reason = output_and_return(skb, s, depth, pc);
+		break;
+	case OP_DROP:
+		reason = in->a;
+		break;
+	default:
+		return execute_rare(skb, depth, pc);
+	}
+	if (reason)
+		drop_branch(skb, s, depth, reason);
+	return ACT_STOP;
+}
+
 /* Up to OVN_INSNS_PER_STEP instructions; the rest stays on the stack. */
 static __always_inline void run_actions(struct __sk_buff *skb, struct scratch *s, __u32 depth,
 					__u32 pc)
@@ -254,10 +281,16 @@ __noinline int step(struct __sk_buff *skb, __u32 depth)
 	switch (f.kind) {
 	case FR_LOOKUP:
 		pc = classify(depth, f.table);
+		if (f.table < OVN_TABLE_MAC_BINDING || f.table >= OVN_EGRESS_BASE) {
+			s->cur.flow = s->flow;
+			s->cur.table = s->table;
+		}
 		if (s->trace)
 			trace_event(depth, TRACE_MATCH, s->table, pc);
+		else if (s->flow)
+			count(&ovn_flows, s->flow, skb->len);
 		if (!pc) {
-			reason = DROP_NO_FLOW;
+			reason = s->sets_over ? DROP_SETS : DROP_NO_FLOW;
 			break;
 		}
 		run_actions(skb, s, depth, pc);
@@ -274,6 +307,7 @@ __noinline int step(struct __sk_buff *skb, __u32 depth)
 		s->n_saved = f.i;
 		break;
 	case FR_GROUP:
+	case FR_GROUP_RX:
 		reason = output_member(s, &f);
 		break;
 	case FR_REMOTE:
@@ -282,7 +316,6 @@ __noinline int step(struct __sk_buff *skb, __u32 depth)
 	default:
 		reason = DROP_BUG;
 	}
-	case FR_GROUP_RX:
 	if (reason)
 		drop_branch(skb, s, depth, reason);
 	return 0;

@@ -51,6 +51,17 @@ OVN_SLOTS(ovn_rules_m, struct ovn_rule_m);
 /* Rules by key, large: up to 40 words. */
 OVN_INDEX(ovn_idx_l, struct ovn_key_l);
 OVN_SLOTS(ovn_rules_l, struct ovn_rule_l);
+/* Sets by member: address and prefix length, or port. */
+OVN_INDEX(ovn_set_idx, struct ovn_set_key);
+OVN_SLOTS(ovn_sets, struct ovn_set_list);
+/* Prefix lengths of set members. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct ovn_set_plens);
+} ovn_set_plens SEC(".maps");
 /* Action lists. */
 OVN_SLOTS(ovn_insns, struct ovn_insn);
 /* Logical ports by (datapath, port). */
@@ -93,6 +104,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct ovn_count);
 } ovn_drops SEC(".maps");
+
+/* The same on the walk, with datapath, flow and table; the oldest make room. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_PERCPU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct ovn_drop_key);
+	__type(value, struct ovn_count);
+} ovn_drop_flows SEC(".maps");
 
 /* Packets and bytes by logical flow number. */
 struct {

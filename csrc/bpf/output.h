@@ -112,7 +112,7 @@ static __always_inline int output_ingress(struct __sk_buff *skb, struct scratch 
 	if (p->kind == OVN_PORT_REMOTE) {
 		if (w[OW_FLAGS] & (MLF_LOCALPORT | MLF_LOCAL_ONLY | MLF_RCV_FROM_RAMP))
 			return DROP_LOCALPORT;
-		if (last_use(s))
+		if (last_use(s) || s->trace)
 			return send_remote(skb, depth, p->chassis, 1);
 		return defer(s, p->chassis, 0);
 	}

@@ -21,6 +21,8 @@ struct pkt {
 	__u32 queue;	/* skb->priority that it leaves with */
 	__u32 reply;	/* 0: the frame that came, else what answers it: enum
 			 * reply_kind, a NA's flags << 24 */
+	__u32 flow;	/* the logical flow that matched last, */
+	__u32 table;	/* and the table it is of */
 };
 
 enum reply_kind {
@@ -59,10 +61,20 @@ struct deferred {
 #define WIRE_WORDS 32
 #define WIRE_MASK (WIRE_WORDS - 1)
 
+/* The sets that one field of the packet is a member of, while it stays so. */
+struct memberships {
+	__u32 n;
+	__u32 kind; /* enum ovn_set_kind; 0: not looked up yet */
+	__u32 v[4]; /* for which value */
+	__u32 over; /* there were more than fit */
+	__u32 ids[OVN_MAX_SETS];
+};
+
 struct scratch {
 	struct pkt cur;
 	__u32 wire[WIRE_WORDS];	 /* words OW_HEADERS.. as the frame has them */
 	__u32 owire[WIRE_WORDS]; /* the same before a reply took its place */
+	struct memberships sets[OVN_SET_WORDS];
 	struct frame stack[OVN_MAX_STACK];
 	struct pkt saved[OVN_MAX_SAVED];
 	struct deferred deferred[OVN_MAX_DEFERRED];
@@ -87,12 +99,13 @@ struct scratch {
 	__u32 reply_seq;
 	__u32 reply_ack;
 	__u32 outer;	   /* bytes of encapsulation in front of off */
-	__u32 flow;	   /* the rule that matched last, */
+	__u32 flow;	   /* of the rule found last, */
 	__u32 prio;	   /* its priority */
 	__u32 table;	   /* and the table that was looked up */
 	__u32 remote_done; /* deferred sends that are finished */
 	__s32 verdict;
-	__u32 stages; /* looked up, for measures */
+	__u32 sets_over; /* the last look-up hit a bound of sets */
+	__u32 stages;	 /* looked up, for measures */
 	__u32 probes;
 	union {
 		struct ovn_key_s s;

@@ -30,17 +30,17 @@ __noinline int trace_event(__u32 depth, __u32 kind, __u32 a, __u32 b)
 	if (!e)
 		return 0;
 	e->kind = kind;
-	e->flow = s->flow;
+	e->flow = kind == TRACE_MATCH ? s->flow : s->cur.flow;
 	e->prio = s->prio;
 	e->dp = s->cur.w[OW_DP];
 	e->egress = s->cur.egress;
 	e->na = s->cur.reply;
 	e->nested = s->n_stack;
-	e->table = kind == TRACE_MATCH ? a : 0;
-	e->pc = kind == TRACE_MATCH ? b : 0;
+	e->table = kind == TRACE_MATCH ? a : s->cur.table;
+	e->pc = kind == TRACE_MATCH || kind == TRACE_INSN ? b : 0;
 	e->reason = kind == TRACE_DROP ? a : 0;
 	e->chassis = kind == TRACE_REMOTE ? a : 0;
-	e->port = kind == TRACE_REMOTE || kind == TRACE_MATCH || kind == TRACE_DROP ? 0 : a;
+	e->port = kind == TRACE_DEVICE || kind == TRACE_PATCH || kind == TRACE_LEARN ? a : 0;
 	__builtin_memcpy(e->w, s->cur.w, sizeof(e->w));
 	return 0;
 }

@@ -69,7 +69,8 @@ enum ovn_tunnel_mode {
  * `mask[i]` beyond n are 0. */
 struct ovn_mask {
 	__u16 n;
-	__u16 key_class; /* 0, 1, 2: OVN_CLASS_S, _M, _L */
+	__u8 key_class; /* 0, 1, 2: OVN_CLASS_S, _M, _L */
+	__u8 sets;	/* bit i: looks at word OW_SETS + i, as OW_TMP + i */
 	__u8 word[OVN_CLASS_L];
 	__u32 mask[OVN_CLASS_L];
 };
@@ -137,6 +138,49 @@ struct ovn_rule_m {
 struct ovn_rule_l {
 	struct ovn_rule rule;
 	struct ovn_key_l key;
+};
+
+/* --- sets --------------------------------------------------------------- */
+
+/*
+ * Address sets and port groups stay sets: a rule names the set's number, and
+ * what an address or a port is a member of is looked up here.  So rules do not
+ * multiply with members, and a member more is an entry more, once.
+ */
+enum ovn_set_kind {
+	OVN_SET_IP4 = 4,  /* value: the address in v[0] */
+	OVN_SET_IP6 = 6,  /* value: the address */
+	OVN_SET_PORT = 1, /* value: datapath in v[0], port key in v[1] */
+};
+
+/* Hash `ovn_set_idx`; the value is a slot of `ovn_sets`.  All prefix lengths in
+ * use are tried, since several may match. */
+struct ovn_set_key {
+	__u32 kind;
+	__u32 plen; /* of addresses, otherwise 0 */
+	__u32 v[4]; /* host order, masked to plen */
+};
+
+#define OVN_SET_IDS 8 /* in one slot; longer lists go on in `more` */
+
+/* Map `ovn_sets`: the sets that a value is a member of. */
+struct ovn_set_list {
+	struct ovn_slot slot;
+	struct ovn_set_key key;
+	__u32 n;    /* of ids here */
+	__u32 more; /* slot with the rest, or 0 */
+	__u32 ids[OVN_SET_IDS];
+};
+
+#define OVN_SET_PLENS 40
+
+/* Map `ovn_set_plens`, one element: prefix lengths that occur.  Only ever
+ * grows: one too many costs a look-up, one too few would be wrong. */
+struct ovn_set_plens {
+	__u32 n4;
+	__u32 n6;
+	__u8 plen4[OVN_SET_PLENS];
+	__u8 plen6[OVN_SET_PLENS];
 };
 
 /* --- actions --------------------------------------------------------- */
@@ -219,11 +263,13 @@ enum ovn_port_kind {
 	OVN_PORT_VIF = 1,    /* a device of ours: ifindex */
 	OVN_PORT_REMOTE = 2, /* bound by another chassis: chassis */
 	OVN_PORT_PATCH = 3,  /* peer_dp/peer_port, a jump in this program */
+	OVN_PORT_ALIAS = 4,  /* chassisredirect, here: means peer_port */
 };
 
 enum ovn_port_flag {
 	OVN_PORT_F_LOCALPORT = 1 << 0, /* never leaves this chassis */
 	OVN_PORT_F_NESTED = 1 << 1,    /* container behind a VIF: vlan */
+	OVN_PORT_F_GATEWAY = 1 << 2,   /* patch port of this chassis alone */
 };
 
 /* Map `ovn_ports`, found through `ovn_port_idx` (struct ovn_port_key). */
@@ -263,13 +309,11 @@ struct ovn_mcgroup {
 	__u32 dp_index;
 	__u32 first;
 	__u32 n_local;
-	OVN_PORT_ALIAS = 4,  /* chassisredirect, here: means peer_port */
 	__u32 n_remote;
 	__u32 pad[2];
 };
 
 /* Map `ovn_datapaths`, index dp_index. */
-	OVN_PORT_F_GATEWAY = 1 << 2,   /* patch port of this chassis alone */
 struct ovn_datapath {
 	__u32 key;   /* tunnel key; 0: unused */
 	__u32 flags; /* enum ovn_datapath_flag */
@@ -376,6 +420,7 @@ enum ovn_drop {
 	DROP_BUG,	    /* a table points nowhere: agent or program wrong */
 	DROP_LOCALPORT,	    /* localport traffic that would leave the chassis */
 	DROP_NO_REPLY,	    /* a reply that must not or cannot be sent */
+	DROP_SETS,	    /* member of more sets than OVN_MAX_SETS */
 	DROP_MAX,
 };
 
@@ -383,6 +428,15 @@ enum ovn_drop {
 struct ovn_count {
 	__u64 packets;
 	__u64 bytes;
+};
+
+/* LRU hash `ovn_drop_flows`, per CPU, of struct ovn_count: which packets on
+ * their walk ended where. */
+struct ovn_drop_key {
+	__u32 reason; /* enum ovn_drop */
+	__u32 dp;     /* tunnel key */
+	__u32 flow;   /* number of the logical flow, 0: none matched */
+	__u32 table;  /* 0..127, looked up last */
 };
 
 /* Map `ovn_work`, per CPU, one element: what the walks cost. */
@@ -405,9 +459,10 @@ enum ovn_trace_kind {
 	TRACE_EGRESS, /* into the egress pipeline, for port */
 	TRACE_CLONE,  /* a copy begins here */
 	TRACE_LEARN,  /* would have learnt a MAC address for port */
+	TRACE_INSN,   /* about to execute the instruction at pc */
 };
 
-#define OVN_TRACE_EVENTS 4096
+#define OVN_TRACE_EVENTS 16384
 
 /* Map `ovn_trace_log`, in order of time. */
 struct ovn_trace_event {

@@ -55,6 +55,21 @@ enum ovn_word {
 	OVN_WORDS = 64,	   /* a power of two, so that an index can be masked */
 };
 
+/*
+ * Words that only masks and keys of rules have: the number of a set that a field
+ * of the packet is a member of.  A packet has as many values of such a word as
+ * its field has memberships; ovn_mask.sets says which a mask looks at, and while
+ * it is tried the value lies in OW_TMP + (word - OW_SETS).
+ */
+enum ovn_set_word {
+	OW_SETS = 64,
+	OW_SET_SRC = 64, /* address sets with ip4.src or ip6.src */
+	OW_SET_DST = 65, /* with ip4.dst or ip6.dst */
+	OW_SET_IN = 66,	 /* port groups with inport */
+	OW_SET_OUT = 67, /* with outport */
+	OVN_SET_WORDS = 4,
+};
+
 /* Bits of OW_FLAGS: the numbers are OVN's (include/ovn/logical-fields.h). */
 enum ovn_flag {
 	MLF_ALLOW_LOOPBACK = 1 << 0,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ovn_bpf_controller.model import Datapath, McGroup, Port, Rule, Tunnel
+from ovn_bpf_controller.model import Datapath, McGroup, Port, Rule, SetMember, Tunnel
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +28,5 @@ class TableChange:
     tunnels_added: Sequence[Tunnel] = ()
     datapaths_removed: Sequence[Datapath] = ()
     datapaths_added: Sequence[Datapath] = ()
+    sets_removed: Sequence[SetMember] = ()
+    sets_added: Sequence[SetMember] = ()

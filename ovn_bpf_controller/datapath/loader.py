@@ -37,6 +37,8 @@ SIZES: Final[Mapping[str, int]] = {
     "ovn_idx_l": 1 << 14,
     "ovn_rules_l": 1 << 14,
     "ovn_insns": 1 << 20,
+    "ovn_set_idx": 1 << 18,
+    "ovn_sets": 1 << 18,
     "ovn_port_idx": 1 << 15,
     "ovn_ports": 1 << 15,
     "ovn_ifports": 1 << 12,
@@ -48,6 +50,7 @@ SIZES: Final[Mapping[str, int]] = {
     "ovn_peers": 1 << 13,
     "ovn_fdb": 1 << 16,
     "ovn_macs": 1 << 14,
+    "ovn_drop_flows": 1 << 12,
     "ovn_flows": 1 << 18,
 }
 

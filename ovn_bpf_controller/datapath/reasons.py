@@ -39,6 +39,7 @@ REASONS: Final[dict[int, str]] = {
     lib.DROP_BUG: "inconsistent tables",
     lib.DROP_NO_REPLY: "nothing to answer, or nobody to tell",
     lib.DROP_LOCALPORT: "traffic of a localport must not leave the chassis",
+    lib.DROP_SETS: "an address or port is a member of too many sets",
 }
 
 

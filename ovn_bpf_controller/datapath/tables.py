@@ -28,10 +28,11 @@ from ovn_bpf_controller.datapath.maps import ArrayMap, HashMap, grace_period
 from ovn_bpf_controller.datapath.ports import Groups, Ports, port_key
 from ovn_bpf_controller.datapath.records import record, word
 from ovn_bpf_controller.datapath.rules import Rules
+from ovn_bpf_controller.datapath.sets import Sets, set_key
 from ovn_bpf_controller.datapath.stages import Stages
 from ovn_bpf_controller.datapath.versioned import Index, VersionedTable
 from ovn_bpf_controller.errors import DataPlaneError
-from ovn_bpf_controller.model import Rule, Tunnel
+from ovn_bpf_controller.model import Rule, SetMember, Tunnel
 
 CONTROL: Final = record("struct ovn_ctl")
 _GENERATION: Final = word("struct ovn_ctl", "generation")
@@ -72,6 +73,9 @@ class Tables:
             self._datapaths,
             self._chassis,
         )
+        self._sets = Sets(
+            self._index("ovn_set_idx"), self._array("ovn_sets"), self._array("ovn_set_plens")
+        )
         self._members = MemberLists(self._array("ovn_members"))
         self._groups = Groups(
             self._index("ovn_mc_idx"),
@@ -81,7 +85,7 @@ class Tables:
             self._chassis,
         )
         self._pending: list[Call] | None = None
-        self.rejected: list[tuple[Rule | Tunnel, str]] = []
+        self.rejected: list[tuple[Rule | Tunnel | SetMember, str]] = []
         self.generation = self._control.words[_GENERATION]
         if not self.generation:
             self._initialise()
@@ -154,6 +158,7 @@ class Tables:
             self._chassis.put(tunnel, journal)
         self._stage_ports(change, generation, journal, complete)
         self._stage_groups(change, generation, journal, complete)
+        self._stage_sets(change, generation, journal, complete)
         self._stage_rules(change, generation, journal, complete)
         names = self._chassis.names() if complete else {t.name for t in change.tunnels_removed}
         for name in names - tunnels.keys():
@@ -184,6 +189,18 @@ class Tables:
                 self._groups.delete(key, generation, journal)
         for group in added.values():
             self._groups.put(group, generation, journal)
+
+    def _stage_sets(
+        self, change: TableChange, generation: int, journal: Journal, complete: bool
+    ) -> None:
+        added = {set_key(member): member for member in change.sets_added}
+        gone: Iterable[bytes] = map(set_key, change.sets_removed)
+        for key in list(self._sets.table.index.live) if complete else gone:
+            if key not in added:
+                self._sets.delete(key, generation, journal)
+        for member in added.values():
+            if not self._sets.put(member, generation, journal):
+                self.rejected.append((member, "its sets have too many prefix lengths"))
 
     def _stage_rules(
         self, change: TableChange, generation: int, journal: Journal, complete: bool
@@ -239,7 +256,7 @@ class Tables:
             self.reclaim()
 
     def _versioned(self) -> list[VersionedTable]:
-        return [*self._rules.tables, self._ports.table, self._groups.table]
+        return [*self._rules.tables, self._ports.table, self._groups.table, self._sets.table]
 
     # --- the control block ------------------------------------------------------
 
@@ -266,6 +283,7 @@ class Tables:
         self._chassis.adopt(named)
         self._ports.report_holds()
         self._groups.report_holds()
+        self._sets.adopt(generation)
         self._rules.adopt(generation)
         self._datapaths.drop_unused()
         # A late reader may still look at what was repaired.

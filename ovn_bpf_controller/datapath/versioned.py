@@ -203,14 +203,18 @@ class VersionedTable:
             elif slot != head:
                 set_to[key] = slot
         self.index.repair(set_to, gone)
+        self._limbo = []
+        self._leaving = []
+        self.take(extra)
+
+    def take(self, extra: Iterable[int]) -> None:
+        """After the keys are adopted: exactly their slots and `extra` are in use."""
         used = [*self.index.live.values(), *extra]
         for slot in used:
             at = slot * self.array.pitch
             self.array.words[at + DEAD] = FOREVER
             self.array.words[at + NEXT] = 0
         self.slots.adopt(used)
-        self._limbo = []
-        self._leaving = []
 
     def _live_version(self, key: bytes, head: int, generation: int) -> int:
         slot = head

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Which sets the packet's addresses and ports are members of.  classify() asks
+ * when a mask looks at a set word; the answer holds until the field changes.
+ */
+#ifndef OVN_BPF_SETS_H
+#define OVN_BPF_SETS_H
+
+#include "packet.h"
+#include "scratch.h"
+
+static __always_inline int alive(const struct ovn_slot *slot, __u32 generation)
+{
+	return slot->born && slot->born <= generation && generation < slot->dead;
+}
+
+/* Take the ids of one slot over.  Returns the slot to go on with, or 0. */
+static __always_inline __u32 take_ids(struct memberships *m, const struct ovn_set_list *l)
+{
+	__u32 i, at;
+
+	for (i = 0; i < OVN_SET_IDS; i++) {
+		if (i >= l->n)
+			break;
+		at = m->n;
+		if (at >= OVN_MAX_SETS) {
+			m->over = 1;
+			return 0;
+		}
+		m->ids[at & (OVN_MAX_SETS - 1)] = l->ids[i];
+		m->n = at + 1;
+	}
+	return l->more;
+}
+
+/* Add the sets that have exactly this member. */
+static __always_inline void add_sets(const struct scratch *s, struct memberships *m,
+				     const struct ovn_set_key *key)
+{
+	__u32 *slot = bpf_map_lookup_elem(&ovn_set_idx, key), at, hop;
+	const struct ovn_set_list *l;
+
+	if (!slot)
+		return;
+	at = *slot;
+	for (hop = 0; hop < OVN_MAX_VERSIONS; hop++) {
+		l = array_at(&ovn_sets, at);
+		if (!l || l->key.kind != key->kind || l->key.plen != key->plen ||
+		    l->key.v[0] != key->v[0] || l->key.v[1] != key->v[1] ||
+		    l->key.v[2] != key->v[2] || l->key.v[3] != key->v[3])
+			return;
+		if (alive(&l->slot, s->generation))
+			break;
+		at = l->slot.next;
+		if (!at)
+			return;
+	}
+	for (hop = 0; hop < OVN_MAX_SET_SLOTS; hop++) {
+		l = array_at(&ovn_sets, at);
+		if (!l)
+			return;
+		at = take_ids(m, l);
+		if (!at)
+			return;
+	}
+	m->over = 1;
+}
+
+static __always_inline __u32 prefix_word(__u32 v, __u32 plen, __u32 word)
+{
+	__u32 bits = plen > word * 32 ? plen - word * 32 : 0;
+
+	return bits >= 32 ? v : bits ? v & ~(~0u >> bits) : 0;
+}
+
+struct set_walk {
+	__u32 depth;
+	__u32 dim;
+};
+
+static long try_plen(__u32 i, struct set_walk *walk)
+{
+	const struct ovn_set_plens *plens = array_at(&ovn_set_plens, 0);
+	struct scratch *s = scratch_at(walk->depth);
+	struct ovn_set_key key = {};
+	struct memberships *m;
+	__u32 j;
+
+	if (!s || !plens || i >= OVN_SET_PLENS)
+		return 1;
+	m = &s->sets[walk->dim & (OVN_SET_WORDS - 1)];
+	key.kind = m->kind;
+	if (m->kind == OVN_SET_IP4) {
+		key.plen = plens->plen4[i];
+		key.v[0] = prefix_word(m->v[0], key.plen, 0);
+	} else {
+		key.plen = plens->plen6[i];
+		for (j = 0; j < 4; j++)
+			key.v[j] = prefix_word(m->v[j], key.plen, j);
+	}
+	add_sets(s, m, &key);
+	return 0;
+}
+
+/* What the field of a dimension is now: kind and value; kind 0 when it has none. */
+static __always_inline __u32 set_value(const struct scratch *s, __u32 dim, __u32 *v)
+{
+	__u32 type = s->cur.w[OW_ETH_TYPE] >> 16, at = dim ? OW_IP_DST : OW_IP_SRC, i;
+
+	v[1] = v[2] = v[3] = 0;
+	if (dim >= 2) {
+		v[0] = s->cur.w[OW_DP];
+		v[1] = dim == 2 ? s->cur.w[OW_INPORT] : s->cur.w[OW_OUTPORT];
+		return OVN_SET_PORT;
+	}
+	if (type == ETH_P_IP) {
+		v[0] = s->cur.w[at + 3];
+		return OVN_SET_IP4;
+	}
+	if (type != ETH_P_IPV6)
+		return 0;
+	for (i = 0; i < 4; i++)
+		v[i] = s->cur.w[at + i];
+	return OVN_SET_IP6;
+}
+
+/*
+ * find_sets - look up what a dimension (word - OW_SETS) is a member of
+ *
+ * Returns how many sets; s->sets[dim] has their numbers.
+ */
+__noinline __u32 find_sets(__u32 depth, __u32 dim)
+{
+	const struct ovn_set_plens *plens = array_at(&ovn_set_plens, 0);
+	struct set_walk walk = { .depth = depth, .dim = dim };
+	struct scratch *s = scratch_at(depth);
+	struct memberships *m;
+	__u32 v[4], kind;
+
+	if (!s || !plens)
+		return 0;
+	m = &s->sets[dim & (OVN_SET_WORDS - 1)];
+	kind = set_value(s, dim, v);
+	if (kind == m->kind && v[0] == m->v[0] && v[1] == m->v[1] && v[2] == m->v[2] &&
+	    v[3] == m->v[3])
+		return m->n;
+	m->n = 0;
+	m->over = 0;
+	m->kind = kind;
+	__builtin_memcpy(m->v, v, sizeof(v));
+	if (kind == OVN_SET_PORT) {
+		struct ovn_set_key key = { .kind = kind, .v = { v[0], v[1] } };
+
+		add_sets(s, m, &key);
+	} else if (kind) {
+		bpf_loop(kind == OVN_SET_IP4 ? plens->n4 : plens->n6, try_plen, &walk, 0);
+	}
+	return m->n;
+}
+
+#endif
