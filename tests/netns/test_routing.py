@@ -148,9 +148,15 @@ def narrow(bed: Sandbox) -> Iterator[int]:
     bed.nbctl("--wait=hv", "clear", "logical_router_port", "r0-join", "options")
 
 
+def forget(bed: Sandbox, name: str) -> None:
+    """A guest forgets the path MTUs that it has learnt."""
+    for family in ("-4", "-6"):
+        traffic.output(bed.ports[name].argv("ip", family, "route", "flush", "cache"))
+
+
 @pytest.mark.parametrize("target", ["vm2", "vm3", "vm4"])
 def test_a_router_tells_what_fits(bed: Sandbox, narrow: int, target: str) -> None:
-    netns.ip(bed.ports["vm1"].netns, "route flush cache")
+    forget(bed, "vm1")
     size = str(narrow)
     said = ping(bed, "vm1", bed.ports[target].ip4, "-Mdo", f"-s{size}")
     assert re.search(rf"From 10\.0\.0\.1 .*Frag needed and DF set \(mtu = {narrow}\)", said), said
@@ -161,7 +167,6 @@ def test_a_router_tells_what_fits(bed: Sandbox, narrow: int, target: str) -> Non
 @pytest.mark.parametrize("version", [4, 6])
 def test_tcp_finds_its_size_through_the_router(bed: Sandbox, narrow: int, version: int) -> None:
     """The sender's super-frames are cut to segments that are too long at first."""
-    flush = "-6 route flush cache" if version == 6 else "route flush cache"
-    netns.ip(bed.ports["vm1"].netns, flush)
+    forget(bed, "vm1")
     assert traffic.throughput(bed, "vm1", "vm2", version) > 10e6
     assert bed.unanswered([("vm1", "vm2")], (version,)) == []
