@@ -18,9 +18,10 @@ class Rule:
 
     dp: tunnel key of the datapath.  table: 0..127, egress tables from 64.
     mask: ((word, mask), …) ascending by word, masks never 0; empty for the rule
-    that matches all.  Words from OW_SETS on hold the number of a set.  values: one per mask entry, no bits outside its mask.
-    insns: struct ovn_insn records up to and including OP_END.  flow: number of
-    the logical flow (see compile.flow_ids), 0 for rules the agent made itself.
+    that matches all.  Words from OW_SETS on hold the number of a set.  values:
+    one per mask entry, no bits outside its mask.  insns: struct ovn_insn records
+    up to and including OP_END.  flow: number of the logical flow (see
+    compile.flow_ids), 0 for rules the agent made itself.
     """
 
     dp: int
