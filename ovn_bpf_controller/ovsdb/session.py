@@ -71,6 +71,7 @@ class Session:
         self._framer = framing.Framer(limit)
         self._output = bytearray()
         self._more = False
+        self._dropping = False
         self._fsm = ovs.reconnect.Reconnect(ovs.timeval.msec())
         self._remotes: list[str] = []
         self._requested: list[str] = []
@@ -141,6 +142,9 @@ class Session:
         """Drop the connection and try the next remote; backoff=False: without delay."""
         if not backoff:
             self._fsm.set_backoff_free_tries(len(self._remotes) + 1)
+        # Activity would put the state machine back to "active", and the connection
+        # would stay: until it is dropped, nothing is read from it nor finished.
+        self._dropping = self._stream is not None
         self._fsm.force_reconnect(ovs.timeval.msec())
 
     def fail(self, reason: str) -> None:
@@ -165,11 +169,13 @@ class Session:
 
         The messages belong to the epoch before the call.
         """
-        messages = self._receive() if self.connected else []
-        if self._stream is not None and not self.connected:
-            self._finish_connect()
-        if self._output:
-            self._flush_backlog()
+        messages: list[Message] = []
+        if not self._dropping:
+            messages = self._receive() if self.connected else []
+            if self._stream is not None and not self.connected:
+                self._finish_connect()
+            if self._output:
+                self._flush_backlog()
         action = self._fsm.run(ovs.timeval.msec())
         if action == ovs.reconnect.CONNECT:
             self._connect()
@@ -239,6 +245,7 @@ class Session:
             return
         self._stream.close()
         self._stream = None
+        self._dropping = False
         if self.connected:
             self.connected = False
             self.epoch += 1

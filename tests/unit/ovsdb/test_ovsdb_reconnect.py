@@ -250,6 +250,22 @@ def test_other_remotes_replace_the_connection_only_if_need_be(
         assert_same(cache, sb)
 
 
+def test_data_on_its_way_does_not_keep_a_connection_that_is_to_be_replaced(
+    sb: OvsdbServer, tmp_path: Path, make_cache: MakeCache
+) -> None:
+    cache = synced(make_cache(sb.remote))
+    with OvsdbServer(tmp_path / "other") as other:
+        sbctl(other, "init")
+        add_sets(other, 7)
+        add_sets(sb, 1)
+        poller = ovs.poller.Poller()
+        cache.wait(poller)
+        poller.block()  # until the update of as1 can be read
+        cache.set_remotes([other.remote])
+        pump(cache, lambda: names(cache) == {"as7"})
+        assert_same(cache, other)
+
+
 def test_servers_without_conditional_monitoring(sb: OvsdbServer, make_cache: MakeCache) -> None:
     sb.appctl("ovsdb-server/disable-monitor-cond")
     add_sets(sb, 1, 2, 3)
