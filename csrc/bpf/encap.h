@@ -41,24 +41,32 @@ static __always_inline __u32 segment_len(struct __sk_buff *skb, const struct scr
 	return s->l4 + l4_len + skb->gso_size;
 }
 
-/* Make room for the outer headers in front of the inner Ethernet header. */
-static __always_inline int make_room(struct __sk_buff *skb, struct scratch *s, __u32 outer, int ip6)
+#define EALREADY 114
+
+/* Make room for the outer headers in front of the inner Ethernet header.
+ * mac: the next hop's is known. */
+static __always_inline int make_room(struct __sk_buff *skb, struct scratch *s, __u32 outer, int ip6,
+				     int mac)
 {
 	__u32 type = s->wire[OW_ETH_TYPE - OW_HEADERS] >> 16;
 	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L4_UDP | ENCAP_L2_ETH |
 		      ENCAP_L2(ETH_LEN);
 	__u8 *eth = s->buf.bytes;
+	long err;
 
 	if (type != ETH_P_IP && type != ETH_P_IPV6)
 		return bpf_skb_change_head(skb, outer, 0) ? -1 : 0;
 	flags |= ip6 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV4;
 	/* The room opens behind the old Ethernet header, which becomes the
 	 * outer one; its copy goes to the end of the room. */
-	if (bpf_skb_load_bytes(skb, 0, eth, ETH_LEN) ||
-	    bpf_skb_adjust_room(skb, outer, BPF_ADJ_ROOM_MAC, flags) ||
-	    bpf_skb_store_bytes(skb, outer, eth, ETH_LEN, 0))
+	if (bpf_skb_load_bytes(skb, 0, eth, ETH_LEN))
 		return -1;
-	return 0;
+	err = bpf_skb_adjust_room(skb, outer, BPF_ADJ_ROOM_MAC, flags);
+	if (err == -EALREADY && (ip6 == (type == ETH_P_IPV6) || (!skb->gso_size && mac)))
+		/* It came through a tunnel and remembers: what the flags would
+		 * note is noted already, but not the outer protocol. */
+		err = bpf_skb_adjust_room(skb, outer, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO);
+	return err || bpf_skb_store_bytes(skb, outer, eth, ETH_LEN, 0) ? -1 : 0;
 }
 
 static __always_inline void put_udp_geneve(__u8 *p, const struct scratch *s,
@@ -135,7 +143,7 @@ static __noinline int send_inline(struct __sk_buff *skb, struct scratch *s,
 		return DROP_TUN_ENCAP; /* the tag would end on the outer frame */
 	hash = bpf_get_hash_recalc(skb);
 	if (!s->outer) {
-		if (make_room(skb, s, outer, ip6))
+		if (make_room(skb, s, outer, ip6, !!(t->flags & OVN_TUN_MAC)))
 			return DROP_TUN_ENCAP;
 		s->outer = outer;
 		s->off = outer;
