@@ -21,11 +21,10 @@ INSIDE = "tests/vm/inside"
 
 # A name -> arguments for pytest.
 SUITES = {
-    "attach": [f"{INSIDE}/test_attach.py"],
-    "device": [f"{INSIDE}/test_tunnel_netdev.py"],
-    "tables": [
-        *("tests/bpf/test_tables.py", "tests/bpf/test_tables_live.py"),
-        *("-k", "not each_generation"),  # too many grace periods for an emulated CPU
+    "kernel": [f"{INSIDE}/test_{name}.py" for name in ("attach", "tunnel_netdev", "tunnelling")],
+    "program": [
+        f"tests/bpf/test_{name}.py"
+        for name in ("compiled", "malformed", "neighbours", "replies", "switching", "tunnels")
     ],
     "geneve": [f"{INSIDE}/test_geneve.py"],
     "underlay": ["tests/netns/test_underlay.py", "tests/netns/test_oversize.py", "-k", "alone"],

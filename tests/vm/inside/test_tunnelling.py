@@ -35,8 +35,13 @@ class Way:
 
     def __init__(self, plane: Plane) -> None:
         self._maps = plane.maps
+        self._tables = Tables(plane.maps)
         self._underlay = KernelUnderlay()
-        self._tunnelling = Tunnelling(Tables(plane.maps), self._underlay.links)
+        self._tunnelling = Tunnelling(self._tables, self._underlay.links)
+
+    def close(self) -> None:
+        self._underlay.close()
+        self._tables.close()
 
     def refresh(self, wanted: str, now: float) -> int:
         self._underlay.run()
@@ -46,8 +51,14 @@ class Way:
         return ifindex
 
 
-def test_the_device_is_the_first_choice(plane: Plane) -> None:
+@pytest.fixture
+def way(plane: Plane) -> Iterator[Way]:
     way = Way(plane)
+    yield way
+    way.close()
+
+
+def test_the_device_is_the_first_choice(way: Way) -> None:
     ifindex = way.refresh("auto", 0.0)
     assert ifindex
     assert way.refresh("netdev", 1.0) == ifindex
@@ -55,8 +66,7 @@ def test_the_device_is_the_first_choice(plane: Plane) -> None:
     assert way.refresh("auto", 3.0) == ifindex
 
 
-def test_a_lost_device_is_made_again_at_once(plane: Plane) -> None:
-    way = Way(plane)
+def test_a_lost_device_is_made_again_at_once(way: Way) -> None:
     before = way.refresh("auto", 0.0)
     way.refresh("auto", 0.1)
     subprocess.run(["ip", "link", "del", "genev_sys_6081"], check=True)
@@ -64,9 +74,8 @@ def test_a_lost_device_is_made_again_at_once(plane: Plane) -> None:
     assert after not in (0, before)
 
 
-def test_without_a_device_it_is_asked_for_now_and_then(kernel: Kernel, plane: Plane) -> None:
+def test_without_a_device_it_is_asked_for_now_and_then(kernel: Kernel, way: Way) -> None:
     kernel.veth("genev_sys_6081", "other")
-    way = Way(plane)
     assert way.refresh("auto", 0.0) == 0
     kernel.delete("genev_sys_6081")
     assert way.refresh("auto", RETRY_SECONDS - 1) == 0
