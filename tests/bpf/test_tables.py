@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import pytest
@@ -21,7 +22,7 @@ from ovn_bpf_controller.datapath.chassis import address
 from ovn_bpf_controller.datapath.loader import Plane
 from ovn_bpf_controller.datapath.tables import Tables
 from ovn_bpf_controller.errors import DataPlaneError
-from ovn_bpf_controller.model import Datapath, McGroup, Port, PortKind, Rule, Tunnel
+from ovn_bpf_controller.model import Datapath, McGroup, Port, PortKind, Rule, SetMember, Tunnel
 from tests.support.kernel import private_kernel
 from tests.support.reader import Reader, View
 
@@ -88,6 +89,7 @@ class Wanted:
     groups: dict[tuple[int, int], McGroup] = field(default_factory=dict)
     tunnels: dict[str, Tunnel] = field(default_factory=dict)
     datapaths: dict[int, Datapath] = field(default_factory=dict)
+    members: dict[tuple[object, ...], SetMember] = field(default_factory=dict)
 
     def after(self, change: TableChange) -> Wanted:
         new = Wanted(*(dict(getattr(self, f.name)) for f in dataclasses.fields(self)))
@@ -106,6 +108,9 @@ class Wanted:
         for datapath in change.datapaths_removed:
             new.datapaths.pop(datapath.dp, None)
         new.datapaths.update((datapath.dp, datapath) for datapath in change.datapaths_added)
+        for member in change.sets_removed:
+            new.members.pop((member.kind, member.plen, member.value), None)
+        new.members.update(((m.kind, m.plen, m.value), m) for m in change.sets_added)
         return new
 
     def whole(self) -> TableChange:
@@ -116,6 +121,7 @@ class Wanted:
             groups_added=list(self.groups.values()),
             tunnels_added=list(self.tunnels.values()),
             datapaths_added=list(self.datapaths.values()),
+            sets_added=list(self.members.values()),
         )
 
     def remote(self, name: str) -> bytes:
@@ -150,6 +156,7 @@ class Wanted:
                 for where, g in self.groups.items()
             },
             devices={(p.ifindex, p.vlan): w for w, p in self.ports.items() if p.ifindex},
+            sets={(m.kind, m.plen, m.value): m.sets for m in self.members.values()},
         )
 
     def skips(self) -> dict[tuple[int, int], int]:
@@ -181,6 +188,8 @@ WORDS = {
     "none": (),
     "one": ((lib.OW_INPORT, 0xFFFFFFFF),),
     "prefix": ((lib.OW_IP_DST, 0xFFFFFF00),),
+    "set": ((lib.OW_INPORT, 0xFFFFFFFF), (lib.OW_SET_SRC, 0xFFFFFFFF)),
+    "sets": ((lib.OW_SET_DST, 0xFFFFFFFF), (lib.OW_SET_OUT, 0xFFFFFFFF)),
     "class m": tuple((w, 0xFFFF) for w in range(9)),
     "class l": tuple((w, 0xFF) for w in range(17)),
 }
@@ -248,6 +257,18 @@ def tunnels(draw: st.DrawFn) -> Tunnel:
     )
 
 
+@st.composite
+def members(draw: st.DrawFn) -> SetMember:
+    kind = draw(st.sampled_from([lib.OVN_SET_IP4, lib.OVN_SET_IP6, lib.OVN_SET_PORT]))
+    numbers = st.lists(st.integers(1, 40), min_size=1, max_size=20, unique=True)
+    return SetMember(
+        kind=kind,
+        plen=0 if kind == lib.OVN_SET_PORT else draw(st.sampled_from([8, 24, 32])),
+        value=(draw(st.sampled_from([0x0A000000, 0x0B000000])), 0, 0, 0),
+        sets=tuple(sorted(draw(numbers))),
+    )
+
+
 DATAPATHS = st.builds(Datapath, dp=st.sampled_from([1, 2, 9]), dnat_zone=st.integers(0, 3))
 
 
@@ -265,10 +286,12 @@ CHANGES = st.builds(
     groups_added=some(groups(), 2),
     tunnels_removed=some(tunnels(), 1),
     tunnels_added=some(tunnels(), 2),
+    sets_removed=some(members(), 2),
+    sets_added=some(members(), 3),
     datapaths_removed=some(DATAPATHS, 1),
     datapaths_added=some(DATAPATHS, 1),
 )
-SERIES = st.lists(st.tuples(CHANGES, st.sampled_from(["", "reclaim", "settle", "adopt"])))
+THEN = st.sampled_from(["", "reclaim", "settle", "adopt"])
 
 PROPERTY = settings(
     max_examples=60,
@@ -280,18 +303,25 @@ PROPERTY = settings(
 def at_once(view: View) -> tuple[object, ...]:
     """The part of a view that generations rule; tunnels change at the flip for all."""
     remote = {where: local for where, (local, _) in view.groups.items()}
-    return view.rules, view.skips, view.ports, remote, view.devices
+    return view.rules, view.skips, view.ports, remote, view.devices, view.sets
 
 
 @PROPERTY
-@given(series=SERIES)
-def test_each_generation_sees_its_own_state(
-    plane: Plane, series: list[tuple[TableChange, str]]
-) -> None:
+@given(data=st.data())
+def test_each_generation_sees_its_own_state(plane: Plane, data: st.DataObject) -> None:
+    with ExitStack() as stack:
+        play(plane, data, stack)
+
+
+def play(plane: Plane, data: st.DataObject, stack: ExitStack) -> None:
+    """Applies changes, and looks after each."""
     tables = emptied(plane)
+    stack.callback(tables.close)
     reader = Reader(plane.maps)
+    stack.callback(reader.close)
     wanted = Wanted()
-    for change, then in series:
+    for _ in range(data.draw(st.integers(1, 8))):
+        change, then = data.draw(CHANGES), data.draw(THEN)
         before, wanted = wanted, wanted.after(change)
         old = tables.generation
         new = tables.apply(change)
@@ -299,8 +329,8 @@ def test_each_generation_sees_its_own_state(
         assert reader.view(new) == wanted.view()
         assert at_once(reader.view(old)) == at_once((before if new != old else wanted).view())
         if then == "adopt":
-            tables.close()
             tables = Tables(plane.maps)
+            stack.callback(tables.close)
             tables.adopt()
             assert reader.view(tables.generation) == wanted.view()
             again = tables.apply(wanted.whole(), complete=True)
@@ -316,7 +346,6 @@ def test_each_generation_sees_its_own_state(
         assert {d: (z.dnat_zone, 0) for d, z in wanted.datapaths.items()}.items() <= (
             reader.zones().items()
         )
-    tables.close()
 
 
 # --- failures ---------------------------------------------------------------------
@@ -357,6 +386,14 @@ FULL = [
         TableChange(ports_added=[Port(1, n, PortKind.NONE) for n in range(1, 1025)]),
     ),
     ("ovn_members", TableChange(groups_added=[McGroup(1, 32768, tuple(range(1024)), ())])),
+    (
+        "ovn_sets",
+        TableChange(
+            sets_added=[
+                SetMember(lib.OVN_SET_IP4, 32, (n, 0, 0, 0), tuple(range(20))) for n in range(400)
+            ]
+        ),
+    ),
     (
         "ovn_chassis",
         TableChange(groups_added=[McGroup(1, 32768, (), tuple(f"hv{n}" for n in range(16)))]),
@@ -423,6 +460,18 @@ def test_a_tunnel_to_nowhere_is_refused_alone(plane: Plane, tables: Tables) -> N
     tables.apply(TableChange(tunnels_added=[broken, sound]))
     assert tables.rejected == [(broken, "tunnel address 'nonsense' is no IP address")]
     assert set(Reader(plane.maps).peers()) == {address("192.0.2.2")}
+
+
+def test_members_of_one_prefix_length_too_many_are_refused_alone(
+    plane: Plane, tables: Tables
+) -> None:
+    lengths = range(1, 129)
+    tables.apply(
+        TableChange(sets_added=[SetMember(lib.OVN_SET_IP6, n, (0, 0, 0, 0), (n,)) for n in lengths])
+    )
+    view = Reader(plane.maps).view(tables.generation)
+    assert len(view.sets) == lib.OVN_SET_PLENS
+    assert len(tables.rejected) == len(lengths) - lib.OVN_SET_PLENS
 
 
 def test_only_the_flow_number_of_a_rule_that_stays_is_written(plane: Plane, tables: Tables) -> None:

@@ -30,6 +30,7 @@ class View:
     ports_chassis: dict[tuple[int, int], bytes]
     groups: dict[tuple[int, int], tuple[tuple[int, ...], tuple[bytes, ...]]]
     devices: dict[tuple[int, int], tuple[int, int]]
+    sets: dict[tuple[int, int, tuple[int, ...]], tuple[int, ...]]
 
 
 class Reader:
@@ -38,6 +39,11 @@ class Reader:
     def __init__(self, fds: Mapping[str, int]) -> None:
         self._fds = fds
         self._mapped: dict[str, mmap.mmap] = {}
+
+    def close(self) -> None:
+        """Unmaps what was read."""
+        for each in self._mapped.values():
+            each.close()
 
     def view(self, generation: int) -> View:
         """What a packet that entered with `generation` can find."""
@@ -61,7 +67,9 @@ class Reader:
             (group.key.dp, group.key.port): self._members(group)
             for group in self._alive("ovn_mc_idx", "ovn_mcgroups", "struct ovn_mcgroup", generation)
         }
-        return View(rules, skips, ports, chassis, groups, self._devices(generation))
+        return View(
+            rules, skips, ports, chassis, groups, self._devices(generation), self._sets(generation)
+        )
 
     def generation(self) -> int:
         """What a packet that enters now obeys."""
@@ -150,7 +158,33 @@ class Reader:
         sizes = lib.OVN_CLASS_S, lib.OVN_CLASS_M, lib.OVN_CLASS_L
         assert mask.n <= sizes[mask.key_class]
         assert not any(mask.mask[i] or mask.word[i] for i in range(mask.n, lib.OVN_CLASS_L))
-        return tuple((mask.word[i], mask.mask[i]) for i in range(mask.n))
+        # A set's number lies in OW_TMP and up while the program tries the mask.
+        tried = {lib.OW_TMP + i: lib.OW_SETS + i for i in range(8) if mask.sets >> i & 1}
+        words = [tried.get(mask.word[i], mask.word[i]) for i in range(mask.n)]
+        assert tried.keys() <= {mask.word[i] for i in range(mask.n)}
+        return tuple((word, mask.mask[i]) for i, word in enumerate(words))
+
+    # --- sets -------------------------------------------------------------------
+
+    def _sets(self, generation: int) -> dict[tuple[int, int, tuple[int, ...]], tuple[int, ...]]:
+        found = {}
+        plens = self._element("ovn_set_plens", "struct ovn_set_plens", 0)
+        tried = {
+            lib.OVN_SET_IP4: plens.plen4[0 : plens.n4],
+            lib.OVN_SET_IP6: plens.plen6[0 : plens.n6],
+            lib.OVN_SET_PORT: [0],
+        }
+        kind = "struct ovn_set_list"
+        for member in self._alive("ovn_set_idx", "ovn_sets", kind, generation):
+            assert member.key.plen in list(tried[member.key.kind]), "packets would not try it"
+            ids = list(member.ids[0 : member.n])
+            more = member.more
+            while more:
+                rest = self._element("ovn_sets", kind, more)
+                ids += list(rest.ids[0 : rest.n])
+                more = rest.more
+            found[member.key.kind, member.key.plen, tuple(member.key.v)] = tuple(ids)
+        return found
 
     # --- ports and groups -----------------------------------------------------------
 
