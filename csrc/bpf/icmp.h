@@ -104,6 +104,13 @@ static __always_inline __s64 quote_sum(struct __sk_buff *skb, struct scratch *s,
 	return i < 20 ? sum : -1;
 }
 
+/* Cut the frame to a length.  The kernel refuses even to leave it as it is when it
+ * remembers the transport header of a tunnel that it came through. */
+static __always_inline int cut(struct __sk_buff *skb, __u32 len)
+{
+	return skb->len != len && bpf_skb_change_tail(skb, len, 0);
+}
+
 /* Cut the frame to the quotation and open room in front of it. */
 static __always_inline int make_error(struct __sk_buff *skb, struct scratch *s)
 {
@@ -114,7 +121,7 @@ static __always_inline int make_error(struct __sk_buff *skb, struct scratch *s)
 	if (s->off || s->l3 != ETH_LEN)
 		return DROP_STORE;
 	sum = quote_sum(skb, s, quote, len);
-	if (sum < 0 || bpf_skb_change_tail(skb, ETH_LEN + quote, 0) ||
+	if (sum < 0 || cut(skb, ETH_LEN + quote) ||
 	    bpf_skb_adjust_room(skb, (ip6 ? IP6_LEN : IP4_LEN) + 8, BPF_ADJ_ROOM_MAC, 0))
 		return DROP_STORE;
 	s->reply_len = 8 + quote;

@@ -36,7 +36,7 @@ static __always_inline int make_reset(struct __sk_buff *skb, struct scratch *s)
 	s->reply_sum = partial_sum(skb, s, l4_len) ? 1 : 0;
 	if (s->reply_sum && s->l4 != hlen)
 		return DROP_NO_REPLY;
-	return bpf_skb_change_tail(skb, hlen + TCP_LEN, 0) ? DROP_STORE : 0;
+	return cut(skb, hlen + TCP_LEN) ? DROP_STORE : 0;
 }
 
 /* The words as the whole frame. */
