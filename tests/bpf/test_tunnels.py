@@ -11,7 +11,7 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet, Raw
 
 from ovn_bpf_controller._native import lib
-from ovn_bpf_controller.model import Port, PortKind
+from ovn_bpf_controller.model import Datapath, McGroup, Port, PortKind
 from tests.support.dataplane import Bed, mac
 
 FLOOD = 32768
@@ -164,6 +164,40 @@ def test_a_group_from_the_tunnel_is_replicated_here_only(bed: Bed) -> None:
     bed.send("w0", bytes(geneve(inner, 3, FLOOD)))
     assert sorted(where for where, _ in bed.received(2)) == ["p1", "p2"]
     assert bed.nothing_received()
+
+
+def test_what_every_chassis_has_is_no_member_for_the_tunnel(bed: Bed) -> None:
+    """Patch ports and localports were served by the sender; gateways are here alone."""
+    remote_bed(bed)
+    ifindex = bed.device("v4", "p4", "ovn_vif")
+    bed.apply(
+        datapaths_added=[Datapath(2), Datapath(3)],
+        ports_added=[
+            Port(1, 4, PortKind.VIF, localport=True, ifindex=ifindex),
+            Port(1, 5, PortKind.PATCH, peer_dp=2, peer_port=1),
+            Port(2, 1, PortKind.PATCH, peer_dp=1, peer_port=5),
+            Port(1, 6, PortKind.PATCH, gateway=True, peer_dp=3, peer_port=1),
+            Port(3, 1, PortKind.PATCH, gateway=True, peer_dp=1, peer_port=6),
+        ],
+        groups_added=[McGroup(1, FLOOD + 1, (1, 4, 5, 6), ("hv2",))],
+    )
+    bed.world.ports[1, "_MC_all"] = FLOOD + 1
+    # Both datapaths answer by sending to vm2, each with a mark of its own.
+    for dp, ttl in ((2, 22), (3, 33)):
+        back = f"ip.ttl = {ttl}; outport = inport; flags.loopback = 1; output;"
+        bed.flow(0, 0, 0, "1", back, dp=dp)
+        bed.flow(1, 0, 0, "1", "output;", dp=dp)
+    bed.flow(0, 0, 200, "ip.ttl == {22, 33}", 'outport = "vm2"; output;')
+    bed.flow(0, 0, 90, "udp.dst == 2", 'outport = "_MC_all"; output;')
+    bed.flows_live()
+    bed.send("w0", bytes(geneve(payload(3, 9), 3, FLOOD + 1)))
+    got = {(where, Ether(data)[IP].ttl) for where, data in bed.received(2)}
+    assert got == {("p1", 64), ("p2", 33)}
+    assert bed.nothing_received()
+    bed.send("p2", bytes(payload(2, 9)))
+    seen = [(where, data) for where, data in bed.received(5)]
+    assert sorted(where for where, _ in seen) == ["p1", "p2", "p2", "p4", "w0"]
+    assert {Ether(data)[IP].ttl for where, data in seen if where == "p2"} == {22, 33}
 
 
 def test_options_that_are_not_ours_are_passed_over_unless_critical(bed: Bed) -> None:
