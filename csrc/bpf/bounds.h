@@ -23,7 +23,7 @@
 #define OVN_INSNS_PER_STEP 16 /* then the loop is asked for another step */
 #define OVN_ORIG_BYTES 256    /* of a frame that a reply replaces */
 
-/* Before 6.7 the frames of all functions that are active at once, callbacks
+/* On 6.1 the frames of all functions that are active at once, callbacks
  * included and each rounded up to 32 bytes, may have 512 bytes together: what
  * needs stack is best a leaf of its own (tests/support/stack.py counts). */
 #define OVN_MAX_STACK_BYTES 512

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stack that our object's programs need by the rules of kernels before 6.7.
+"""Stack that our object's programs need by the rules of 6.1.
 
-Those add the frames of all functions active at once, callbacks included, each
-rounded up to 32 bytes, and refuse more than 512; later kernels are laxer, so a
+It adds the frames of all functions active at once, callbacks included, each
+rounded up to 32 bytes, and refuses more than 512; later kernels are laxer, so a
 host would not notice.  Read from the ELF file: an upper bound of what the
 verifier finds, equal to it on the paths that mattered so far.
 """
