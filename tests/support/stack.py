@@ -3,8 +3,8 @@
 
 It adds the frames of all functions active at once, callbacks included, each
 rounded up to 32 bytes, and refuses more than 512; later kernels are laxer, so a
-host would not notice.  Read from the ELF file: an upper bound of what the
-verifier finds, equal to it on the paths that mattered so far.
+host would not notice.  Read from the ELF file: an upper bound, which so
+far was what the verifier said (576 of 576) or one unit above (576 of 544).
 """
 
 from __future__ import annotations
