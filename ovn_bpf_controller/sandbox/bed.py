@@ -145,7 +145,7 @@ class Sandbox:
         self._spawn("ovsdb-server", f"{root}/{name}.db", f"--remote=punix:{socket}", *remotes,
                     f"--pidfile={root}/ovn{name}_db.pid", f"--unixctl={root}/ovn{name}_db.ctl",
                     f"--log-file={root}/ovn{name}_db.log", "-vconsole:off", *options)  # fmt: skip
-        process.wait_until(socket.exists, 20, str(socket))
+        process.wait_until(lambda: process.accepts(socket), 20, str(socket))
 
     def stop_database(self, name: str) -> None:
         """End the server of "nb" or "sb"."""

@@ -65,7 +65,7 @@ class Chassis:
         socket = self.root / "db.sock"
         self.spawn("ovsdb-server", str(database), f"--remote=punix:{socket}", "--pidfile",
                    "--log-file", _QUIET)  # fmt: skip
-        process.wait_until(socket.exists, 20, f"{socket}")
+        process.wait_until(lambda: process.accepts(socket), 20, f"{socket}")
 
     def configure(self) -> None:
         """Tell the agent who it is and where the Southbound is."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -52,6 +53,16 @@ def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None
         if time.monotonic() > deadline:
             raise SandboxError(f"no {what} after {seconds:g} s")
         time.sleep(POLL_SECONDS)
+
+
+def accepts(path: Path) -> bool:
+    """Does somebody listen on this unix socket?  Its file is there a moment before."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+    return True
 
 
 def read_pid(pidfile: Path) -> int | None:
