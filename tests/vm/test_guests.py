@@ -26,6 +26,10 @@ SUITES = {
         f"tests/bpf/test_{name}.py"
         for name in ("compiled", "malformed", "neighbours", "replies", "switching", "tunnels")
     ],
+    "tables": [
+        *("tests/bpf/test_tables.py", "tests/bpf/test_tables_live.py"),
+        *("-k", "not each_generation"),  # too many grace periods for an emulated CPU
+    ],
     "geneve": [f"{INSIDE}/test_geneve.py"],
     "underlay": ["tests/netns/test_underlay.py", "tests/netns/test_oversize.py", "-k", "alone"],
 }
