@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which instruction came of which action: the way back, for traces.
+
+observe.trace_walk asks when a rule matched.  It lowers the flow's actions once
+more and notes where each begins, so that nothing has to be kept for a question
+that is seldom asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ovn_bpf_controller.compile.actions import _Lowering
+from ovn_bpf_controller.compile.insns import encode
+from ovn_bpf_controller.lang import nodes
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """insns: as compile.actions.lower() makes them, unsupported verbs left out.
+
+    actions: (index of the first instruction, action), nested ones after their
+    block's; an action without instructions shares the index of the next.
+    """
+
+    insns: bytes
+    actions: tuple[tuple[int, nodes.Action], ...]
+
+
+class _Marking(_Lowering):
+    def __init__(self, pipeline: int, table: int, port_key: Callable[[str], int]) -> None:
+        super().__init__(pipeline, table, port_key)
+        self.marks: list[tuple[int, nodes.Action]] = []
+
+    def _one(self, action: nodes.Action) -> None:
+        self.marks.append((len(self.insns), action))
+        super()._one(action)
+
+
+def mark(
+    actions: Sequence[nodes.Action], pipeline: int, table: int, port_key: Callable[[str], int]
+) -> Marks:
+    """Arguments as of compile.actions.lower()."""
+    marking = _Marking(pipeline, table, port_key)
+    marking.run(actions or (nodes.Drop(),))
+    return Marks(encode(marking.insns), tuple(marking.marks))

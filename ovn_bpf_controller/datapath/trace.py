@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One packet tried, not sent: program ovn_trace on the live maps.
+
+observe.trace asks.  The program walks the same tables with the same code as a
+packet would and writes down what it does (csrc/bpf/trace.h); nothing else of the
+kernel's state changes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from ovn_bpf_controller._native import ffi, lib
+from ovn_bpf_controller.datapath.maps import ArrayMap, check
+
+_FRAME: Final = bytes(64)  # the program looks at ovn_trace_ctl, never at the frame
+_HEAD: Final = ("kind", "table", "flow", "prio", "pc", "port", "chassis", "reason", "dp", "egress")
+
+
+class TraceEvent(NamedTuple):
+    """struct ovn_trace_event; words: the whole context at that moment."""
+
+    kind: int
+    table: int
+    flow: int
+    prio: int
+    pc: int
+    port: int
+    chassis: int
+    reason: int
+    dp: int
+    egress: int
+    words: Sequence[int]
+
+
+class Trace(NamedTuple):
+    """What happened, in order; lost: events for which there was no room."""
+
+    events: list[TraceEvent]
+    lost: int
+
+
+class Tracer:
+    """Runs traces one after the other.  fds stay the caller's.
+
+    Raises DataPlaneError when the kernel refuses a map or a run.
+    """
+
+    def __init__(self, maps: Mapping[str, int], program: int) -> None:
+        self._program = program
+        self._lock = threading.Lock()  # there is one log
+        self._control = ArrayMap("ovn_trace_ctl", maps["ovn_trace_ctl"])
+        self._log = ArrayMap("ovn_trace_log", maps["ovn_trace_log"])
+        self._insns = ArrayMap("ovn_insns", maps["ovn_insns"])
+
+    def close(self) -> None:
+        """Unmaps what was mapped."""
+        for each in (self._control, self._log, self._insns):
+            each.close()
+
+    def run(self, words: Sequence[int], *, remote: bool = False) -> Trace:
+        """Tries the packet with these words (include/ovn_bpf/words.h).
+
+        remote: it comes out of a tunnel for words[OW_OUTPORT], else it enters at
+        words[OW_INPORT].
+        """
+        control: Any = ffi.new("struct ovn_trace_ctl *")
+        control.remote = int(remote)
+        for index, word in enumerate(words):
+            control.w[index] = word
+        with self._lock:
+            self._control.put(0, bytes(ffi.buffer(control)))
+            self._test_run()
+            count = self._control.words[0]
+            room = self._log.capacity
+            return Trace([self._event(n) for n in range(min(count, room))], max(0, count - room))
+
+    def instruction(self, pc: int) -> bytes:
+        """One struct ovn_insn as the program sees it."""
+        return self._insns.get(pc)
+
+    def _test_run(self) -> None:
+        run: Any = ffi.new("struct ovn_test_run *")
+        frame = ffi.from_buffer(_FRAME)
+        context = ffi.new("uint32_t[]", 48)  # struct __sk_buff
+        out = ffi.new("char[]", 4096)
+        run.prog_fd, run.repeat = self._program, 1
+        run.data_in, run.data_in_len = frame, len(_FRAME)
+        run.data_out, run.data_out_len = out, 4096
+        run.ctx, run.ctx_len = context, 4 * 48
+        check(lib.ovn_test_run(run), "the trace program cannot be run")
+
+    def _event(self, index: int) -> TraceEvent:
+        data = ffi.from_buffer("struct ovn_trace_event[]", self._log.get(index))
+        event: Any = data[0]
+        return TraceEvent(*(getattr(event, name) for name in _HEAD), list(event.w))

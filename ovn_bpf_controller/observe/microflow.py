@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A packet described by an OVN expression -> the words of its context.
+
+For observe.trace.  The rules are those of ovn-trace(8): prerequisites are implied,
+fields that are not named are 0, and the expression must mean just one packet.
+header() writes that packet in Open vSwitch's words, as ovn-trace begins with.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ovn_bpf_controller._native import lib
+from ovn_bpf_controller.compile.flow import Env
+from ovn_bpf_controller.compile.layout import chunks, pack, place
+from ovn_bpf_controller.errors import LangError, OvnBpfError, UnsupportedError
+from ovn_bpf_controller.lang import nodes
+from ovn_bpf_controller.lang.expr import parse_match
+from ovn_bpf_controller.lang.normal import disjuncts
+from ovn_bpf_controller.lang.templates import substitute_templates
+
+
+class MicroflowError(OvnBpfError):
+    """The text does not describe one packet."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """compile.flow.Env on one datapath; every port is taken for resident."""
+
+    env: Env
+    dp: int
+
+    def address_set(self, name: str) -> Sequence[str] | None:
+        return self.env.address_set(name)
+
+    def port_group(self, name: str) -> Sequence[str] | None:
+        return self.env.port_group(self.dp, name)
+
+    def port_key(self, lport: str) -> int | None:
+        key = self.env.port_key(self.dp, lport)
+        if key is None:
+            raise MicroflowError(f'no logical port "{lport}" in this datapath')
+        return key
+
+    def is_resident(self, _lport: str) -> bool:
+        return True
+
+    def set_id(self, _name: str) -> int | None:
+        """Sets are written out: a packet has an address, not a set."""
+        return None
+
+
+def parse(text: str, env: Env) -> nodes.Expr:
+    """The expression.  Raises MicroflowError."""
+    try:
+        return parse_match(substitute_templates(text, env.template_vars()))
+    except LangError as error:
+        raise MicroflowError(f"error parsing flow: {error}") from error
+
+
+def inport(expr: nodes.Expr) -> str:
+    """The logical port that it enters by.  Raises MicroflowError unless there is one."""
+    found = sorted(set(_inports(expr)))
+    if len(found) == 1:
+        return found[0]
+    problem = "has no match on" if not found else "has more than one"
+    raise MicroflowError(f"error parsing flow: microflow {problem} inport")
+
+
+def _inports(expr: nodes.Expr) -> Iterator[str]:
+    if isinstance(expr, nodes.PortCmp):
+        if expr.root == "inport" and expr.relop is nodes.Relop.EQ:
+            yield expr.port
+    elif isinstance(expr, nodes.And | nodes.Or):
+        for arg in expr.args:
+            yield from _inports(arg)
+
+
+def words(expr: nodes.Expr, dp: int, env: Env) -> list[int]:
+    """The context of the packet on datapath dp.  Raises MicroflowError."""
+    try:
+        found = disjuncts(expr, _Names(env, dp), 2)
+        if len(found) > 1:
+            raise MicroflowError("error parsing flow: constraints are ambiguous")
+        key = pack(found[0]) if found else None
+    except UnsupportedError as error:
+        raise MicroflowError(f"error parsing flow: {error}") from error
+    except LangError as error:
+        raise MicroflowError(f"error parsing flow: {error}") from error
+    if key is None:
+        raise MicroflowError("error parsing flow: constraints are contradictory")
+    made = [0] * lib.OVN_WORDS
+    for (word, _), value in zip(key.mask, key.values, strict=True):
+        made[word] = value
+    made[lib.OW_DP] = dp
+    return made
+
+
+def read(packet: Sequence[int], root: str, offset: int = 0, width: int = 0) -> int:
+    """The value of a field, or of some of its bits, in a context."""
+    value = 0
+    for c in chunks(place(root, offset, width)):
+        value |= (packet[c.word] >> c.shift & ((1 << c.bits) - 1)) << c.pos
+    return value
+
+
+def mac(value: int) -> str:
+    """48 bits as text."""
+    return value.to_bytes(6, "big").hex(":")
+
+
+# --- Open vSwitch's words -----------------------------------------------------
+
+_IP4, _IP6, _ARP, _RARP = 0x0800, 0x86DD, 0x0806, 0x8035
+_PROTOS = {
+    _IP4: {1: "icmp", 6: "tcp", 17: "udp", 132: "sctp"},
+    _IP6: {58: "icmp6", 6: "tcp6", 17: "udp6", 132: "sctp6"},
+}
+_TYPES = {_IP4: "ip", _IP6: "ipv6", _ARP: "arp", _RARP: "rarp"}
+_WITH_PORTS = (1, 2, 6, 17, 58, 132)
+_TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns")
+
+
+def header(packet: Sequence[int]) -> str:
+    """The packet as ovs-ofctl would write it; see flow_format in OVS's lib/flow.c."""
+    return ",".join(_terms(packet))
+
+
+def _terms(w: Sequence[int]) -> Iterator[str]:
+    kind = read(w, "eth.type")
+    proto = read(w, "ip.proto")
+    mark = read(w, "pkt.mark")
+    if mark:
+        yield f"pkt_mark={mark:#x}"
+    name = _PROTOS.get(kind, {}).get(proto)
+    if name or kind in _TYPES:
+        yield name or _TYPES[kind]
+    for n in range(16):  # reg10 is flags, reg14 inport, reg15 outport
+        if w[lib.OW_REG0 + n]:
+            yield f"reg{n}={w[lib.OW_REG0 + n]:#x}"
+    yield from _link_layer(w)
+    if kind not in _TYPES:
+        yield f"dl_type=0x{kind:04x}"
+    elif kind in (_ARP, _RARP):
+        yield from _arp(w)
+    else:
+        yield from _ip(w, kind, proto, name)
+
+
+def _link_layer(w: Sequence[int]) -> Iterator[str]:
+    tci = read(w, "vlan.tci")
+    if tci & 0x1000:
+        yield f"dl_vlan={tci & 0xFFF}"
+        yield f"dl_vlan_pcp={tci >> 13}"
+        yield "vlan_tci1=0x0000"
+    else:
+        yield f"vlan_tci=0x{tci:04x}"
+    yield f"dl_src={mac(read(w, 'eth.src'))}"
+    yield f"dl_dst={mac(read(w, 'eth.dst'))}"
+
+
+def _arp(w: Sequence[int]) -> Iterator[str]:
+    yield f"arp_spa={ipaddress.IPv4Address(read(w, 'arp.spa'))}"
+    yield f"arp_tpa={ipaddress.IPv4Address(read(w, 'arp.tpa'))}"
+    yield f"arp_op={read(w, 'arp.op')}"
+    yield f"arp_sha={mac(read(w, 'arp.sha'))}"
+    yield f"arp_tha={mac(read(w, 'arp.tha'))}"
+
+
+def _ip(w: Sequence[int], kind: int, proto: int, name: str | None) -> Iterator[str]:
+    if kind == _IP6:
+        yield f"ipv6_src={ipaddress.IPv6Address(read(w, 'ip6.src'))}"
+        yield f"ipv6_dst={ipaddress.IPv6Address(read(w, 'ip6.dst'))}"
+        yield f"ipv6_label=0x{read(w, 'ip6.label'):05x}"
+    else:
+        yield f"nw_src={ipaddress.IPv4Address(read(w, 'ip4.src'))}"
+        yield f"nw_dst={ipaddress.IPv4Address(read(w, 'ip4.dst'))}"
+    if not name:
+        yield f"nw_proto={proto}"
+    yield f"nw_tos={read(w, 'ip.dscp') << 2}"
+    yield f"nw_ecn={read(w, 'ip.ecn')}"
+    yield f"nw_ttl={read(w, 'ip.ttl')}"
+    frag = read(w, "ip.frag")
+    yield f"nw_frag={('no', 'first', '<error>', 'later')[frag]}"
+    if frag & lib.OVN_FRAG_LATER or proto not in _WITH_PORTS:
+        return
+    if name in ("icmp", "icmp6"):
+        yield f"icmp_type={read(w, 'icmp4.type')}"
+        yield f"icmp_code={read(w, 'icmp4.code')}"
+        if name == "icmp6" and read(w, "icmp6.type") in (135, 136) and not read(w, "icmp6.code"):
+            yield f"nd_target={ipaddress.IPv6Address(read(w, 'nd.target'))}"
+            yield f"nd_sll={mac(read(w, 'nd.sll'))}"
+            yield f"nd_tll={mac(read(w, 'nd.tll'))}"
+        return
+    yield f"tp_src={read(w, 'tcp.src')}"
+    yield f"tp_dst={read(w, 'tcp.dst')}"
+    if proto == 6:
+        flags = read(w, "tcp.flags")
+        names = [n for bit, n in enumerate(_TCP_FLAGS) if flags >> bit & 1]
+        yield f"tcp_flags={'|'.join(names) or '0'}"

@@ -1,0 +1,356 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The events of a trace -> a tree that says what the flows did.
+
+observe.trace calls walk().  What happens is taken from the events, which the
+interpreter wrote; only its words come from the logical flows, and those are used
+if what was compiled of them is what ran.  Events that do not follow from the
+instructions are an error, never guessed away.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from ovn_bpf_controller._native import lib
+from ovn_bpf_controller.compile.actions import verb
+from ovn_bpf_controller.compile.insns import INSN_BYTES, Insn, decode, describe
+from ovn_bpf_controller.compile.marks import Marks
+from ovn_bpf_controller.datapath.reasons import reason_text
+from ovn_bpf_controller.datapath.trace import TraceEvent
+from ovn_bpf_controller.errors import DataPlaneError
+from ovn_bpf_controller.lang import nodes
+from ovn_bpf_controller.observe.microflow import mac, read
+from ovn_bpf_controller.observe.trace_node import Kind, Node
+
+_OMITTED: Final = "/* omitting output because inport == outport && !flags.loopback */"
+_DECIMAL: Final = frozenset(
+    "ip.proto ip.ttl ip.dscp ip.ecn arp.op".split()
+    + [f"{p}.{f}" for p in ("tcp", "udp", "sctp") for f in ("src", "dst")]
+    + [f"{p}.{f}" for p in ("icmp4", "icmp6") for f in ("type", "code")]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FlowText:
+    """A logical flow for people; texts: of the actions in marks, in order."""
+
+    uuid: str
+    match: str
+    marks: Marks
+    texts: tuple[str, ...]
+
+
+class Names(Protocol):
+    """Who the numbers are."""
+
+    def datapath(self, dp: int) -> str:
+        """Name of a datapath."""
+
+    def port(self, dp: int, key: int) -> str:
+        """Name of a port or group, "" if there is none."""
+
+    def members(self, dp: int, group: int) -> Sequence[int]:
+        """Keys of the local ports of a group."""
+
+    def chassis(self, index: int) -> str:
+        """Name of a chassis."""
+
+    def flow(self, number: int, dp: int) -> FlowText | None:
+        """A logical flow by its number; None if there is none."""
+
+
+def walk(
+    events: Sequence[TraceEvent], names: Names, instruction: Callable[[int], bytes], root: Node
+) -> None:
+    """Adds what happened to root.  Raises DataPlaneError for a broken trace."""
+    _Walk(events, names, instruction).all(root)
+
+
+def is_register(root: str) -> bool:
+    """Whether OVN keeps the field in a register: no packet shows it."""
+    return root in ("inport", "outport", "flags") or root.lstrip("x").startswith("reg")
+
+
+class _Walk:
+    def __init__(
+        self, events: Sequence[TraceEvent], names: Names, instruction: Callable[[int], bytes]
+    ) -> None:
+        self._events = events
+        self._next = 0
+        self._names = names
+        self._instruction = instruction
+
+    # --- events ----------------------------------------------------------------
+
+    def _kind(self) -> int:
+        """Of the event that comes next; TRACE_NONE at the end."""
+        at_end = self._next >= len(self._events)
+        return int(lib.TRACE_NONE) if at_end else self._events[self._next].kind
+
+    def _take(self, *kinds: int) -> TraceEvent:
+        if self._kind() not in kinds:
+            raise DataPlaneError(f"event {self._next} of the trace is {self._kind()}, not {kinds}")
+        self._next += 1
+        return self._events[self._next - 1]
+
+    def _insn(self, pc: int) -> Insn:
+        return decode(self._instruction(pc))[0]
+
+    def all(self, root: Node) -> None:
+        """The whole trace."""
+        if self._kind() == lib.TRACE_MATCH:
+            self._lookup(root)
+        while self._kind() in (lib.TRACE_REMOTE, lib.TRACE_DROP):
+            if self._kind() == lib.TRACE_REMOTE:
+                self._remote(root)
+            else:
+                self._drop(root)
+        if self._kind() != lib.TRACE_NONE:
+            raise DataPlaneError(f"event {self._next} of the trace comes from nowhere")
+
+    # --- tables -----------------------------------------------------------------
+
+    def _lookup(self, into: Node) -> None:
+        e = self._take(lib.TRACE_MATCH)
+        number = e.table % lib.OVN_EGRESS_BASE
+        if not e.pc:
+            node = into.add(Kind.TABLE, f"{number:2d}. no match (implicit drop)")
+            self._drop(node)
+            return
+        flow = self._names.flow(e.flow, e.dp) if e.flow else None
+        match = flow.match if flow else "(a rule of the agent's own)"
+        short = f", uuid {flow.uuid[:8]}" if flow else ""
+        text = f"{number:2d}. {match}, priority {e.prio}{short}"
+        node = into.add(Kind.TABLE, text, uuid=flow.uuid if flow else "")
+        self._list(e.pc, _Actions(flow, e.pc, self._stored(flow, e.pc)), node)
+
+    def _stored(self, flow: FlowText | None, pc: int) -> bool:
+        """Whether what is in the map is what we would compile now."""
+        if flow is None:
+            return False
+        count = len(flow.marks.insns) // INSN_BYTES
+        stored = b"".join(self._instruction(pc + n) for n in range(count))
+        if stored == flow.marks.insns:
+            return True
+        return self._insn(pc).op == lib.OP_DROP and bool(flow.texts)
+
+    def _side_table(self) -> None:
+        e = self._take(lib.TRACE_MATCH)
+        self._list(e.pc, _Actions(None, e.pc, False), Node(Kind.TABLE, ""))
+
+    # --- actions ------------------------------------------------------------------
+
+    def _list(self, pc: int, actions: _Actions, into: Node) -> None:
+        """One list of actions up to its end."""
+        asked: Node | None = None  # waits for what a look-up answers
+        while True:
+            if self._kind() == lib.TRACE_DROP:
+                return self._drop(into)
+            e = self._take(lib.TRACE_INSN)
+            if e.pc != pc:
+                raise DataPlaneError(f"instruction {e.pc} instead of {pc} in the trace")
+            insn = self._insn(pc)
+            if asked and actions.begins(pc):
+                asked.text = f"eth.dst = {mac(read(e.words, 'eth.dst'))}"
+                asked = None
+            tell = actions.tell(pc, insn, e.words, into)
+            if tell:
+                asked = tell
+            step = self._one(pc, insn, e, actions, into)
+            if step is None:
+                return None
+            pc = step
+
+    def _one(self, pc: int, insn: Insn, e: TraceEvent, actions: _Actions, into: Node) -> int | None:
+        """Follows one instruction; returns the next of the list, None at the end."""
+        if insn.op == lib.OP_END:
+            return None
+        if insn.op == lib.OP_CLONE:
+            self._take(lib.TRACE_CLONE)
+            block = into.add(Kind.BLOCK, actions.block(pc, self._insn(pc + 1), e.words))
+            self._list(pc + 1, actions, block)
+            return self._unless_end(pc + 1 + insn.a)
+        if insn.op == lib.OP_NEXT:
+            self._lookup(self._pipeline(insn, e, into))
+            return self._unless_end(pc + 1)
+        if insn.op == lib.OP_OUTPUT:
+            self._output(e, into)
+            return self._unless_end(pc + 1)
+        if insn.op == lib.OP_CALL:
+            self._side_table()
+        elif self._kind() == lib.TRACE_LEARN:
+            e = self._take(lib.TRACE_LEARN)
+            into.add(
+                Kind.OUTPUT, f'/* would learn a MAC address at "{self._name(e.dp, e.port)}" */'
+            )
+        elif self._kind() == lib.TRACE_DROP:
+            self._drop(into)
+            return None
+        return pc + 1
+
+    def _unless_end(self, pc: int) -> int | None:
+        """The interpreter does not come back for nothing but OP_END."""
+        return None if self._insn(pc).op == lib.OP_END else pc
+
+    def _pipeline(self, insn: Insn, e: TraceEvent, into: Node) -> Node:
+        """Where the tables go after a next: a change of pipelines is a step down."""
+        return into if insn.src == e.egress else into.add(Kind.PIPELINE, self._title(e, insn.src))
+
+    def _title(self, e: TraceEvent, egress: int, outport: int = -1) -> str:
+        text = f'dp="{self._names.datapath(e.dp)}"'
+        text += f', inport="{self._name(e.dp, e.words[lib.OW_INPORT])}"'
+        if not egress:
+            return f"ingress({text})"
+        outport = e.words[lib.OW_OUTPORT] if outport < 0 else outport
+        return f'egress({text}, outport="{self._name(e.dp, outport)}")'
+
+    def _name(self, dp: int, key: int) -> str:
+        return self._names.port(dp, key) or "(unnamed)"
+
+    # --- ends ---------------------------------------------------------------------
+
+    def _output(self, e: TraceEvent, into: Node) -> None:
+        if e.egress:
+            return self._out_of_egress(into)
+        outport = e.words[lib.OW_OUTPORT]
+        if not outport:
+            into.add(Kind.ERROR, "*** output to null logical port")
+        elif not self._names.port(e.dp, outport):
+            into.add(Kind.ERROR, f"*** unknown port or multicast group {outport}")
+        if outport >= lib.OVN_MIN_MCGROUP:
+            return self._group(e, outport, into)
+        if self._kind() == lib.TRACE_DROP:
+            return self._drop(into)
+        if self._kind() == lib.TRACE_REMOTE:
+            return self._remote(into)
+        return self._lookup(into.add(Kind.PIPELINE, self._title(self._events[self._next], 1)))
+
+    def _group(self, e: TraceEvent, group: int, into: Node) -> None:
+        name = self._name(e.dp, group)
+        text = f'multicast(dp="{self._names.datapath(e.dp)}", mcgroup="{name}")'
+        node = into.add(Kind.PIPELINE, text)
+        for member in self._names.members(e.dp, group):
+            below = node.add(Kind.PIPELINE, self._title(e, 1, member))
+            if self._kind() == lib.TRACE_DROP:
+                self._drop(below)
+            else:
+                self._lookup(below)
+
+    def _out_of_egress(self, into: Node) -> None:
+        if self._kind() == lib.TRACE_DROP:
+            return self._drop(into)
+        e = self._take(lib.TRACE_DEVICE, lib.TRACE_PATCH)
+        if e.kind == lib.TRACE_PATCH:
+            return self._lookup(into.add(Kind.PIPELINE, self._title(e, 0)))
+        name = self._name(e.dp, e.port)
+        into.add(Kind.OUTPUT, f'/* output to "{name}" */')
+        into.add(Kind.MODIFY, f'output("{name}")')
+        return None
+
+    def _remote(self, into: Node) -> None:
+        e = self._take(lib.TRACE_REMOTE)
+        name = self._name(e.dp, e.words[lib.OW_OUTPORT])
+        chassis = self._names.chassis(e.chassis)
+        into.add(Kind.OUTPUT, f'/* tunnel to chassis "{chassis}", port "{name}" */')
+        into.add(Kind.MODIFY, f'output("{name}")', remark=f'/* chassis "{chassis}" */')
+
+    def _drop(self, into: Node) -> None:
+        e = self._take(lib.TRACE_DROP)
+        if e.reason == lib.DROP_LOOPBACK:
+            into.add(Kind.OUTPUT, _OMITTED)
+            return
+        half = "egress" if e.table >= lib.OVN_EGRESS_BASE else "ingress"
+        flow = self._names.flow(e.flow, e.dp) if e.flow else None
+        culprit = f"flow {flow.uuid[:8]} in " if flow else ""
+        where = f'{half} table {e.table % lib.OVN_EGRESS_BASE} of "{self._names.datapath(e.dp)}"'
+        into.add(Kind.DROP, f"/* drop: {reason_text(e.reason)}; {culprit}{where} */")
+
+
+class _Actions:
+    """The words for a list of instructions that begins at `base`."""
+
+    def __init__(self, flow: FlowText | None, base: int, stored: bool) -> None:
+        self._base = base
+        self._marks: dict[int, list[tuple[str, nodes.Action]]] = {}
+        if flow is None or not stored:
+            return
+        for (offset, action), text in zip(flow.marks.actions, flow.texts, strict=True):
+            self._marks.setdefault(base + offset, []).append((text, action))
+
+    def begins(self, pc: int) -> bool:
+        """Whether an action, or the end of the list, is at pc."""
+        return pc in self._marks or not self._marks
+
+    def tell(self, pc: int, insn: Insn, words: Sequence[int], into: Node) -> Node | None:
+        """Adds the actions that begin at pc.
+
+        Returns the node whose text is only known when the action is done.
+        """
+        waits = None
+        if not self._marks and insn.op != lib.OP_END:
+            into.add(Kind.ACTION, f"{describe(insn)};")
+        for text, action in self._marks.get(pc, ()):
+            into.add(Kind.ACTION, text)
+            if isinstance(action, nodes.GetMacBind):
+                waits = into.add(Kind.MODIFY, "eth.dst = ?")
+            for line in _modifications(action, text, words):
+                into.add(Kind.MODIFY, line)
+        return waits
+
+    def block(self, pc: int, first: Insn, words: Sequence[int]) -> str:
+        """What a copy that begins at pc is for, in ovn-trace's words."""
+        marks = self._marks.get(pc)
+        if not marks:
+            return "nd_na" if first.op == lib.OP_ND_NA else "clone"
+        action = marks[-1][1]
+        if isinstance(action, nodes.Reject):
+            if read(words, "ip.proto") == 6:
+                return "tcp_reset"
+            return "icmp4" if read(words, "eth.type") == 0x0800 else "icmp6"
+        name = verb(action).removesuffix("_error")
+        return "nd_na" if name == "nd_na_router" else name
+
+
+def _modifications(action: nodes.Action, text: str, words: Sequence[int]) -> Iterator[str]:
+    """What an action does to fields that are in the packet."""
+    if isinstance(action, nodes.Load) and not is_register(action.dst.root):
+        yield text.rstrip(";")
+    elif isinstance(action, nodes.Move):
+        yield from _moved(action.dst, action.src, words)
+    elif isinstance(action, nodes.Exchange):
+        yield from _moved(action.a, action.b, words)
+        yield from _moved(action.b, action.a, words)
+    elif isinstance(action, nodes.DecTtl):
+        yield "ip.ttl--"
+
+
+def _moved(dst: nodes.Field, src: nodes.Field, words: Sequence[int]) -> Iterator[str]:
+    if is_register(dst.root):
+        return
+    value = read(words, src.root, src.offset, src.width)
+    whole = read(words, src.root) == value and src.offset == 0
+    yield f"{_written(dst)} = {_formatted(src, value) if whole else hex(value)}"
+
+
+def _written(field: nodes.Field) -> str:
+    whole = field.name == field.root and field.offset == 0
+    if not whole and field.name != field.root:
+        return field.name
+    return (
+        field.name if whole else f"{field.name}[{field.offset}..{field.offset + field.width - 1}]"
+    )
+
+
+def _formatted(field: nodes.Field, value: int) -> str:
+    """As Open vSwitch writes values of the field."""
+    root = field.root
+    if root in ("eth.src", "eth.dst", "arp.sha", "arp.tha", "nd.sll", "nd.tll"):
+        return mac(value) if field.width == 48 else hex(value)
+    if root in ("ip4.src", "ip4.dst", "arp.spa", "arp.tpa"):
+        return str(ipaddress.IPv4Address(value)) if field.width == 32 else hex(value)
+    if root in ("ip6.src", "ip6.dst", "nd.target"):
+        return str(ipaddress.IPv6Address(value)) if field.width == 128 else hex(value)
+    return str(value) if root in _DECIMAL else hex(value)
