@@ -119,15 +119,13 @@ def test_a_policy_beats_the_route(router: Sandbox, version: int) -> None:
 
 
 def shared(bed: Sandbox, kind: str, target: str, hops: tuple[str, ...]) -> None:
-    """Evenly over the hops.  OVS's user space loses some of so many first packets, and
-    its hash is coarse: there every hop must get some.
-    """
+    """Evenly over the hops.  OVS's user space hashes no ports here: one hop takes all."""
     found = taken(bed, target, flows=FLOWS)
-    assert set(found) == set(hops)
+    assert set(found) <= set(hops)
     if kind != "oracle":
         assert sum(found.values()) == FLOWS
         share = FLOWS / len(hops)
-        assert all(abs(count - share) < share / 10 for count in found.values()), found
+        assert all(abs(found[name] - share) < share / 10 for name in hops), found
 
 
 @pytest.mark.parametrize("version", [4, 6])
