@@ -9,7 +9,9 @@ tests/bpf and by whoever needs devices without daemons.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ _CLONE_NEWNS = 0x00020000
 _CLONE_NEWNET = 0x40000000
 _MS_REC = 0x4000
 _MS_PRIVATE = 1 << 18
+_LEAVE_SECONDS = 5.0
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -54,6 +57,21 @@ class Kernel:
             netlink.link("del", index=netlink.link_lookup(ifname=name)[0])
 
 
+def _return_to(namespace: int) -> None:
+    """setns(2), once threads that the test has joined are gone from the kernel too.
+
+    Until then they share our file system context, and EINVAL is the answer.
+    """
+    deadline = time.monotonic() + _LEAVE_SECONDS
+    while True:
+        try:
+            return _call("setns", namespace, 0)
+        except OSError as error:
+            if error.errno != errno.EINVAL or time.monotonic() > deadline:
+                raise
+        os.sched_yield()
+
+
 @contextmanager
 def private_kernel() -> Iterator[Kernel]:
     """Moves this thread into namespaces of its own, and back."""
@@ -66,7 +84,7 @@ def private_kernel() -> Iterator[Kernel]:
         yield Kernel(Path("/sys/fs/bpf"))
     finally:
         for fd in saved:
-            _call("setns", fd, 0)
+            _return_to(fd)
             os.close(fd)
         os.chdir(here)
 
