@@ -94,12 +94,12 @@ def _run(arguments: argparse.Namespace) -> str:
     command = f"ovn-bpf/{arguments.command}"
     args = ["--json"] if arguments.json else []
     if arguments.command == "version":
-        return _version(_transact(arguments.target, "version", []), arguments.json)
+        return _version(transact(arguments.target, "version", []), arguments.json)
     if arguments.command == "flows":
         if arguments.unsupported:
             command = "ovn-bpf/unsupported"
         args += [arguments.datapath] if arguments.datapath else []
-    return _transact(arguments.target, command, args)
+    return transact(arguments.target, command, args)
 
 
 def _version(text: str, as_json: bool) -> str:
@@ -109,7 +109,8 @@ def _version(text: str, as_json: bool) -> str:
     return json.dumps(versions, indent=2) + "\n"
 
 
-def _transact(target: str, command: str, args: list[str]) -> str:
+def transact(target: str, command: str, args: list[str]) -> str:
+    """The agent's answer to one control command.  Raises StartupError and Refused."""
     ovs.dirs.RUNDIR = Dirs.from_environment(os.environ).ovn_rundir
     error, path = ovs.unixctl.socket_name_from_target(target)
     if error:

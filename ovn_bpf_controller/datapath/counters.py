@@ -8,6 +8,8 @@ without a reason.
 from __future__ import annotations
 
 import struct
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +17,8 @@ from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath.maps import check, map_info
 
 _COUNT = struct.Struct("=QQ")  # struct ovn_count
+_DROP = struct.Struct("=IIII")  # struct ovn_drop_key
+_BATCH = 4096  # elements read by one system call
 
 
 class Count(NamedTuple):
@@ -50,3 +54,50 @@ class Counters:
         """Every element that counted something, by index."""
         counts = ((index, self.read(index)) for index in range(self._entries))
         return {index: count for index, count in counts if count.packets}
+
+    def used_batch(self) -> dict[int, Count]:
+        """The same, for arrays with many elements."""
+        counts = _dump(self._name, self._fd, 4)
+        return {int.from_bytes(key, sys.byteorder): count for key, count in counts if count.packets}
+
+
+class Drop(NamedTuple):
+    """struct ovn_drop_key."""
+
+    reason: int
+    dp: int
+    flow: int
+    table: int
+
+
+class DropCounters:
+    """Map ovn_drop_flows.  fd stays the caller's."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def read(self) -> dict[Drop, Count]:
+        """Everything that the map remembers.  Raises DataPlaneError."""
+        found: dict[Drop, Count] = {}
+        for key, count in _dump("ovn_drop_flows", self._fd, _DROP.size):
+            found[Drop(*_DROP.unpack(key))] = count
+        return found
+
+
+def _dump(name: str, fd: int, key_size: int) -> Iterator[tuple[bytes, Count]]:
+    """All elements of a per-CPU map of struct ovn_count."""
+    width = possible_cpus() * _COUNT.size
+    keys = ffi.new("char[]", _BATCH * key_size)
+    values = ffi.new("char[]", _BATCH * width)
+    cursor, more = ffi.new("uint64_t *"), ffi.new("int *", 1)
+    while more[0]:
+        count = check(lib.ovn_hash_dump(fd, cursor, keys, values, _BATCH, more), name)
+        read = bytes(ffi.buffer(values, count * width))
+        names = bytes(ffi.buffer(keys, count * key_size))
+        nothing = bytes(width)
+        for n in range(count):
+            data = read[n * width : (n + 1) * width]
+            if data != nothing:
+                each = list(_COUNT.iter_unpack(data))
+                total = Count(sum(v[0] for v in each), sum(v[1] for v in each))
+                yield names[n * key_size : (n + 1) * key_size], total

@@ -20,6 +20,7 @@ from typing import Final
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath import libbpf, probe
 from ovn_bpf_controller.datapath.libbpf import BpfObject
+from ovn_bpf_controller.datapath.trace import Tracer
 from ovn_bpf_controller.errors import DataPlaneError
 
 OBJECT: Final = Path(__file__).resolve().parent.parent / "bpf" / "ovn.o"
@@ -98,6 +99,10 @@ class Plane:
         self.programs: dict[str, int] = {}
         self.adopted = (self.directory / "maps").is_dir()
         self._open()
+
+    def tracer(self) -> Tracer:
+        """Tries packets on these maps; the caller closes it."""
+        return Tracer(self.maps, self.programs["ovn_trace"])
 
     def close(self) -> None:
         """Closes the fds.  What is pinned goes on."""

@@ -295,6 +295,10 @@ class Tables:
         """Every rule, in no order."""
         return self._rules.all()
 
+    def chassis_names(self) -> dict[int, str]:
+        """Names of tunnels by their index in ovn_chassis."""
+        return {index: name for name, index in self._chassis.shared.items()}
+
     def use(self) -> dict[str, tuple[int, int]]:
         """Elements in use and room, by map name, of the maps that can fill up."""
         use = {t.array.name: (t.slots.in_use, t.array.capacity - 1) for t in self._versioned()}

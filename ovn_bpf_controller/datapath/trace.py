@@ -95,4 +95,4 @@ class Tracer:
     def _event(self, index: int) -> TraceEvent:
         data = ffi.from_buffer("struct ovn_trace_event[]", self._log.get(index))
         event: Any = data[0]
-        return TraceEvent(*(getattr(event, name) for name in _HEAD), list(event.w))
+        return TraceEvent(**{name: getattr(event, name) for name in _HEAD}, words=list(event.w))

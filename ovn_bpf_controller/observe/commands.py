@@ -11,31 +11,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
-from ovn_bpf_controller._native import lib
-from ovn_bpf_controller.binding.desired import Desired
-from ovn_bpf_controller.binding.engine import Binding
-from ovn_bpf_controller.datapath.counters import Counters
-from ovn_bpf_controller.datapath.loader import Plane
-from ovn_bpf_controller.datapath.reasons import reason_text
-from ovn_bpf_controller.datapath.tables import Tables
-from ovn_bpf_controller.logical import LogicalFlows
-from ovn_bpf_controller.ovsdb.cache import SouthboundCache
+from ovn_bpf_controller.observe import accounts, trace_command
+from ovn_bpf_controller.observe.chassis import Chassis, Rows, datapath_keys
 from ovn_bpf_controller.process.unixctl import CommandError, Commands, Request
-
-Rows = list[dict[str, Any]]
-
-
-class Chassis(Protocol):
-    """What the commands look at: agent.Agent."""
-
-    desired: Desired
-    binding: Binding
-    flows: LogicalFlows
-    plane: Plane
-    southbound: SouthboundCache
-    tables: Tables
 
 
 def register(commands: Commands, chassis: Chassis) -> None:
@@ -43,12 +23,13 @@ def register(commands: Commands, chassis: Chassis) -> None:
     commands.register("connection-status", "", 0, 0, lambda _request: chassis.southbound.status)
     commands.register("ct-zone-list", "", 0, 0, lambda _request: _zones(chassis))
     for name, usage, rows in (
-        ("flows", "[--json] [DATAPATH]", flows),
         ("unsupported", "[--json] [DATAPATH]", unsupported),
-        ("drops", "[--json]", drops),
+        ("flows", "[--json] [DATAPATH]", accounts.flows),
+        ("drops", "[--json]", accounts.drops),
         ("status", "[--json]", status),
     ):
         commands.register(f"ovn-bpf/{name}", usage, 0, 2, partial(_answer, chassis, rows))
+    trace_command.register(commands, chassis)
 
 
 def _answer(chassis: Chassis, rows: Callable[[Chassis, str], Rows], request: Request) -> str:
@@ -69,31 +50,9 @@ def _zones(chassis: Chassis) -> str:
     return "".join(f"{name} {zone}\n" for name, zone in sorted(chassis.desired.zones.items()))
 
 
-def _datapaths(chassis: Chassis, which: str) -> set[int]:
-    """Tunnel keys of the local datapaths that `which` (a UUID or a key) means."""
-    keys = {
-        local.key
-        for uuid, local in chassis.desired.datapaths.items()
-        if which in ("", uuid, str(local.key)) or (len(which) >= 4 and uuid.startswith(which))
-    }
-    if which and not keys:
-        raise CommandError(f"no local datapath {which}")
-    return keys
-
-
-def flows(chassis: Chassis, which: str) -> Rows:
-    """Logical flows that are in the data plane, one row for each rule."""
-    compiler = chassis.flows.compiler
-    return [
-        {"datapath": dp, "rule": line}
-        for dp in sorted(_datapaths(chassis, which))
-        for line in compiler.dump(dp)
-    ]
-
-
 def unsupported(chassis: Chassis, which: str) -> Rows:
     """Logical flows that are not carried out as written."""
-    keys = _datapaths(chassis, which)
+    keys = datapath_keys(chassis, which)
     return [
         {
             "uuid": flow.uuid or "-",
@@ -104,16 +63,6 @@ def unsupported(chassis: Chassis, which: str) -> Rows:
         }
         for flow in chassis.flows.compiler.unsupported()
         if keys.intersection(flow.datapaths)
-    ]
-
-
-def drops(chassis: Chassis, _which: str) -> Rows:
-    """Dropped packets and bytes by reason."""
-    counters = Counters("ovn_drops", chassis.plane.maps["ovn_drops"])
-    return [
-        {"reason": reason_text(reason), "packets": count.packets, "bytes": count.bytes}
-        for reason, count in counters.used().items()
-        if reason != lib.DROP_NONE
     ]
 
 

@@ -45,11 +45,15 @@ class _Names:
             raise MicroflowError(f'no logical port "{lport}" in this datapath')
         return key
 
-    def is_resident(self, _lport: str) -> bool:
+    def is_resident(self, lport: str) -> bool:
         return True
 
-    def set_id(self, _name: str) -> int | None:
+    def set_number(self, name: str, width: int) -> int | None:
         """Sets are written out: a packet has an address, not a set."""
+        return None
+
+    def group_number(self, name: str) -> int | None:
+        """Likewise."""
         return None
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ovn_bpf_controller._native import lib
+from ovn_bpf_controller.compile.actions import verb
 from ovn_bpf_controller.compile.compiler import FlowCompiler
 from ovn_bpf_controller.compile.flow import Env
 from ovn_bpf_controller.compile.marks import mark
@@ -56,7 +57,7 @@ class World:
         )
         texts = tuple(statements(text)) or ("drop;",)
         if len(texts) != len(marks.actions):
-            texts = tuple(f"{type(action).__name__};" for _, action in marks.actions)
+            texts = tuple(f"{verb(action)};" for _, action in marks.actions)
         return FlowText(uuid, row.match, marks, texts)
 
 

@@ -37,9 +37,9 @@ class Node:
     remark: str = ""
     subs: list[Node] = field(default_factory=list)
 
-    def add(self, kind: Kind, text: str, **more: str) -> Node:
+    def add(self, kind: Kind, text: str, uuid: str = "", remark: str = "") -> Node:
         """A new node below this one."""
-        self.subs.append(Node(kind, text, **more))
+        self.subs.append(Node(kind, text, uuid, remark))
         return self.subs[-1]
 
 

@@ -125,7 +125,7 @@ class _Walk:
         short = f", uuid {flow.uuid[:8]}" if flow else ""
         text = f"{number:2d}. {match}, priority {e.prio}{short}"
         node = into.add(Kind.TABLE, text, uuid=flow.uuid if flow else "")
-        self._list(e.pc, _Actions(flow, e.pc, self._stored(flow, e.pc)), node)
+        self._list(e.pc, _Actions(flow, e.pc, self._stored(flow, e.pc)), node, into)
 
     def _stored(self, flow: FlowText | None, pc: int) -> bool:
         """Whether what is in the map is what we would compile now."""
@@ -139,12 +139,13 @@ class _Walk:
 
     def _side_table(self) -> None:
         e = self._take(lib.TRACE_MATCH)
-        self._list(e.pc, _Actions(None, e.pc, False), Node(Kind.TABLE, ""))
+        hidden = Node(Kind.TABLE, "")
+        self._list(e.pc, _Actions(None, e.pc, False), hidden, hidden)
 
     # --- actions ------------------------------------------------------------------
 
-    def _list(self, pc: int, actions: _Actions, into: Node) -> None:
-        """One list of actions up to its end."""
+    def _list(self, pc: int, actions: _Actions, into: Node, tables: Node) -> None:
+        """One list of actions up to its end; tables that follow go to `tables`."""
         asked: Node | None = None  # waits for what a look-up answers
         while True:
             if self._kind() == lib.TRACE_DROP:
@@ -159,22 +160,24 @@ class _Walk:
             tell = actions.tell(pc, insn, e.words, into)
             if tell:
                 asked = tell
-            step = self._one(pc, insn, e, actions, into)
+            step = self._one(pc, insn, e, actions, into, tables)
             if step is None:
                 return None
             pc = step
 
-    def _one(self, pc: int, insn: Insn, e: TraceEvent, actions: _Actions, into: Node) -> int | None:
+    def _one(
+        self, pc: int, insn: Insn, e: TraceEvent, actions: _Actions, into: Node, tables: Node
+    ) -> int | None:
         """Follows one instruction; returns the next of the list, None at the end."""
         if insn.op == lib.OP_END:
             return None
         if insn.op == lib.OP_CLONE:
             self._take(lib.TRACE_CLONE)
             block = into.add(Kind.BLOCK, actions.block(pc, self._insn(pc + 1), e.words))
-            self._list(pc + 1, actions, block)
+            self._list(pc + 1, actions, block, block)
             return self._unless_end(pc + 1 + insn.a)
         if insn.op == lib.OP_NEXT:
-            self._lookup(self._pipeline(insn, e, into))
+            self._lookup(self._pipeline(insn, e, into, tables))
             return self._unless_end(pc + 1)
         if insn.op == lib.OP_OUTPUT:
             self._output(e, into)
@@ -195,9 +198,9 @@ class _Walk:
         """The interpreter does not come back for nothing but OP_END."""
         return None if self._insn(pc).op == lib.OP_END else pc
 
-    def _pipeline(self, insn: Insn, e: TraceEvent, into: Node) -> Node:
+    def _pipeline(self, insn: Insn, e: TraceEvent, into: Node, tables: Node) -> Node:
         """Where the tables go after a next: a change of pipelines is a step down."""
-        return into if insn.src == e.egress else into.add(Kind.PIPELINE, self._title(e, insn.src))
+        return tables if insn.src == e.egress else into.add(Kind.PIPELINE, self._title(e, insn.src))
 
     def _title(self, e: TraceEvent, egress: int, outport: int = -1) -> str:
         text = f'dp="{self._names.datapath(e.dp)}"'

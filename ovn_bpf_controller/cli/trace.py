@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The console script ovn-bpf-trace: where would this packet go, here and now?
+
+ovn-trace's syntax, answered by the running agent's data plane.  Names of stages and
+source hints, which only --detailed shows, are read from the Southbound; without it
+they are left out.  Exit status as of ovn-bpf-ctl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import ovs.jsonrpc
+import ovs.stream
+
+from ovn_bpf_controller import __version__
+from ovn_bpf_controller.cli.ctl import Refused, transact
+from ovn_bpf_controller.errors import DatabaseError, StartupError
+from ovn_bpf_controller.observe import trace
+from ovn_bpf_controller.observe.trace_node import from_json, uuids
+from ovn_bpf_controller.process.dirs import PROGRAM, Dirs
+
+NAME = "ovn-bpf-trace"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Trace one packet; returns the exit status."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.ct:
+        parser.error("--ct: connection tracking cannot be traced yet")
+    if arguments.timeout:
+        signal.alarm(arguments.timeout)
+    try:
+        sys.stdout.write(_run(arguments))
+        sys.stdout.flush()
+    except Refused as error:
+        sys.stderr.write(f"{NAME}: {str(error).rstrip()}\n")
+        return 2
+    except StartupError as error:
+        sys.stderr.write(f"{NAME}: {error}\n")
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=NAME, description="Try a packet on the live tables of ovn-bpf-controller."
+    )
+    parser.add_argument("-V", "--version", action="version", version=f"%(prog)s {__version__}")
+    for form, text in (
+        ("detailed", "every step: table, stage, flow, actions (the default)"),
+        ("summary", "the actions"),
+        ("minimal", "only what is done to the packet, and where it goes"),
+        ("all", "all three"),
+    ):
+        parser.add_argument(f"--{form}", action="store_true", help=text)
+    parser.add_argument("--ct", metavar="STATE", action="append", help="not supported yet")
+    parser.add_argument("--db", metavar="REMOTE", help="Southbound, for the names of stages")
+    parser.add_argument(
+        "-t", "--target", metavar="PATH", default=PROGRAM, help="control socket of the agent"
+    )
+    parser.add_argument("-T", "--timeout", metavar="SECS", type=int, default=0)
+    parser.add_argument("datapath", nargs="?", help="name, UUID or tunnel key")
+    parser.add_argument("microflow", help="an expression such as 'inport == \"vm1\" && ip4'")
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> str:
+    """The text to print.  Raises StartupError and Refused."""
+    args = ["--json"] + ([arguments.datapath] if arguments.datapath else [])
+    answer = json.loads(transact(arguments.target, "ovn-bpf/trace", [*args, arguments.microflow]))
+    root = from_json(answer["root"])
+    forms = [form for form in trace.FORMS if arguments.all or getattr(arguments, form)]
+    forms = forms or ["detailed"]
+    stages: dict[str, str] = {}
+    if "detailed" in forms:
+        try:
+            stages = _stages(arguments.db or _default_db(), sorted(set(uuids(root))))
+        except DatabaseError as error:
+            sys.stderr.write(f"{NAME}: no names of stages: {error} (see --db)\n")
+    return trace.show(answer["header"], root, forms, stages)
+
+
+def _default_db() -> str:
+    rundir = Dirs.from_environment(os.environ).ovn_rundir
+    return os.environ.get("OVN_SB_DB") or f"unix:{rundir}/ovnsb_db.sock"
+
+
+def _stages(remote: str, flows: Sequence[str]) -> dict[str, str]:
+    """ "name (hint)" of logical flows by uuid.  Raises DatabaseError."""
+    operations = [
+        {
+            "op": "select",
+            "table": "Logical_Flow",
+            "where": [["_uuid", "==", ["uuid", uuid]]],
+            "columns": ["external_ids"],
+        }
+        for uuid in flows
+    ]
+    found = {}
+    answers = _transact(remote, ["OVN_Southbound", *operations])
+    for uuid, answer in zip(flows, answers, strict=False):
+        for row in answer.get("rows", ()):
+            ids = dict(row["external_ids"][1])
+            hint = f" ({ids['source']})" if "source" in ids else ""
+            found[uuid] = f"{ids.get('stage-name', '')}{hint}"
+    return found
+
+
+def _transact(remote: str, params: list[Any]) -> list[dict[str, Any]]:
+    try:
+        error, stream = ovs.stream.Stream.open_block(ovs.stream.Stream.open(remote), 5000)
+    except ValueError as problem:
+        raise DatabaseError(f"{remote}: {problem}") from problem
+    if error:
+        raise DatabaseError(f"{remote}: {os.strerror(error)}")
+    connection = ovs.jsonrpc.Connection(stream)
+    try:
+        request = ovs.jsonrpc.Message.create_request("transact", params)
+        error, reply = connection.transact_block(request)
+    finally:
+        connection.close()
+    if error:
+        raise DatabaseError(f"{remote}: the connection broke")
+    if reply.error is not None:
+        raise DatabaseError(f"{remote}: {reply.error}")
+    answers: list[dict[str, Any]] = reply.result
+    return answers
+
+
+if __name__ == "__main__":
+    sys.exit(main())

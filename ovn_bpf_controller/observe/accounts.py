@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ovn-bpf/flows and ovn-bpf/drops: what was counted, with the flows' names.
+
+The program counts by the flow's number (csrc/bpf/drop.h, interp.h); a packet counts
+for every flow that it matches, clones and members of groups included.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ovn_bpf_controller._native import lib
+from ovn_bpf_controller.datapath.counters import Counters, DropCounters
+from ovn_bpf_controller.datapath.reasons import reason_text
+from ovn_bpf_controller.observe.chassis import Chassis, Rows, datapath_keys, datapath_names
+
+
+def flows(chassis: Chassis, which: str) -> Rows:
+    """Logical flows that are in the data plane, one row for each rule."""
+    compiler = chassis.flows.compiler
+    counters = Counters("ovn_flows", chassis.plane.maps["ovn_flows"])
+    counts = counters.used_batch()
+    found: Rows = []
+    for dp in sorted(datapath_keys(chassis, which)):
+        rules = zip(compiler.rules(dp), compiler.dump(dp), strict=True)
+        for rule, line in rules:
+            count = counts.get(rule.flow) if rule.flow else None
+            uuid = compiler.flow_ids.uuid(rule.flow) or "" if rule.flow else ""
+            found.append(
+                {
+                    "datapath": dp,
+                    "packets": f"n_packets={count.packets if count else 0}",
+                    "bytes": f"n_bytes={count.bytes if count else 0}",
+                    "uuid": f"uuid=0x{uuid[:8]}" if uuid else "uuid=-",
+                    "rule": line,
+                }
+            )
+    return found
+
+
+def drops(chassis: Chassis, _which: str) -> Rows:
+    """Dropped packets and bytes by reason, datapath and flow."""
+    names = datapath_names(chassis)
+    ids = chassis.flows.compiler.flow_ids
+    found: Rows = []
+    told: Counter[int] = Counter()
+    sizes: Counter[int] = Counter()
+    dropped = DropCounters(chassis.plane.maps["ovn_drop_flows"]).read()
+    for drop, count in sorted(dropped.items()):
+        told[drop.reason] += count.packets
+        sizes[drop.reason] += count.bytes
+        half = "egress" if drop.table >= lib.OVN_EGRESS_BASE else "ingress"
+        uuid = ids.uuid(drop.flow) if drop.flow else None
+        found.append(
+            {
+                "reason": reason_text(drop.reason),
+                "packets": count.packets,
+                "bytes": count.bytes,
+                "datapath": names.get(drop.dp, str(drop.dp)),
+                "table": f"{half} {drop.table % lib.OVN_EGRESS_BASE}",
+                "flow": uuid or "-",
+            }
+        )
+    # Before the first table, or older than the LRU map remembers.
+    counters = Counters("ovn_drops", chassis.plane.maps["ovn_drops"])
+    for reason, count in counters.used().items():
+        packets = count.packets - told[reason]
+        if reason != lib.DROP_NONE and packets > 0:
+            found.append(
+                {
+                    "reason": reason_text(reason),
+                    "packets": packets,
+                    "bytes": max(0, count.bytes - sizes[reason]),
+                    "datapath": "-",
+                    "table": "-",
+                    "flow": "-",
+                }
+            )
+    return found

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the control commands look at, and how they name datapaths."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from ovn_bpf_controller.binding.desired import Desired
+from ovn_bpf_controller.binding.engine import Binding
+from ovn_bpf_controller.datapath.loader import Plane
+from ovn_bpf_controller.datapath.tables import Tables
+from ovn_bpf_controller.logical import LogicalFlows
+from ovn_bpf_controller.ovsdb.cache import SouthboundCache
+from ovn_bpf_controller.ovsdb.tables import DatapathBinding
+from ovn_bpf_controller.process.unixctl import CommandError
+
+Rows = list[dict[str, Any]]
+
+
+class Chassis(Protocol):
+    """What the commands look at: agent.Agent."""
+
+    desired: Desired
+    binding: Binding
+    flows: LogicalFlows
+    plane: Plane
+    southbound: SouthboundCache
+    tables: Tables
+
+
+def datapath_names(chassis: Chassis) -> dict[int, str]:
+    """Names that the CMS gave, by tunnel key; of local datapaths, the UUID if none."""
+    rows = chassis.southbound.table(DatapathBinding)
+    return {
+        local.key: rows[uuid].external_ids.get("name", uuid) if uuid in rows else uuid
+        for uuid, local in chassis.desired.datapaths.items()
+    }
+
+
+def datapath_keys(chassis: Chassis, which: str) -> set[int]:
+    """Tunnel keys of the local datapaths that `which` means.
+
+    which: a UUID or the beginning of one, a name, a tunnel key; "" for all.
+    Raises CommandError.
+    """
+    names = datapath_names(chassis)
+    keys = {
+        local.key
+        for uuid, local in chassis.desired.datapaths.items()
+        if which in ("", uuid, str(local.key), names[local.key])
+        or (len(which) >= 4 and uuid.startswith(which))
+    }
+    if which and not keys:
+        raise CommandError(f"no local datapath {which}")
+    return keys
