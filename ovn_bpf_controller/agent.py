@@ -146,8 +146,9 @@ class Agent:
         if self._incomplete:
             if now < self._retry_at:
                 return False
-            change = wiring.everything(desired, self.flows.compiler.rules())
-        elif delta or rules.added or rules.removed:
+            compiler = self.flows.compiler
+            change = wiring.everything(desired, compiler.rules(), compiler.members())
+        elif delta or rules:
             change = wiring.difference(delta, rules)
         else:
             self._settle()

@@ -13,13 +13,16 @@ from ovn_bpf_controller.binding.desired import Delta, Desired
 from ovn_bpf_controller.compile.store import RuleChanges
 from ovn_bpf_controller.datapath.attach import Attachment
 from ovn_bpf_controller.datapath.change import TableChange
-from ovn_bpf_controller.model import Datapath, McGroup, Port, PortKind, Rule, Tunnel
+from ovn_bpf_controller.model import Datapath, McGroup, Port, PortKind, Rule, SetMember, Tunnel
 
 
-def everything(desired: Desired, rules: Iterable[Rule]) -> TableChange:
+def everything(
+    desired: Desired, rules: Iterable[Rule], members: Iterable[SetMember]
+) -> TableChange:
     """All there is to be; for Tables.apply(…, complete=True)."""
     return TableChange(
         rules_added=list(rules),
+        sets_added=list(members),
         ports_added=list(desired.ports().values()),
         groups_added=list(desired.groups().values()),
         tunnels_added=list(desired.tunnels.values()),
@@ -32,6 +35,8 @@ def difference(delta: Delta, rules: RuleChanges) -> TableChange:
     return TableChange(
         rules_removed=rules.removed,
         rules_added=rules.added,
+        sets_removed=rules.sets_removed,
+        sets_added=rules.sets_added,
         ports_removed=[
             Port(dp, key, PortKind.NONE) for (dp, key), port in delta.ports.items() if port is None
         ],

@@ -27,11 +27,14 @@ from ovn_bpf_controller.compile.flow import (
 from ovn_bpf_controller.compile.flow_ids import FlowIds
 from ovn_bpf_controller.compile.insns import disassemble
 from ovn_bpf_controller.compile.layout import Conj, Key, describe, pack
+from ovn_bpf_controller.compile.sets import Name, SetBook
 from ovn_bpf_controller.compile.store import Owner, RuleChanges, RuleStore
 from ovn_bpf_controller.errors import LangError
-from ovn_bpf_controller.model import Rule
+from ovn_bpf_controller.model import Rule, SetMember
 
 __all__ = ["Env", "FlowCompiler", "LogicalFlow", "Problem", "RuleChanges", "UnsupportedFlow"]
+
+_BY_NUMBER: Final = frozenset({Kind.SET_NUMBER, Kind.GROUP_NUMBER})
 
 AGENT: Final = 0  # the flow number of rules that no logical flow is behind
 
@@ -68,6 +71,8 @@ class FlowCompiler:
         self._env = env
         self._flows: dict[str, _Flow] = {}
         self._store = RuleStore()
+        self._sets = SetBook(env)
+        self._unused: set[Ref] = set()  # sets by number that perhaps nobody names now
         self._ids = FlowIds()
         # Who asked for a name: flows on datapaths.
         self._users: dict[Ref, set[tuple[str, int]]] = {}
@@ -157,10 +162,12 @@ class FlowCompiler:
     def address_set_changed(self, name: str) -> None:
         """Members were added or removed, or the set came or went."""
         self._changed(Ref(Kind.ADDRESS_SET, name))
+        self._sets.address_set_changed(name)
 
     def port_group_changed(self, name: str, dp: int | None = None) -> None:
         """Like address_set_changed, of a port group on datapath dp."""
         self._changed(Ref(Kind.PORT_GROUP, name), dp)
+        self._sets.port_group_changed(name, dp)
 
     def port_changed(self, name: str, dp: int | None = None) -> None:
         """A port or multicast group got or lost its key, or a port its residency.
@@ -168,6 +175,7 @@ class FlowCompiler:
         dp: where, for names that several datapaths have (multicast groups).
         """
         self._changed(Ref(Kind.PORT, name), dp)
+        self._sets.port_changed(name, dp)
 
     def template_changed(self, name: str) -> None:
         """A template variable of this chassis got another value, or none."""
@@ -178,12 +186,14 @@ class FlowCompiler:
     def flush(self) -> RuleChanges:
         """Compiles what is due; returns how the rules differ from the last time."""
         shared: dict[str, Compiled] = {}
+        for name, dp in self._sets.follow():
+            self._changed(_by_number(name, dp))
         for uuid, dp in self._dirty:
             flow = self._flows[uuid]
             old = flow.compiled[dp]
             new = shared.get(uuid)
             if new is None:
-                new = compile_flow(flow.row, dp, self._env)
+                new = compile_flow(flow.row, dp, self._env, self._sets)
                 if new.same_everywhere:
                     shared[uuid] = new
             flow.compiled[dp] = new
@@ -193,8 +203,11 @@ class FlowCompiler:
             self._note_problems(uuid, dp, old, new)
             self._store.put((uuid, dp), _flow_rules(flow, dp, new))
         self._dirty.clear()
+        self._give_up_numbers()
         changes = self._store.changes()
+        changes.sets_removed, changes.sets_added = self._sets.changes()
         self._ids.settle()
+        self._sets.settle()
         return changes
 
     def unsupported(self) -> Iterator[UnsupportedFlow]:
@@ -216,6 +229,14 @@ class FlowCompiler:
         """Problems that are new since the last call, for the log."""
         news, self._news = self._news, []
         return news
+
+    def members(self) -> Iterator[SetMember]:
+        """What is a member of the sets that rules name by number."""
+        return self._sets.members()
+
+    def set_name(self, number: int) -> Name | None:
+        """Whose number a rule's key or a member has."""
+        return self._sets.name(number)
 
     def rules(self, dp: int | None = None) -> Iterator[Rule]:
         """The rules that hold, by stage and falling priority."""
@@ -267,6 +288,16 @@ class FlowCompiler:
                 users.discard((uuid, dp))
                 if not users:
                     del self._users[ref]
+                    if ref.kind in _BY_NUMBER:
+                        self._unused.add(ref)
+
+    def _give_up_numbers(self) -> None:
+        for kind, name, where in self._unused - self._users.keys():
+            if kind is Kind.SET_NUMBER:
+                self._sets.drop((Name(name, where), 0))
+            else:
+                self._sets.drop((Name(name, 0), where))
+        self._unused.clear()
 
     def _count_datapaths(self, new: Iterable[int], old: Iterable[int]) -> None:
         """Each datapath with flows has the default rules of the side tables."""
@@ -279,6 +310,12 @@ class FlowCompiler:
             if not self._dp_users[dp]:
                 del self._dp_users[dp]
                 self._store.drop(("", dp))
+
+
+def _by_number(name: Name, dp: int) -> Ref:
+    if name.width:
+        return Ref(Kind.SET_NUMBER, name.name, name.width)
+    return Ref(Kind.GROUP_NUMBER, name.name, dp)
 
 
 def _port_owner(dp: int, port_key: int) -> Owner:

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple, Protocol
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.actions import EGRESS, INGRESS, TABLES, Lowered, lower
 from ovn_bpf_controller.compile.layout import Conj, Key, pack
+from ovn_bpf_controller.compile.sets import SetBook
 from ovn_bpf_controller.errors import LangError, OvnBpfError, UnsupportedError
 from ovn_bpf_controller.lang import nodes
 from ovn_bpf_controller.lang.actions import action_prereqs, parse_actions
@@ -76,15 +77,25 @@ class Kind(Enum):
 
     ADDRESS_SET = "address set"
     PORT_GROUP = "port group"
+    SET_NUMBER = "address set by number"  # members do not matter
+    GROUP_NUMBER = "port group by number"
     PORT = "port"
     TEMPLATE = "template variable"
 
 
 class Ref(NamedTuple):
-    """Something whose change makes the flow to be compiled again."""
+    """Something whose change makes the flow to be compiled again.
+
+    where: of a set by number the width of its addresses, of a group by number the
+    datapath.
+    """
 
     kind: Kind
     name: str
+    where: int = 0
+
+
+_OF_DATAPATH: Final = frozenset({Kind.PORT, Kind.PORT_GROUP, Kind.GROUP_NUMBER})
 
 
 class Problem(Enum):
@@ -111,15 +122,16 @@ class Compiled:
     @property
     def same_everywhere(self) -> bool:
         """Whether it holds for every datapath of the flow: no port was asked for."""
-        return not any(r.kind in (Kind.PORT, Kind.PORT_GROUP) for r in self.refs)
+        return not any(ref.kind in _OF_DATAPATH for ref in self.refs)
 
 
 class _Names:
     """An Env seen from one datapath (lang's MatchEnv) that notes what it is asked."""
 
-    def __init__(self, env: Env, dp: int) -> None:
+    def __init__(self, env: Env, dp: int, sets: SetBook) -> None:
         self._env = env
         self._dp = dp
+        self._sets = sets
         self.refs: set[Ref] = set()
 
     def address_set(self, name: str) -> Sequence[str] | None:
@@ -140,6 +152,18 @@ class _Names:
         self.refs.add(Ref(Kind.PORT, lport))
         return self._env.is_resident(lport)
 
+    def set_number(self, name: str, width: int) -> int | None:
+        number = self._sets.number(name, width, 0)
+        if number is not None:  # otherwise the members are asked for
+            self.refs.add(Ref(Kind.SET_NUMBER, name, width))
+        return number
+
+    def group_number(self, name: str) -> int | None:
+        number = self._sets.number(name, 0, self._dp)
+        if number is not None:
+            self.refs.add(Ref(Kind.GROUP_NUMBER, name, self._dp))
+        return number
+
     def port_key_or_0(self, lport: str) -> int:
         """OVN stores 0 for a port that the datapath does not have."""
         return self.port_key(lport) or 0
@@ -152,9 +176,9 @@ class _Names:
         return substitute_templates(text, self._env.template_vars())
 
 
-def compile_flow(flow: LogicalFlow, dp: int, env: Env) -> Compiled:
+def compile_flow(flow: LogicalFlow, dp: int, env: Env, sets: SetBook) -> Compiled:
     """The rules of `flow` on datapath dp.  Never raises for what a row says."""
-    names = _Names(env, dp)
+    names = _Names(env, dp, sets)
     try:
         _check(flow)
         actions = names.expand(flow.actions)
@@ -256,6 +280,12 @@ class _NoNames:
 
     def is_resident(self, lport: str) -> bool:
         raise _NameAskedError(lport)
+
+    def set_number(self, name: str, width: int) -> int | None:
+        raise _NameAskedError(name)
+
+    def group_number(self, name: str) -> int | None:
+        raise _NameAskedError(name)
 
 
 def _pack(conjunctions: Sequence[Conj]) -> tuple[Key, ...]:

@@ -104,6 +104,11 @@ ROOTS: Final[dict[str, Place]] = {
     "arp.tha": _wide(lib.OW_ND_TLL, 48),
     "icmp4.frag_mtu": Place(lib.OW_ICMP_REST, 0, 16),
     "icmp6.frag_mtu": Place(lib.OW_ICMP_REST, 0, 32),
+    # Not OVN's: numbers of sets that these fields are members of (lang.sets).
+    "set.src": Place(lib.OW_SET_SRC, 0, 32),
+    "set.dst": Place(lib.OW_SET_DST, 0, 32),
+    "set.inport": Place(lib.OW_SET_IN, 0, 32),
+    "set.outport": Place(lib.OW_SET_OUT, 0, 32),
     # Not OVN's: arguments of the side tables for neighbours.
     "arg.port": Place(lib.OW_ARG_PORT, 0, 32),
     "arg.ip": _wide(lib.OW_ARG_IP, 128),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from ovn_bpf_controller.compile.layout import Key
-from ovn_bpf_controller.model import Rule
+from ovn_bpf_controller.model import Rule, SetMember
 
 Owner = tuple[str, int]  # name of the owner, tunnel key of the datapath
 Stage = tuple[int, int]  # tunnel key of the datapath, table as in model.Rule
@@ -24,14 +24,17 @@ Stage = tuple[int, int]  # tunnel key of the datapath, table as in model.Rule
 class RuleChanges:
     """What to take away from the data plane and what to add, in one step.
 
-    A key in both lists is replaced: `removed` holds the rule that it had.
+    A key in both lists is replaced: `removed` holds the rule that it had.  A member
+    in sets_added replaces what it had; in sets_removed it has what it had.
     """
 
     removed: list[Rule] = field(default_factory=list)
     added: list[Rule] = field(default_factory=list)
+    sets_removed: list[SetMember] = field(default_factory=list)
+    sets_added: list[SetMember] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.removed or self.added)
+        return bool(self.removed or self.added or self.sets_removed or self.sets_added)
 
 
 class _Claim(NamedTuple):

@@ -2,9 +2,9 @@
 """Matches to disjunctions of masked equalities.
 
 `disjuncts` is what the compiler makes keys from.  Positive comparisons stay
-as they were written (an address set is one entry a member, so that a member
-more is an entry more); ranges and exclusions on one field are first combined
-as intervals and only then cut into prefixes.  Conjunctions are formed by hash
+as they were written: a set that has a number is one entry (lang.sets says which
+may be), another is one entry a member.  Ranges and exclusions on one field are
+first combined as intervals and only then cut into prefixes.  Conjunctions are formed by hash
 joins on the bits that both sides constrain, so contradictions cost nothing,
 and stop as soon as they exceed the limit.
 """
@@ -21,7 +21,6 @@ from ovn_bpf_controller.lang import intervals
 from ovn_bpf_controller.lang.intervals import Intervals, Prefix
 from ovn_bpf_controller.lang.lexer import ConstantError, parse_constant
 from ovn_bpf_controller.lang.nodes import (
-    And,
     Bool,
     Cmp,
     Expr,
@@ -34,10 +33,11 @@ from ovn_bpf_controller.lang.nodes import (
 )
 from ovn_bpf_controller.lang.operands import constant_width
 from ovn_bpf_controller.lang.registers import pieces
+from ovn_bpf_controller.lang.sets import ALL, NOTHING, Barred, dimension, flat, refs, shares
 from ovn_bpf_controller.lang.symbols import ACL_CT_SYMBOLS
 from ovn_bpf_controller.lang.terms import Conj, join, lift, merge, minimal, narrow
 
-__all__ = ["Conj", "MatchEnv", "disjuncts", "set_members"]
+__all__ = ["Conj", "MatchEnv", "constant", "disjuncts", "set_members"]
 
 Subfield: TypeAlias = tuple[str, int, int]  # root, offset, width
 
@@ -61,20 +61,41 @@ class MatchEnv(Protocol):
     def is_resident(self, lport: str) -> bool:
         """Whether the port is bound to this chassis."""
 
+    def set_number(self, name: str, width: int) -> int | None:
+        """The number by which packets know an address set; None: expand it.
+
+        width: of the addresses, 32 or 128.  A set that disjuncts() would refuse
+        has none.
+        """
+
+    def group_number(self, name: str) -> int | None:
+        """The same of a port group."""
+
 
 def disjuncts(expr: Expr, env: MatchEnv, limit: int) -> list[Conj]:
     """expr as an OR of conjunctions of masked equalities, sorted.
 
     A conjunction is ((root field, value, mask), …) sorted by field, masks
     never 0; () is always true, and no conjunction at all is never true.
-    Fields are roots without overlap: registers as reg0..reg9.
+    Fields are roots without overlap: registers as reg0..reg9.  A field named in
+    lang.sets has the number of a set that another field's value is a member of.
 
     Raises LangError for a set or group that does not exist or does not fit
     the field, UnsupportedError when more than limit conjunctions result.
     """
     if isinstance(expr, Cmp) and expr.relop is Relop.EQ:
         return [lift(expr.root, expr.offset, expr.width, expr.value, expr.mask)]
-    found = minimal(_Expansion(env, limit).expand(expr, ()))
+    try:
+        return _expanded(expr, env, limit, NOTHING)
+    except UnsupportedError:
+        # Two sets that exclude each other are many combinations only by number.
+        if not any(map(dimension, refs(expr))):
+            raise
+        return _expanded(expr, env, limit, ALL)
+
+
+def _expanded(expr: Expr, env: MatchEnv, limit: int, barred: Barred) -> list[Conj]:
+    found = minimal(_Expansion(env, limit).expand(expr, (), barred))
     if len(found) > limit:
         raise _too_many(limit)
     return sorted(found)
@@ -85,7 +106,7 @@ def _too_many(limit: int) -> UnsupportedError:
 
 
 @lru_cache(maxsize=1 << 16)
-def _member(text: str) -> tuple[int, int | None, int] | None:
+def constant(text: str) -> tuple[int, int | None, int] | None:
     """(value, mask, bits it needs) of a set's member; None if it is no constant."""
     try:
         const = parse_constant(text.strip())
@@ -108,7 +129,7 @@ def set_members(ref: SetRef, env: MatchEnv) -> list[Prefix]:
     full = (1 << ref.width) - 1
     found = []
     for text in texts:
-        member = _member(text)
+        member = constant(text)
         if member is None:
             continue
         value, mask, width = member
@@ -161,7 +182,7 @@ class _Conjuncts:
     def __init__(self) -> None:
         self.fixed: dict[str, tuple[int, int]] = {}
         self.lists: list[list[Conj]] = []
-        self.later: list[Or] = []
+        self.later: list[tuple[Or, Barred]] = []
         self.allowed: dict[Subfield, Intervals] = {}
 
     def fix(self, conj: Conj) -> bool:
@@ -199,21 +220,24 @@ class _Expansion:
                 raise _too_many(self.limit)
         return found
 
-    def expand(self, expr: Expr, known: Conj) -> list[Conj]:
-        """Alternatives of expr that do not contradict known."""
+    def expand(self, expr: Expr, known: Conj, barred: Barred) -> list[Conj]:
+        """Alternatives of expr that do not contradict known.
+
+        barred: fields whose sets must be expanded here.
+        """
         if isinstance(expr, Or):
             found: dict[Conj, None] = {}
             for arg in expr.args:
-                found.update(dict.fromkeys(self.expand(arg, known)))
+                found.update(dict.fromkeys(self.expand(arg, known, barred)))
                 if len(found) > 2 * self.limit:
                     found = dict.fromkeys(self.check(list(found)))
             return list(found)
-        return self.conjoin(expr.args if isinstance(expr, And) else (expr,), known)
+        return self.conjoin(flat(expr), known, barred)
 
-    def conjoin(self, args: Sequence[Expr], known: Conj) -> list[Conj]:
+    def conjoin(self, args: Sequence[Expr], known: Conj, barred: Barred) -> list[Conj]:
         parts = _Conjuncts()
-        for arg in args:
-            if not self.sort_in(arg, parts):
+        for arg, bars in shares(args, barred):
+            if not self.sort_in(arg, parts, bars):
                 return []
         fixed = tuple(sorted((root, *bits) for root, bits in parts.fixed.items()))
         context = merge(known, fixed)
@@ -222,33 +246,35 @@ class _Expansion:
         if not (parts.lists or parts.later or parts.allowed):
             return [fixed]
         lists = [[t for t in terms if merge(context, t) is not None] for terms in parts.lists]
-        for alternative in parts.later:
-            lists.append(self.expand(alternative, context))
+        for alternative, bars in parts.later:
+            lists.append(self.expand(alternative, context, bars))
         lists.sort(key=len)
         result = [fixed]
         for terms in lists:
             result = self.check(join(result, terms, self.limit))
         return self.restrict(result, parts.allowed, known)
 
-    def sort_in(self, expr: Expr, parts: _Conjuncts) -> bool:
+    def sort_in(self, expr: Expr, parts: _Conjuncts, barred: Barred) -> bool:
         """Put one part of an AND where it belongs; False: it cannot hold."""
         if isinstance(expr, Cmp):
             return self.sort_cmp(expr, parts)
         if isinstance(expr, Or):
-            parts.later.append(expr)
+            parts.later.append((expr, barred))
             return True
         if isinstance(expr, PortCmp):
             return self.sort_port(expr, parts)
         if isinstance(expr, SetRef):
-            return self.sort_set(expr, parts)
+            return self.sort_set(expr, parts, barred)
         if isinstance(expr, PortGroupRef):
+            if self.by_number(expr, parts, barred):
+                return True
             keys = [(key, 0xFFFFFFFF) for key in _group_keys(expr, self.env)]
             return self.choose(expr.relop, (expr.root, 0, 32), keys, parts)
         if isinstance(expr, Resident):
             return self.env.is_resident(expr.lport) != expr.negated
         if isinstance(expr, Bool):
             return expr.value
-        return all(self.sort_in(arg, parts) for arg in expr.args)
+        return all(self.sort_in(arg, parts, barred) for arg in expr.args)
 
     def sort_cmp(self, cmp: Cmp, parts: _Conjuncts) -> bool:
         subfield = (cmp.root, cmp.offset, cmp.width)
@@ -268,9 +294,22 @@ class _Expansion:
             return self.choose(Relop.NE, (cmp.root, 0, 32), [(key, 0xFFFFFFFF)], parts)
         return parts.fix(lift(cmp.root, 0, 32, key, 0xFFFFFFFF))
 
-    def sort_set(self, ref: SetRef, parts: _Conjuncts) -> bool:
+    def by_number(self, ref: SetRef | PortGroupRef, parts: _Conjuncts, barred: Barred) -> bool:
+        """Let the packet's memberships decide; False: ref must be expanded."""
+        root = dimension(ref)
+        if not root or root in barred:
+            return False
+        if isinstance(ref, SetRef):
+            number = self.env.set_number(ref.name, ref.width)
+        else:
+            number = self.env.group_number(ref.name)
+        return number is not None and parts.fix(((root, number, 0xFFFFFFFF),))
+
+    def sort_set(self, ref: SetRef, parts: _Conjuncts, barred: Barred) -> bool:
+        if self.by_number(ref, parts, barred):
+            return True
         members = set_members(ref, self.env)
-        if ref.relop is Relop.NE and members and not self.sort_in(ref.prereqs, parts):
+        if ref.relop is Relop.NE and members and not self.sort_in(ref.prereqs, parts, barred):
             return False
         return self.choose(ref.relop, (ref.root, ref.offset, ref.width), members, parts)
 

@@ -122,7 +122,7 @@ class Dice:
 
 def events_of(bed: Bed, fields: Fields) -> list[tuple[str, bytes]]:
     """What the machine sends, in the form of Bed.received()."""
-    machine = Machine(bed.compiler.rules())
+    machine = Machine(bed.compiler.rules(), members=bed.compiler.members())
     events = machine.send(context(fields), 1, 1)
     return [(f"p{e.port}", frame_of(e.words)) for e in events if not e.reason]
 

@@ -281,7 +281,7 @@ def test_packets_leave_as_ovn_trace_says(switch: tuple[Switch, OvnCentral], tmp_
     rules = sb.compiler.flush().added
     invalid = [u for u in sb.compiler.unsupported() if u.problem.value.startswith("invalid")]
     assert not invalid
-    machine = Machine(rules, sb.groups)
+    machine = Machine(rules, sb.groups, sb.compiler.members())
     delivered = 0
     with Trace(tmp_path, central) as trace:
         for _ in range(PACKETS):

@@ -129,7 +129,12 @@ class Bed:
         """Compiles and writes what flow() said."""
         changes = self.compiler.flush()
         assert not list(self.compiler.unsupported())
-        self.apply(rules_added=changes.added, rules_removed=changes.removed)  # type: ignore[arg-type]
+        self.apply(
+            rules_added=list(changes.added),
+            rules_removed=list(changes.removed),
+            sets_added=list(changes.sets_added),
+            sets_removed=list(changes.sets_removed),
+        )
 
     def switch(self, *ports: int, dp: int = 1) -> None:
         """The least of a logical switch: known MACs, flooding, egress that outputs."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.insns import Insn, decode
 from ovn_bpf_controller.compile.layout import chunks, cut, place
-from ovn_bpf_controller.model import McGroup, Rule
+from ovn_bpf_controller.model import McGroup, Rule, SetMember
 
 MASK32 = 0xFFFFFFFF
 
@@ -71,6 +71,7 @@ class Machine:
 
     rules: Iterable[Rule]
     groups: Sequence[McGroup] = ()
+    members: Iterable[SetMember] = ()
     fdb: dict[tuple[int, int], int] = field(default_factory=dict)
     learnt: dict[tuple[int, int], int] = field(default_factory=dict)
     macs: dict[tuple[int, int, int], int] = field(default_factory=dict)
@@ -82,6 +83,9 @@ class Machine:
         for rule in self.rules:
             self._stages.setdefault((rule.dp, rule.table), []).append(rule)
         self._members = {(g.dp, g.key): g.local for g in self.groups}
+        self._sets: dict[tuple[int, int, tuple[int, ...]], tuple[int, ...]]
+        self._sets = {(m.kind, m.plen, m.value): m.sets for m in self.members}
+        self._plens = {(kind, plen) for kind, plen, _ in self._sets}
 
     def send(self, fields: Mapping[str, int], dp: int, inport: int) -> list[Event]:
         """Runs a packet from the start of the ingress pipeline."""
@@ -108,10 +112,37 @@ class Machine:
         """The rule of a stage that the words match best."""
         best: Rule | None = None
         for rule in self._stages.get((words[lib.OW_DP], table), ()):
-            if all(words[w] & m == v for (w, m), v in zip(rule.mask, rule.values, strict=True)):
+            pairs = zip(rule.mask, rule.values, strict=True)
+            if all(self._holds(words, w, m, v) for (w, m), v in pairs):
                 if best is None or rule.prio > best.prio:
                     best = rule
         return best
+
+    def _holds(self, words: Words, word: int, mask: int, value: int) -> bool:
+        if word < lib.OW_SETS:
+            return words[word] & mask == value
+        assert mask == MASK32
+        return value in self.sets_of(words, word)
+
+    def sets_of(self, words: Words, word: int) -> set[int]:
+        """The sets that the field behind a set word is a member of."""
+        source = word in (lib.OW_SET_SRC, lib.OW_SET_IN)
+        if word in (lib.OW_SET_IN, lib.OW_SET_OUT):
+            port = words.get("inport" if source else "outport")
+            return set(self._sets.get((lib.OVN_SET_PORT, 0, (words[lib.OW_DP], port, 0, 0)), ()))
+        found: set[int] = set()
+        end = "src" if source else "dst"
+        ip4 = words.get("eth.type") == 0x0800
+        if not ip4 and words.get("eth.type") != 0x86DD:
+            return found
+        width, address = (32, words.get(f"ip4.{end}")) if ip4 else (128, words.get(f"ip6.{end}"))
+        for kind, plen in self._plens:
+            if kind == (lib.OVN_SET_IP4 if ip4 else lib.OVN_SET_IP6):
+                value = address >> (width - plen) << (width - plen)
+                padded = (value << (128 - width)).to_bytes(16, "big")
+                key = tuple(int.from_bytes(padded[at : at + 4], "big") for at in range(0, 16, 4))
+                found.update(self._sets.get((kind, plen, key), ()))
+        return found
 
     def stage(self, words: Words, table: int) -> None:
         """Looks a stage up and runs what it says."""

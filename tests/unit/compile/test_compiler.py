@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from ovn_bpf_controller.compile.compiler import (
 )
 from ovn_bpf_controller.compile.flow import MAX_DISJUNCTS
 from ovn_bpf_controller.compile.insns import Insn, decode, program
-from ovn_bpf_controller.model import Rule
+from ovn_bpf_controller.model import Rule, SetMember
 from tests.support.world import World
 
 DP = 3
@@ -123,24 +123,118 @@ def test_the_name_none_is_no_port() -> None:
     assert decode(only(rules).insns)[0] == Insn(lib.OP_SET, dst=lib.OW_OUTPORT, a=FULL32, b=0)
 
 
-def test_a_port_group_has_members_of_its_own_on_each_datapath() -> None:
+def members(rows: Iterable[SetMember]) -> dict[tuple[Any, ...], tuple[int, ...]]:
+    return {(m.kind, m.plen, m.value): m.sets for m in rows}
+
+
+def test_a_port_group_is_one_rule_with_members_of_its_own_on_each_datapath() -> None:
     world = World(
         port_groups={(1, "pg"): ["a", "b", "elsewhere"], (2, "pg"): ["c"]},
         ports={(1, "a"): 1, (1, "b"): 2, (2, "c"): 7},
     )
     compiler = FlowCompiler(world)
     compiler.set_flow("u1", flow("inport == @pg && ip4"), [1, 2])
-    rules = logical(compiler.flush().added)
-    assert {(r.dp, r.values[0]) for r in rules} == {(1, 1), (1, 2), (2, 7)}
+    changes = compiler.flush()
+    rules = logical(changes.added)
+    assert [(r.dp, r.mask[-1], r.values[-1]) for r in rules] == [
+        (dp, (lib.OW_SET_IN, FULL32), 1) for dp in (1, 2)
+    ]
+    ports = {(dp, key, 0, 0) for dp, key in ((1, 1), (1, 2), (2, 7))}
+    assert members(changes.sets_added) == {(lib.OVN_SET_PORT, 0, port): (1,) for port in ports}
 
 
-def test_address_sets_fill_in_the_members_of_the_family() -> None:
-    world = World(address_sets={"as1": ["10.0.0.1", "10.1.0.0/16"]})
-    _, rules = compiled(flow("ip4.src == $as1"), world)
-    assert {(r.mask[-1][1], r.values[-1]) for r in rules} == {
-        (FULL32, 0x0A000001),
-        (0xFFFF0000, 0x0A010000),
+def test_an_address_set_is_one_rule_and_its_members_are_known_by_its_number() -> None:
+    world = World(address_sets={"as1": ["10.0.0.1", "10.1.0.0/16", "rubbish"]})
+    compiler = FlowCompiler(world)
+    compiler.set_flow("u1", flow("ip4.src == $as1 && ip4.dst == $as1"), [DP])
+    changes = compiler.flush()
+    rule = only(logical(changes.added))
+    assert rule.mask[-2:] == ((lib.OW_SET_SRC, FULL32), (lib.OW_SET_DST, FULL32))
+    assert rule.values[-2:] == (1, 1)
+    assert compiler.set_name(1) == ("as1", 32)
+    assert members(changes.sets_added) == {
+        (lib.OVN_SET_IP4, 32, (0x0A000001, 0, 0, 0)): (1,),
+        (lib.OVN_SET_IP4, 16, (0x0A010000, 0, 0, 0)): (1,),
     }
+
+
+def test_members_of_several_sets_have_all_their_numbers() -> None:
+    world = World(address_sets={"a": ["fd00::/64", "fd00::1"], "b": ["fd00::1/128", "fd00::1"]})
+    compiler = FlowCompiler(world)
+    compiler.set_flow("u1", flow("ip6.src == {$a, $b}"), [DP])
+    prefix = (0xFD000000, 0, 0)
+    assert members(compiler.flush().sets_added) == {
+        (lib.OVN_SET_IP6, 64, (*prefix, 0)): (1,),
+        (lib.OVN_SET_IP6, 128, (*prefix, 1)): (1, 2),
+    }
+    world.address_sets["b"].remove("fd00::1")
+    compiler.address_set_changed("b")
+    assert not compiler.flush(), "the other spelling is still there"
+    world.address_sets["b"].clear()
+    compiler.address_set_changed("b")
+    changes = compiler.flush()
+    assert members(changes.sets_added) == {(lib.OVN_SET_IP6, 128, (*prefix, 1)): (1,)}
+    assert not changes.added and not changes.removed
+
+
+@pytest.mark.parametrize("member", ["10.0.0.2/0.0.0.2", "10.0.1.0/255.0.255.0"])
+def test_a_set_with_a_mask_that_is_no_prefix_is_expanded(member: str) -> None:
+    world = World(address_sets={"as1": ["10.0.0.1"]})
+    compiler, rules = compiled(flow("ip4.src == $as1"), world)
+    assert only(rules).mask[-1][0] == lib.OW_SET_SRC
+    world.address_sets["as1"].append(member)
+    compiler.address_set_changed("as1")
+    changes = compiler.flush()
+    assert len(changes.removed) == 1 and len(changes.added) == 2
+    assert [m.sets for m in changes.sets_removed] == [(1,)]
+    world.address_sets["as1"].pop()
+    compiler.address_set_changed("as1")
+    changes = compiler.flush()
+    assert only(changes.added).mask[-1][0] == lib.OW_SET_SRC
+    assert len(changes.sets_added) == 1
+
+
+def test_a_member_that_does_not_fit_costs_the_flow_as_long_as_it_is_there() -> None:
+    world = World(address_sets={"as1": ["10.0.0.1", "fd00::1"]})
+    compiler, rules = compiled(flow("ip4.src == $as1"), world)
+    assert not rules and not list(compiler.members())
+    ((_, problem, what),) = problems(compiler)
+    assert problem is Problem.INVALID and "fd00::1" in what
+    world.address_sets["as1"].pop()
+    compiler.address_set_changed("as1")
+    assert len(compiler.flush().added) == 1
+    assert not problems(compiler)
+
+
+def test_a_set_that_nobody_names_any_more_has_no_members() -> None:
+    world = World(address_sets={"a": ["10.0.0.1"], "b": ["10.0.0.2"]})
+    compiler, _ = compiled(flow("ip4.src == $a"), world)
+    compiler.set_flow("u1", flow("ip4.src == $b"), [DP])
+    changes = compiler.flush()
+    assert [m.sets for m in changes.sets_removed] == [(1,)]
+    assert [m.sets for m in changes.sets_added] == [(2,)], "the number 1 is not free yet"
+    compiler.set_flow("u2", flow("ip4.dst == $a", uuid="u2"), [DP])
+    assert [m.sets for m in compiler.flush().sets_added] == [(1,)]
+    compiler.remove_flow("u1")
+    compiler.remove_flow("u2")
+    assert len(compiler.flush().sets_removed) == 2
+    assert not list(compiler.members())
+
+
+def test_a_port_that_joins_a_group_is_a_member_more() -> None:
+    world = World(port_groups={(DP, "pg"): ["a"]}, ports={(DP, "a"): 1, (DP, "b"): 2})
+    compiler, _ = compiled(flow("inport == @pg"), world)
+    world.port_groups[DP, "pg"].append("b")
+    compiler.port_group_changed("pg", DP)
+    changes = compiler.flush()
+    assert not changes.added and not changes.removed
+    assert [m.value for m in changes.sets_added] == [(DP, 2, 0, 0)]
+    world.ports[DP, "b"] = 3
+    compiler.port_changed("b", DP)
+    changes = compiler.flush()
+    assert not changes.added and not changes.removed
+    assert [m.value for m in changes.sets_removed] == [(DP, 2, 0, 0)]
+    assert [m.value for m in changes.sets_added] == [(DP, 3, 0, 0)]
 
 
 def test_template_variables_are_replaced_in_match_and_actions() -> None:
@@ -246,7 +340,7 @@ def test_a_flow_that_explodes_is_left_out() -> None:
             "b": [f"10.1.{n >> 8}.{n & 255}" for n in range(MAX_DISJUNCTS // 200 + 1)],
         }
     )
-    compiler, rules = compiled(flow("ip4.src == $a && ip4.dst == $b"), world)
+    compiler, rules = compiled(flow("arp.spa == $a && arp.tpa == $b"), world)
     assert not rules
     ((_, problem, what),) = problems(compiler)
     assert problem is Problem.MATCH
@@ -283,8 +377,8 @@ def test_a_changed_set_compiles_only_the_flows_that_use_it(
 ) -> None:
     world = World(address_sets={"a": ["10.0.0.1"], "b": ["10.0.0.2"]})
     compiler = FlowCompiler(world)
-    compiler.set_flow("u1", flow("ip4.src == $a", uuid="u1"), [DP])
-    compiler.set_flow("u2", flow("ip4.src == $b", uuid="u2"), [DP])
+    compiler.set_flow("u1", flow("arp.spa == $a", uuid="u1"), [DP])
+    compiler.set_flow("u2", flow("arp.spa == $b", uuid="u2"), [DP])
     compiler.flush()
     world.address_sets["a"].append("10.0.0.3")
     world.address_sets["b"] = []
@@ -294,6 +388,20 @@ def test_a_changed_set_compiles_only_the_flows_that_use_it(
     assert only(changes.added).values[-1] == 0x0A000003
     compiler.address_set_changed("b")
     assert only(compiler.flush().removed).values[-1] == 0x0A000002
+
+
+def test_a_member_of_a_set_by_number_changes_no_rule() -> None:
+    world = World(address_sets={"a": ["10.0.0.1"]})
+    compiler = FlowCompiler(world)
+    for n in range(20):
+        compiler.set_flow(f"u{n}", flow("ip4.src == $a", uuid=f"u{n}", priority=n), [DP])
+    compiler.flush()
+    world.address_sets["a"].append("10.0.0.3")
+    compiler.address_set_changed("a")
+    assert not compiler._dirty
+    changes = compiler.flush()
+    assert not changes.removed and not changes.added
+    assert [m.value[0] for m in changes.sets_added] == [0x0A000003]
 
 
 def test_a_group_that_changes_on_one_datapath_touches_no_other() -> None:
@@ -373,6 +481,8 @@ TEXTS = [
     ('inport == "p1"', "next;"),
     ('inport == "p1" || inport == "p2"', 'outport = "p2"; output;'),
     ("inport == @pg1 && ip4.src == $as1", "next;"),
+    ("outport == @pg1 || ip6.src == $as1", "next;"),
+    ('arp.spa == $as1 && inport == @pg1 && inport == {@pg1, "p2"}', "next;"),
     ("ip4.src == $as1", "next;"),
     ("ip4.dst == $as1 && ip4.src == $as2", "ct_next;"),
     ("ip4.src != $as2", "next;"),
@@ -383,21 +493,32 @@ TEXTS = [
     ("ip4", "nonsense;"),
     ('outport == {"p1", "p2"}', "log(verdict=drop); next;"),
 ]
+UUIDS = "abcdefghijklmnop"
 PORT_SECURITY = [["0a:00:00:00:00:01"], ["0a:00:00:00:00:01 10.0.0.1"], ["bad"], []]
+
+MEMBERS = [
+    "10.0.0.1",
+    "10.0.0.1/32",
+    "10.0.0.0/24",
+    "fd00::1",
+    "fd00::/33",
+    "10.0.0.1/0.0.0.1",
+    "x",
+]
 
 change = st.one_of(
     st.tuples(
         st.just("flow"),
-        st.sampled_from("abcdefghijklmn"),
+        st.sampled_from(UUIDS),
         st.sampled_from(TEXTS),
         st.integers(0, 2),
         st.sets(st.sampled_from([1, 2]), max_size=2),
     ),
-    st.tuples(st.just("no_flow"), st.sampled_from("abcdefghijklmn")),
+    st.tuples(st.just("no_flow"), st.sampled_from(UUIDS)),
     st.tuples(
         st.just("address_set"),
         st.sampled_from(["as1", "as2"]),
-        st.none() | st.lists(st.sampled_from(["10.0.0.1", "10.0.0.0/24", "fd00::1"]), max_size=3),
+        st.none() | st.lists(st.sampled_from(MEMBERS), max_size=3),
     ),
     st.tuples(
         st.just("port_group"),
@@ -423,6 +544,7 @@ class State:
         self.world = World()
         self.compiler = FlowCompiler(self.world)
         self.live: dict[tuple[Any, ...], Rule] = {}
+        self.members: dict[tuple[Any, ...], SetMember] = {}
         self.flows: dict[str, tuple[LogicalFlow, list[int]]] = {}
         self.security: dict[int, list[str]] = {}
 
@@ -483,6 +605,11 @@ class State:
         for rule in changes.added:
             assert key_of(rule) not in self.live
             self.live[key_of(rule)] = rule
+        for member in changes.sets_removed:
+            assert self.members.pop((member.kind, member.plen, member.value)) == member
+        for member in changes.sets_added:
+            assert self.members.get((member.kind, member.plen, member.value)) != member
+            self.members[member.kind, member.plen, member.value] = member
 
     def from_scratch(self) -> FlowCompiler:
         fresh = FlowCompiler(copy.deepcopy(self.world))
@@ -504,10 +631,21 @@ def key_of(rule: Rule) -> tuple[Any, ...]:
     return rule.dp, rule.table, rule.mask, rule.values
 
 
-def told(compiler: FlowCompiler, rules: Sequence[Rule]) -> set[tuple[Any, ...]]:
-    """Rules with the names of their flows, since numbers depend on history."""
+def told(compiler: FlowCompiler, rules: Iterable[Rule]) -> set[tuple[Any, ...]]:
+    """Rules with the names of their flows and sets, since numbers depend on history."""
     ids = compiler.flow_ids
-    return {(*key_of(r), r.prio, r.insns, ids.uuid(r.flow) if r.flow else "") for r in rules}
+    found: set[tuple[Any, ...]] = set()
+    for r in rules:
+        pairs = zip(r.mask, r.values, strict=True)
+        key = [(w, m, compiler.set_name(v) if w >= lib.OW_SETS else v) for (w, m), v in pairs]
+        found.add((r.dp, r.table, tuple(key), r.prio, r.insns, ids.uuid(r.flow) if r.flow else ""))
+    return found
+
+
+def told_members(compiler: FlowCompiler, rows: Iterable[SetMember]) -> set[tuple[Any, ...]]:
+    return {
+        (m.kind, m.plen, m.value, frozenset(compiler.set_name(n) for n in m.sets)) for m in rows
+    }
 
 
 @settings(max_examples=300, deadline=None)
@@ -523,8 +661,13 @@ def test_any_sequence_of_changes_equals_a_compile_from_scratch(
             state.do_flush()
     state.do_flush()
     fresh = state.from_scratch()
-    expected = fresh.flush().added
-    assert told(state.compiler, list(state.live.values())) == told(fresh, expected)
+    expected = fresh.flush()
+    assert told(state.compiler, state.live.values()) == told(fresh, expected.added)
+    assert told_members(state.compiler, state.members.values()) == told_members(
+        fresh, expected.sets_added
+    )
+    assert set(state.members.values()) == set(state.compiler.members())
+    assert all(m.sets == tuple(sorted(m.sets)) and m.sets for m in state.members.values())
     assert set(state.live.values()) == set(state.compiler.rules())
     assert set(state.compiler.unsupported()) == set(fresh.unsupported())
     assert state.compiler._users == fresh._users, "the index of names is not what is used"

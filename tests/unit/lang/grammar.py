@@ -105,6 +105,26 @@ class Env:
     def is_resident(self, lport: str) -> bool:
         return lport in RESIDENT
 
+    def set_number(self, name: str, width: int) -> int | None:
+        return None
+
+    def group_number(self, name: str) -> int | None:
+        return None
+
+
+class NumberedEnv(Env):
+    """The same with a number for every set and group that can have one."""
+
+    NAMES = [*sorted(ADDRESS_SETS), *sorted(PORT_GROUPS)]
+
+    def set_number(self, name: str, width: int) -> int | None:
+        members = ADDRESS_SETS.get(name, ["missing"])
+        fits = all(":" not in m or width == 128 for m in members) and name in ADDRESS_SETS
+        return self.NAMES.index(name) if fits else None
+
+    def group_number(self, name: str) -> int | None:
+        return self.NAMES.index(name) if name in PORT_GROUPS else None
+
 
 def _masks(constant: str) -> list[str]:
     if "." in constant:
@@ -190,3 +210,43 @@ def matches(draw: st.DrawFn, depth: int = 2, negative: bool = False) -> str:
 
 def _simple(term: str) -> bool:
     return "&&" not in term and "||" not in term
+
+
+def set_matches() -> st.SearchStrategy[str]:
+    """Matches of little but sets and groups, several for each field."""
+    leaf = st.one_of(
+        st.builds(
+            lambda end, name: f"ip4.{end} == ${name}",
+            st.sampled_from(["src", "dst"]),
+            st.sampled_from(["v4", "v4_wide", "empty"]),
+        ),
+        st.sampled_from(
+            [
+                "ip6.src == $v6",
+                "ip6.src == $v4",
+                "ip6.dst == $v6",
+                "ip4.src != $v4",
+                "ip6.dst != $v6",
+                "arp.spa == $v4",
+                "ip4.src[0..7] == $v4",
+                "ip4.src == {$v4, $v4_wide, 10.0.1.1}",
+                "ip4.dst == 10.0.0.0/31",
+                "inport == @pg",
+                "inport == @strangers",
+                "inport == {@nobody, @pg}",
+                'inport == {"p1", @strangers}',
+                "outport == @pg",
+                "outport == @strangers",
+                "tcp.dst == {80, 443}",
+            ]
+        ),
+    )
+
+    def grown(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+        several = st.lists(inner, min_size=2, max_size=3)
+        joined = st.builds(
+            lambda op, terms: op.join(terms), st.sampled_from([" && ", " || "]), several
+        )
+        return joined.map(lambda text: f"({text})")
+
+    return st.recursive(leaf, grown, max_leaves=8)

@@ -96,6 +96,12 @@ class SouthboundEnv:
     def is_resident(self, lport: str) -> bool:
         return True
 
+    def set_number(self, name: str, width: int) -> int | None:
+        return None
+
+    def group_number(self, name: str) -> int | None:
+        return None
+
 
 def _items(value: Any) -> list[str]:
     if isinstance(value, list):

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sets that stay sets: one entry whatever their size, and still what the match says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovn_bpf_controller.errors import LangError, UnsupportedError
+from ovn_bpf_controller.lang.evaluate import conj_holds, evaluate
+from ovn_bpf_controller.lang.expr import parse_match
+from ovn_bpf_controller.lang.nodes import Expr, PortGroupRef, Relop, SetRef
+from ovn_bpf_controller.lang.normal import Conj, disjuncts
+from ovn_bpf_controller.lang.sets import DIMENSIONS
+from tests.unit.lang import grammar
+from tests.unit.lang.packets import loose_packets
+
+ENV = grammar.NumberedEnv()
+FULL = 0xFFFFFFFF
+IP4 = ("eth.type", 0x800, 0xFFFF)
+
+
+def number(name: str) -> int:
+    return grammar.NumberedEnv.NAMES.index(name)
+
+
+def normal(text: str, limit: int = 1 << 14) -> list[Conj]:
+    return disjuncts(parse_match(text), ENV, limit)
+
+
+def holds(conj: Conj, packet: dict[str, int]) -> bool:
+    """Like conj_holds(), which knows nothing of sets."""
+    fields = tuple(term for term in conj if not term[0].startswith("set."))
+    if not conj_holds(fields, packet):
+        return False
+    return all(
+        any(evaluate(ref, packet, ENV) for ref in meanings(root, value, packet))
+        for root, value, _ in conj
+        if root.startswith("set.")
+    )
+
+
+def meanings(root: str, value: int, packet: dict[str, int]) -> list[Expr]:
+    """What a number may stand for, given the packet's family."""
+    name = grammar.NumberedEnv.NAMES[value]
+    fields = [field for field, dimension in DIMENSIONS.items() if dimension == root]
+    if name in grammar.PORT_GROUPS:
+        return [PortGroupRef(fields[0], Relop.EQ, name)]
+    widths = {"ip4": (0x800, 32), "ip6": (0x86DD, 128)}
+    of_family = [(f, *widths[f[:3]]) for f in fields]
+    kind = packet.get("eth.type")
+    return [SetRef(f, 0, width, Relop.EQ, name) for f, want, width in of_family if kind == want]
+
+
+@grammar.PATIENT
+@given(
+    text=st.one_of(grammar.set_matches(), grammar.matches()),
+    packets=st.lists(loose_packets(), min_size=3, max_size=12),
+)
+def test_sets_by_number_are_true_exactly_when_the_match_is(
+    text: str, packets: list[dict[str, int]]
+) -> None:
+    expr = parse_match(text)
+    try:
+        found = normal(text)
+    except (UnsupportedError, LangError):
+        return
+    for packet in packets:
+        assert any(holds(conj, packet) for conj in found) == evaluate(expr, packet, ENV)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ip4.src == $v4", [(IP4, ("set.src", number("v4"), FULL))]),
+        ("ip4.dst == $empty", [(IP4, ("set.dst", number("empty"), FULL))]),
+        ("inport == @pg", [(("set.inport", number("pg"), FULL),)]),
+        (
+            "ip4.src == {$v4, $v4_wide}",
+            [(IP4, ("set.src", number(n), FULL)) for n in ("v4", "v4_wide")],
+        ),
+        (
+            "ip4.src == $v4 && ip4.dst == $v4 && outport == @pg",
+            [
+                (
+                    IP4,
+                    ("set.dst", number("v4"), FULL),
+                    ("set.outport", number("pg"), FULL),
+                    ("set.src", number("v4"), FULL),
+                )
+            ],
+        ),
+    ],
+)
+def test_a_set_is_one_entry(text: str, expected: list[Conj]) -> None:
+    assert normal(text) == expected
+
+
+def test_of_two_sets_of_one_field_one_is_expanded() -> None:
+    found = normal("ip4.src == $v4 && ip4.src == $v4_wide")
+    assert [("set.src", number("v4"), FULL) in conj for conj in found] == [True, True]
+    assert [conj[1][0] for conj in found] == ["ip4.src", "ip4.src"]
+    found = normal("(ip4.src == $v4 || inport == @pg) && (ip4.src == $v4_wide || outport == @pg)")
+    assert len(found) == 6
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ip4.src != $v4",
+        "ip4.src[0..7] == $v4",
+        "arp.spa == $v4",
+        "eth.src == $empty",
+    ],
+)
+def test_other_relations_are_expanded(text: str) -> None:
+    assert not any(root.startswith("set.") for conj in normal(text) for root, _, _ in conj)
+
+
+def test_a_set_that_does_not_fit_still_costs_the_flow() -> None:
+    with pytest.raises(LangError, match="does not fit 32-bit ip4.src"):
+        normal("ip4.src == $v6")
+
+
+class Large(grammar.NumberedEnv):
+    """Two sets, of which one is nearly all of the other."""
+
+    SETS = {
+        "a": [f"10.0.{n >> 8}.{n & 255}" for n in range(1000)],
+        "b": [f"10.0.{n >> 8}.{n & 255}" for n in range(0, 1000, 2)],
+    }
+
+    def address_set(self, name: str) -> Sequence[str] | None:
+        return self.SETS.get(name)
+
+    def set_number(self, name: str, width: int) -> int | None:
+        return 1
+
+
+def test_what_is_too_much_by_number_is_tried_by_members() -> None:
+    expr = parse_match("ip4.src == $a && ip4.src != $b")
+    found = disjuncts(expr, Large(), 500)
+    assert len(found) == 500
+    assert not any(root == "set.src" for conj in found for root, _, _ in conj)
