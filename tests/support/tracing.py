@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ovn_bpf_controller.datapath.change import TableChange
-from ovn_bpf_controller.datapath.loader import Plane
+from ovn_bpf_controller.datapath.loader import SIZES, Plane
 from ovn_bpf_controller.datapath.tables import Tables
 from ovn_bpf_controller.datapath.trace import Tracer
 from ovn_bpf_controller.model import Datapath, Port, PortKind
@@ -19,6 +19,7 @@ from tests.support.kernel import private_kernel
 from tests.support.ovsdb import OvsdbServer
 from tests.support.southbound import Southbound, read, rows
 
+SIZE = 1 << 15  # elements of a map, at most
 FIRST_IFINDEX = 1000  # of devices that need not be there: nothing is sent
 
 
@@ -43,7 +44,7 @@ class Chassis:
 
     def __init__(self, server: OvsdbServer) -> None:
         self.sb = read(server)
-        self.plane = Plane("trace", sizes={})
+        self.plane = Plane("trace", sizes={name: min(SIZE, n) for name, n in SIZES.items()})
         self.tables = Tables(self.plane.maps)
         changes = self.sb.compiler.flush()
         change = TableChange(
