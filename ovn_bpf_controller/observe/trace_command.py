@@ -72,7 +72,8 @@ def world(chassis: Chassis) -> trace.World:
         for name, key in keys.items()
     }
     datapaths = datapath_names(chassis)
-    chassis_names = chassis.tables.chassis_names()
+    tunnels = chassis.tables.chassis_names()  # "<chassis>@<address>"
+    chassis_names = {i: name.rpartition("@")[0] or name for i, name in tunnels.items()}
 
     def members(dp: int, group: int) -> tuple[int, ...]:
         found = local[dp].groups.get(group) if dp in local else None

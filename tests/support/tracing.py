@@ -55,7 +55,7 @@ class Chassis:
             datapaths_added=[Datapath(dp) for dp in self.sb.datapaths.values()],
         )
         self.tables.apply(change)
-        assert not self.tables.rejected
+        assert not self.tables.rejected, list(self.tables.rejected)[:3]
         self.tracer = Tracer(self.plane.maps, self.plane.programs["ovn_trace"])
         names = {key: name for name, key in self.sb.datapaths.items()}
         members = {(g.dp, g.key): g.local for g in self.sb.groups}
