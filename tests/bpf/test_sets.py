@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real frames through rules that name sets: who is a member, of how many, since when."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Ether
+
+from ovn_bpf_controller._native import lib
+from tests.support.dataplane import Bed, mac
+
+MAX_SETS = 64  # OVN_MAX_SETS in csrc/bpf/bounds.h
+
+
+def frame(src: str = "10.0.0.1", dst: str = "10.0.0.9", dport: int = 80) -> bytes:
+    network = IPv6 if ":" in src else IP
+    return bytes(
+        Ether(src=mac(1), dst=mac(2)) / network(src=src, dst=dst) / UDP(sport=7, dport=dport)
+    )
+
+
+def passes(bed: Bed, data: bytes, peer: str = "p1") -> bool:
+    """Whether a frame comes out at vm2; otherwise it is counted as dropped."""
+    before = bed.all_dropped()
+    bed.send(peer, data)
+    if bed.all_dropped() == before:
+        assert bed.received(1) == [("p2", data)]
+        return True
+    assert bed.all_dropped() == before + 1
+    assert bed.nothing_received()
+    return False
+
+
+def let_pass(bed: Bed, match: str, priority: int = 10) -> None:
+    bed.flow(0, 0, priority, match, 'outport = "vm2"; output;')
+
+
+def change(bed: Bed, **sets: list[str]) -> None:
+    """Address sets have these members now."""
+    for name, members in sets.items():
+        bed.world.address_sets[name] = members
+        bed.compiler.address_set_changed(name)
+
+
+@pytest.fixture
+def switch(bed: Bed) -> Bed:
+    """Two ports and an egress pipeline that lets everything out."""
+    bed.plug(1, 2)
+    bed.flow(1, 0, 0, "1", "output;")
+    return bed
+
+
+def test_exactly_the_members_of_an_address_set_match(switch: Bed) -> None:
+    change(switch, a=["10.0.0.1", "10.2.0.0/16", "10.3.0.128/25"])
+    let_pass(switch, "ip4.src == $a")
+    switch.flows_live()
+    sources = {
+        "10.0.0.1": True,
+        "10.0.0.2": False,
+        "10.2.0.0": True,
+        "10.2.255.255": True,
+        "10.1.255.255": False,
+        "10.3.0.127": False,
+        "10.3.0.128": True,
+    }
+    assert {src: passes(switch, frame(src)) for src in sources} == sources
+
+
+def test_exactly_the_members_match_in_ipv6(switch: Bed) -> None:
+    change(switch, a=["fd00::1", "fd01::/64", "fd02::/33", "::/1"], b=["fd00::9", "10.0.0.1"])
+    let_pass(switch, "ip6.src == $a && ip6.dst == $b")
+    switch.flows_live()
+    sources = {
+        "fd00::1": True,
+        "fd00::2": False,
+        "fd01::ffff:1": True,
+        "fd01:0:0:1::1": False,
+        "fd02:0:7fff::1": True,
+        "fd02:0:8000::1": False,
+        "2001:db8::1": True,
+        "9000::1": False,
+    }
+    assert {src: passes(switch, frame(src, "fd00::9")) for src in sources} == sources
+    assert not passes(switch, frame("fd00::1", "fd00::8"))
+    assert not passes(switch, frame("10.0.0.1"))
+
+
+def test_a_member_comes_and_goes_without_a_new_rule(switch: Bed) -> None:
+    change(switch, a=["10.0.0.1"])
+    let_pass(switch, "ip4.src == $a")
+    switch.flows_live()
+    rules = list(switch.compiler.rules())
+    for members in (["10.0.0.1", "10.0.0.2"], ["10.0.0.2"], ["10.0.0.0/24"], []):
+        change(switch, a=members)
+        switch.flows_live()
+        for src in ("10.0.0.1", "10.0.0.2", "10.0.0.3"):
+            address = ipaddress.ip_address(src)
+            wanted = any(address in ipaddress.ip_network(m) for m in members)
+            assert passes(switch, frame(src)) == wanted, (members, src)
+    assert list(switch.compiler.rules()) == rules
+
+
+def test_of_overlapping_sets_the_highest_priority_decides(switch: Bed) -> None:
+    change(switch, wide=["10.0.0.0/8"], middle=["10.1.0.0/16", "10.2.0.1"], host=["10.1.0.7"])
+    let_pass(switch, "ip4.src == $wide", 10)
+    switch.flow(0, 0, 20, "ip4.src == $middle", "drop;")
+    let_pass(switch, "ip4.src == $host && udp.dst == 80", 30)
+    switch.flows_live()
+    assert passes(switch, frame("10.3.0.1"))
+    assert not passes(switch, frame("10.1.0.1"))
+    assert not passes(switch, frame("10.2.0.1"))
+    assert passes(switch, frame("10.1.0.7"))
+    assert not passes(switch, frame("10.1.0.7", dport=81))
+
+
+def test_two_sets_of_one_address_may_both_be_asked_for(switch: Bed) -> None:
+    change(switch, a=["10.0.0.1", "10.0.0.2"], b=["10.0.0.2", "10.0.0.3"])
+    let_pass(switch, "ip4.src == $a && ip4.src == $b")
+    switch.flows_live()
+    found = [n for n in range(1, 5) if passes(switch, frame(f"10.0.0.{n}"))]
+    assert found == [2]
+
+
+def test_port_groups_match_where_packets_come_from_and_go_to(switch: Bed) -> None:
+    switch.plug(3)
+    switch.world.port_groups |= {(1, "in"): ["vm1"], (1, "out"): ["vm2"]}
+    switch.flow(0, 0, 10, "inport == @in", 'outport = "vm2"; next;')
+    switch.flow(0, 1, 10, "outport == @out && inport == @in", "output;")
+    switch.flows_live()
+    assert passes(switch, frame())
+    assert not passes(switch, frame(), "p3")
+    switch.world.port_groups[1, "in"] = ["vm3"]
+    switch.compiler.port_group_changed("in", 1)
+    switch.flows_live()
+    assert not passes(switch, frame())
+    assert passes(switch, frame(), "p3")
+    switch.world.port_groups[1, "out"] = []
+    switch.compiler.port_group_changed("out", 1)
+    switch.flows_live()
+    assert not passes(switch, frame(), "p3")
+
+
+def in_sets(bed: Bed, count: int) -> None:
+    """One address in `count` sets; the rule of the last one lets pass."""
+    for n in range(count):
+        change(bed, **{f"s{n}": ["10.0.0.1", f"10.9.0.{n}"]})
+        if n == count - 1:
+            let_pass(bed, f"ip4.src == $s{n}", 1000)
+        else:
+            bed.flow(0, 0, 1 + n, f"ip4.src == $s{n}", "drop;")
+    bed.flows_live()
+
+
+@pytest.mark.parametrize("count", [30, MAX_SETS])
+def test_an_address_may_be_in_many_sets(switch: Bed, count: int) -> None:
+    in_sets(switch, count)
+    assert passes(switch, frame())
+    assert not passes(switch, frame("10.9.0.3"))
+    assert passes(switch, frame(f"10.9.0.{count - 1}"))
+    assert switch.dropped(lib.DROP_SETS) == 0
+
+
+def test_an_address_in_too_many_sets_is_dropped_and_counted(switch: Bed) -> None:
+    in_sets(switch, MAX_SETS + 1)
+    assert not passes(switch, frame())
+    assert switch.dropped(lib.DROP_SETS) == 1
+    assert passes(switch, frame(f"10.9.0.{MAX_SETS}")), "other packets are not touched"
