@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import signal
 from collections.abc import Iterator
 
 import pytest
@@ -123,21 +122,6 @@ def test_arp_and_nd_find_the_router(bed: Sandbox) -> None:
     seen = traffic.output(["ip", "netns", "exec", guest, "ip", "neigh", "show", "dev", "eth0"])
     for address in ("10.0.0.1", "fd00::1"):
         assert re.search(rf"^{address} lladdr 0e:00:00:00:00:01 ", seen, re.MULTILINE), seen
-
-
-def test_all_that_the_kernel_answers_is_answered_without_an_agent(bed: Sandbox, kind: str) -> None:
-    if kind == "oracle":
-        return  # ovn-controller makes ICMP errors itself, so there is nothing to compare
-    chassis = bed.chassis["hv1"]
-    chassis.stop_agent(signal.SIGKILL)
-    try:
-        test_arp_and_nd_find_the_router(bed)
-        for version in (4, 6):
-            test_router_addresses_answer_wherever_the_asker_is(bed, version)
-        test_every_hop_answers_traceroute(bed, "vm1", "vm3", ())
-    finally:
-        chassis.start_agent()
-        bed.sync()
 
 
 @pytest.fixture
