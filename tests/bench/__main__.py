@@ -12,7 +12,7 @@ import os
 import platform
 from pathlib import Path
 
-from tests.bench import datapath, throughput
+from tests.bench import acls, datapath, throughput
 
 
 def main() -> None:
@@ -26,9 +26,11 @@ def main() -> None:
     print(f"{machine}; medians of {options.rounds} rounds\n")
     program = datapath.measure(options.rounds)
     print(datapath.report(program), end="\n\n", flush=True)
+    stage = acls.measure(options.rounds)
+    print(acls.report(stage), end="\n\n", flush=True)
     paths = throughput.report(throughput.measure(options.rounds, options.seconds))
     print("\n".join(throughput.lines(paths)))
-    found = {"machine": machine, "program": program, "paths": paths}
+    found = {"machine": machine, "program": program, "acls": stage, "paths": paths}
     options.json.write_text(json.dumps(found, indent=2) + "\n")
 
 

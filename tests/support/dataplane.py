@@ -11,9 +11,10 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 from pyroute2 import IPRoute
 
@@ -44,9 +45,9 @@ class Bed:
     Port n is device v<n>, and p<n> is what its guest has.
     """
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel, sizes: Mapping[str, int]) -> None:
         self.kernel = kernel
-        self.plane = Plane("test", sizes={})
+        self.plane = Plane("test", sizes=sizes)
         self.tables = Tables(self.plane.maps)
         self.world = World()
         self.compiler = FlowCompiler(self.world)
@@ -55,6 +56,7 @@ class Bed:
         self._wanted: set[tuple[int, str]] = set()
         self._sockets: dict[str, socket.socket] = {}
         self._numbers = 0
+        self.last_flow = ""  # what flow() named the last one
         self.apply(datapaths_added=[Datapath(1)])
 
     def close(self) -> None:
@@ -121,9 +123,9 @@ class Bed:
     ) -> None:
         """A logical flow, in OVN's words; live after flows_live()."""
         self._numbers += 1
-        uuid = str(self._numbers)
-        row = LogicalFlow(uuid, pipeline, table, priority, match, actions)
-        self.compiler.set_flow(uuid, row, [dp])
+        self.last_flow = str(self._numbers)
+        row = LogicalFlow(self.last_flow, pipeline, table, priority, match, actions)
+        self.compiler.set_flow(self.last_flow, row, [dp])
 
     def flows_live(self) -> None:
         """Compiles and writes what flow() said."""
@@ -199,12 +201,12 @@ class Bed:
 
 
 @contextmanager
-def bed() -> Iterator[Bed]:
-    """A Bed in namespaces of its own."""
+def bed(sizes: Mapping[str, int] = MappingProxyType({})) -> Iterator[Bed]:
+    """A Bed in namespaces of its own.  sizes: of maps; the least unless given."""
     with private_kernel() as kernel:
         # Devices that speak by themselves would spoil what is counted.
         Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
-        made = Bed(kernel)
+        made = Bed(kernel, sizes)
         try:
             yield made
         finally:
