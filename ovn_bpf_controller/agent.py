@@ -25,6 +25,7 @@ from ovn_bpf_controller.datapath.loader import Plane
 from ovn_bpf_controller.datapath.tables import Tables
 from ovn_bpf_controller.errors import DatabaseError, DataPlaneError, StartupError
 from ovn_bpf_controller.logical import LogicalFlows
+from ovn_bpf_controller.observe import accounts
 from ovn_bpf_controller.ovsdb import tls
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.local import LocalDatabase
@@ -67,6 +68,7 @@ class Agent:
         self.tables = Tables(self.plane.maps)
         if self.plane.adopted:
             self.tables.adopt()
+            accounts.forget(self.plane.maps)  # the flows get other numbers
             _log.info("took over the data plane that an earlier agent left")
         self._attachments = Attachments(self.plane)
         self._underlay = KernelUnderlay()
@@ -155,6 +157,9 @@ class Agent:
             self._attach(desired, now, changed=False)
             return True
         try:
+            reused = self.flows.compiler.flow_ids.take_reused()
+            if reused:
+                accounts.forget(self.plane.maps, reused)
             self.tables.apply(change, complete=self._incomplete)
         except DataPlaneError as error:
             _rate.err(_log, f"the data plane keeps its last state: {error}")

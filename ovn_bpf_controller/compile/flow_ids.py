@@ -19,12 +19,17 @@ class FlowIds:
         self._uuids: dict[int, str] = {}
         self._free: list[int] = []
         self._leaving: list[int] = []
+        self._reused: set[int] = set()
 
     def add(self, uuid: str) -> int:
         """The flow's number; a new one unless it has one."""
         number = self._numbers.get(uuid)
         if number is None:
-            number = heapq.heappop(self._free) if self._free else len(self._uuids) + 1
+            if self._free:
+                number = heapq.heappop(self._free)
+                self._reused.add(number)
+            else:
+                number = len(self._uuids) + 1
             self._numbers[uuid] = number
             self._uuids[number] = uuid
         return number
@@ -41,6 +46,11 @@ class FlowIds:
             del self._uuids[number]
             heapq.heappush(self._free, number)
         self._leaving.clear()
+
+    def take_reused(self) -> set[int]:
+        """Numbers that mean another flow than before, since the last call."""
+        reused, self._reused = self._reused, set()
+        return reused
 
     def number(self, uuid: str) -> int | None:
         """The flow's number, if it has one."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,6 +55,13 @@ class Counters:
         counts = ((index, self.read(index)) for index in range(self._entries))
         return {index: count for index, count in counts if count.packets}
 
+    def clear(self, indexes: Iterable[int]) -> None:
+        """Counts from 0 again.  Raises DataPlaneError."""
+        nothing = bytes(possible_cpus() * _COUNT.size)
+        for index in indexes:
+            key = ffi.new("uint32_t *", index)
+            check(lib.ovn_map_update(self._fd, key, nothing), f"{self._name}[{index}]")
+
     def used_batch(self) -> dict[int, Count]:
         """The same, for arrays with many elements."""
         counts = _dump(self._name, self._fd, 4)
@@ -82,6 +89,13 @@ class DropCounters:
         for key, count in _dump("ovn_drop_flows", self._fd, _DROP.size):
             found[Drop(*_DROP.unpack(key))] = count
         return found
+
+    def forget(self, drops: Iterable[Drop]) -> None:
+        """Takes entries out; those that are gone already are no error."""
+        for drop in drops:
+            key = _DROP.pack(*drop)
+            done = ffi.new("uint32_t *")
+            check(lib.ovn_hash_delete(self._fd, key, _DROP.size, 1, done), "ovn_drop_flows")
 
 
 def _dump(name: str, fd: int, key_size: int) -> Iterator[tuple[bytes, Count]]:

@@ -8,11 +8,23 @@ for every flow that it matches, clones and members of groups included.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Mapping
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.datapath.counters import Counters, DropCounters
 from ovn_bpf_controller.datapath.reasons import reason_text
 from ovn_bpf_controller.observe.chassis import Chassis, Rows, datapath_keys, datapath_names
+
+
+def forget(maps: Mapping[str, int], numbers: Collection[int] | None = None) -> None:
+    """Begins anew for numbers that mean other flows now; None: for all.
+
+    maps: fds by name.  Raises DataPlaneError.
+    """
+    counters = Counters("ovn_flows", maps["ovn_flows"])
+    counters.clear(counters.used_batch() if numbers is None else numbers)
+    drops = DropCounters(maps["ovn_drop_flows"])
+    drops.forget([d for d in drops.read() if numbers is None or d.flow in numbers])
 
 
 def flows(chassis: Chassis, which: str) -> Rows:

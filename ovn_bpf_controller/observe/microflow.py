@@ -86,13 +86,14 @@ def _inports(expr: nodes.Expr) -> Iterator[str]:
 def words(expr: nodes.Expr, dp: int, env: Env) -> list[int]:
     """The context of the packet on datapath dp.  Raises MicroflowError."""
     try:
-        found = disjuncts(expr, _Names(env, dp), 2)
-        if len(found) > 1:
-            raise MicroflowError("error parsing flow: constraints are ambiguous")
+        found = disjuncts(expr, _Names(env, dp), 1)
+    except UnsupportedError as error:
+        raise MicroflowError("error parsing flow: constraints are ambiguous") from error
+    except LangError as error:
+        raise MicroflowError(f"error parsing flow: {error}") from error
+    try:
         key = pack(found[0]) if found else None
     except UnsupportedError as error:
-        raise MicroflowError(f"error parsing flow: {error}") from error
-    except LangError as error:
         raise MicroflowError(f"error parsing flow: {error}") from error
     if key is None:
         raise MicroflowError("error parsing flow: constraints are contradictory")

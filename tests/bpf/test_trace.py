@@ -14,6 +14,7 @@ from ovn_bpf_controller.compile.layout import chunks, cut, place
 from ovn_bpf_controller.datapath.counters import Counters, Drop, DropCounters, possible_cpus
 from ovn_bpf_controller.datapath.maps import check, map_info
 from ovn_bpf_controller.datapath.trace import Tracer
+from ovn_bpf_controller.observe import accounts
 from tests.support.dataplane import Bed, bed, mac, reason
 
 PER_CPU = (5, 6, 10)  # enum bpf_map_type: PERCPU_HASH, PERCPU_ARRAY, LRU_PERCPU_HASH
@@ -147,3 +148,17 @@ def test_drops_without_a_flow_name_the_table(switch: Bed) -> None:
     switch.send("p2", bytes(Ether(src=mac(2), dst=UNKNOWN, type=0x88B5) / Raw(bytes(50))))
     found = DropCounters(switch.plane.maps["ovn_drop_flows"]).read()
     assert [(d.reason, d.dp) for d in found] == [(reason("DROP_NO_FLOW"), 1)]
+
+
+def test_numbers_of_other_flows_count_from_nothing(switch: Bed) -> None:
+    maps = switch.plane.maps
+    switch.send("p2", bytes(Ether(src=mac(2), dst=mac(3), type=0x1234) / Raw(bytes(50))))
+    switch.send("p2", bytes(Ether(src=mac(2), dst=mac(3), type=0x88B5) / Raw(bytes(50))))
+    switch.received(1)
+    ((drop, _),) = DropCounters(maps["ovn_drop_flows"]).read().items()
+    counted = set(Counters("ovn_flows", maps["ovn_flows"]).used_batch())
+    accounts.forget(maps, {drop.flow})
+    assert not DropCounters(maps["ovn_drop_flows"]).read()
+    assert set(Counters("ovn_flows", maps["ovn_flows"]).used_batch()) == counted - {drop.flow}
+    accounts.forget(maps)
+    assert not Counters("ovn_flows", maps["ovn_flows"]).used_batch()

@@ -21,7 +21,7 @@ EXCLUDED = {
     "ND to router addresses": "ovn-trace aborts at nd_na_router",
     "addresses with a prefix length, in port security": "ovn-trace takes them for that host only",
     "ARP and ND that lie about their sender": "ovn-trace does not look at all of their contents",
-    "several negated sets or ranges in one &&": "a stage has OVN_MAX_TUPLES masks, more are refused",
+    "several negated sets or ranges in one &&": "rules under too many masks are refused",
     "DHCP": "ovn-trace takes every packet for a DISCOVER or REQUEST",
 }
 # What only the agent can make; the data plane drops until a later issue.
