@@ -18,6 +18,7 @@ from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.errors import UnsupportedError
 from ovn_bpf_controller.lang.intervals import is_prefix
 from ovn_bpf_controller.lang.normal import constant
+from ovn_bpf_controller.lang.sets import named_members
 from ovn_bpf_controller.model import SetMember
 
 _WORD: Final = 0xFFFFFFFF
@@ -222,7 +223,7 @@ class SetBook:
             now = {port: self._port(dp, port) for port in ports}
             old = [p for p, member in texts.items() if p not in now or now[p] != member]
             return {p: m for p, m in now.items() if p not in texts or texts[p] != m}, old
-        found = self._env.address_set(name)
+        found = named_members(name) or self._env.address_set(name)
         if found is None:
             return None
         try:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import islice
+from math import prod
 from typing import Protocol, TypeAlias
 
 from ovn_bpf_controller.errors import LangError, UnsupportedError
@@ -33,11 +34,26 @@ from ovn_bpf_controller.lang.nodes import (
 )
 from ovn_bpf_controller.lang.operands import constant_width
 from ovn_bpf_controller.lang.registers import pieces
-from ovn_bpf_controller.lang.sets import ALL, NOTHING, Barred, dimension, flat, refs, shares
+from ovn_bpf_controller.lang.sets import (
+    ALL,
+    DIMENSIONS,
+    MAX_PRODUCT,
+    NOTHING,
+    Barred,
+    combinations,
+    content,
+    dimension,
+    flat,
+    listed,
+    may_ask,
+    shares,
+)
 from ovn_bpf_controller.lang.symbols import ACL_CT_SYMBOLS
 from ovn_bpf_controller.lang.terms import Conj, join, lift, merge, minimal, narrow
 
 __all__ = ["Conj", "MatchEnv", "constant", "disjuncts", "set_members"]
+
+FULL = 0xFFFFFFFF  # mask of a number
 
 Subfield: TypeAlias = tuple[str, int, int]  # root, offset, width
 
@@ -64,8 +80,8 @@ class MatchEnv(Protocol):
     def set_number(self, name: str, width: int) -> int | None:
         """The number by which packets know an address set; None: expand it.
 
-        width: of the addresses, 32 or 128.  A set that disjuncts() would refuse
-        has none.
+        name: see lang.sets.content() for sets without one.  width: of the
+        addresses, 32 or 128.  A set that disjuncts() would refuse has none.
         """
 
     def group_number(self, name: str) -> int | None:
@@ -89,7 +105,7 @@ def disjuncts(expr: Expr, env: MatchEnv, limit: int) -> list[Conj]:
         return _expanded(expr, env, limit, NOTHING)
     except UnsupportedError:
         # Two sets that exclude each other are many combinations only by number.
-        if not any(map(dimension, refs(expr))):
+        if not may_ask(expr):
             raise
         return _expanded(expr, env, limit, ALL)
 
@@ -239,6 +255,7 @@ class _Expansion:
         for arg, bars in shares(args, barred):
             if not self.sort_in(arg, parts, bars):
                 return []
+        self.number_lists(parts)
         fixed = tuple(sorted((root, *bits) for root, bits in parts.fixed.items()))
         context = merge(known, fixed)
         if context is None or not all(parts.allowed.values()):
@@ -253,6 +270,24 @@ class _Expansion:
         for terms in lists:
             result = self.check(join(result, terms, self.limit))
         return self.restrict(result, parts.allowed, known)
+
+    def number_lists(self, parts: _Conjuncts) -> None:
+        """Make sets of long lists of addresses that would multiply with others."""
+        if len(parts.later) + len(parts.lists) < 2 or not any(listed(o) for o, _ in parts.later):
+            return
+        sizes = [combinations(each) for each, _ in parts.later] + list(map(len, parts.lists))
+        if prod(sizes) <= MAX_PRODUCT:
+            return
+        rest = []
+        for each, barred in parts.later:
+            root = listed(each)
+            numbered = False
+            if root and DIMENSIONS[root] not in barred:
+                number = self.env.set_number(*content(each))
+                numbered = number is not None and parts.fix(((DIMENSIONS[root], number, FULL),))
+            if not numbered:
+                rest.append((each, barred))
+        parts.later = rest
 
     def sort_in(self, expr: Expr, parts: _Conjuncts, barred: Barred) -> bool:
         """Put one part of an AND where it belongs; False: it cannot hold."""
@@ -303,7 +338,7 @@ class _Expansion:
             number = self.env.set_number(ref.name, ref.width)
         else:
             number = self.env.group_number(ref.name)
-        return number is not None and parts.fix(((root, number, 0xFFFFFFFF),))
+        return number is not None and parts.fix(((root, number, FULL),))
 
     def sort_set(self, ref: SetRef, parts: _Conjuncts, barred: Barred) -> bool:
         if self.by_number(ref, parts, barred):

@@ -125,6 +125,17 @@ def test_two_sets_of_one_address_may_both_be_asked_for(switch: Bed) -> None:
     assert found == [2]
 
 
+def test_long_lists_without_a_name_match_their_members(switch: Bed) -> None:
+    addresses = ", ".join(f"10.0.{n}.0/24" for n in range(1, 31))
+    ports = ", ".join(str(n) for n in range(80, 120))
+    let_pass(switch, f"ip4.src == {{{addresses}}} && udp.dst == {{{ports}}}")
+    switch.flows_live()
+    assert len([rule for rule in switch.compiler.rules() if rule.table == 0]) == 40
+    assert passes(switch, frame("10.0.30.255", dport=119))
+    assert not passes(switch, frame("10.0.31.0", dport=119))
+    assert not passes(switch, frame("10.0.30.255", dport=120))
+
+
 def test_port_groups_match_where_packets_come_from_and_go_to(switch: Bed) -> None:
     switch.plug(3)
     switch.world.port_groups |= {(1, "in"): ["vm1"], (1, "out"): ["vm2"]}

@@ -206,6 +206,21 @@ def test_a_member_that_does_not_fit_costs_the_flow_as_long_as_it_is_there() -> N
     assert not problems(compiler)
 
 
+def test_the_product_of_two_long_lists_is_a_set_and_a_rule_for_each_port() -> None:
+    addresses = ", ".join(f"10.0.0.{n}" for n in range(20))
+    compiler = FlowCompiler(World())
+    row = flow(f"ip4.dst == {{{addresses}}} && tcp.dst == {LONG}")
+    compiler.set_flow("u1", row, [DP])
+    compiler.set_flow("u2", replace(row, uuid="u2", priority=7), [DP])
+    changes = compiler.flush()
+    assert len(logical(changes.added)) == 7
+    assert {m.sets for m in changes.sets_added} == {(1,)} and len(changes.sets_added) == 20
+    compiler.remove_flow("u1")
+    assert not compiler.flush().sets_removed
+    compiler.remove_flow("u2")
+    assert len(compiler.flush().sets_removed) == 20
+
+
 def test_a_set_that_nobody_names_any_more_has_no_members() -> None:
     world = World(address_sets={"a": ["10.0.0.1"], "b": ["10.0.0.2"]})
     compiler, _ = compiled(flow("ip4.src == $a"), world)
@@ -475,6 +490,7 @@ def test_a_dump_tells_stage_match_actions_and_flow() -> None:
 # --- any sequence of changes equals a compile from scratch ----------------------
 
 PORTS = ["p1", "p2", "_MC_flood"]
+LONG = "{80, 81, 82, 83, 84, 85, 86}"
 TEXTS = [
     ("1", "next;"),
     ("ip4", "drop;"),
@@ -493,7 +509,7 @@ TEXTS = [
     ("ip4", "nonsense;"),
     ('outport == {"p1", "p2"}', "log(verdict=drop); next;"),
 ]
-UUIDS = "abcdefghijklmnop"
+UUIDS = "abcdefghijklmnopq"
 PORT_SECURITY = [["0a:00:00:00:00:01"], ["0a:00:00:00:00:01 10.0.0.1"], ["bad"], []]
 
 MEMBERS = [

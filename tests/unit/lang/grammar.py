@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from ovn_bpf_controller.lang.sets import named_members
+
 # A busy machine is no failure.
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -117,7 +119,17 @@ class NumberedEnv(Env):
 
     NAMES = [*sorted(ADDRESS_SETS), *sorted(PORT_GROUPS)]
 
+    def __init__(self) -> None:
+        self.lists: list[str] = []  # sets without a name
+
+    def address_set(self, name: str) -> Sequence[str] | None:
+        return named_members(name) or super().address_set(name)
+
     def set_number(self, name: str, width: int) -> int | None:
+        if named_members(name):
+            if name not in self.lists:
+                self.lists.append(name)
+            return len(self.NAMES) + self.lists.index(name)
         members = ADDRESS_SETS.get(name, ["missing"])
         fits = all(":" not in m or width == 128 for m in members) and name in ADDRESS_SETS
         return self.NAMES.index(name) if fits else None
@@ -212,6 +224,9 @@ def _simple(term: str) -> bool:
     return "&&" not in term and "||" not in term
 
 
+LONG_LIST = "{} == {{10.0.0.1, 10.0.0.2, 10.0.0.3, 10.0.0.4, 10.0.0.5, 10.0.1.1, 10.1.0.0/16, 9}}"
+
+
 def set_matches() -> st.SearchStrategy[str]:
     """Matches of little but sets and groups, several for each field."""
     leaf = st.one_of(
@@ -238,6 +253,10 @@ def set_matches() -> st.SearchStrategy[str]:
                 "outport == @pg",
                 "outport == @strangers",
                 "tcp.dst == {80, 443}",
+                "tcp.dst == {79, 80, 81, 82, 83, 84, 85, 443, 65535}",
+                LONG_LIST.format("ip4.src"),
+                LONG_LIST.format("ip4.dst"),
+                LONG_LIST.format("ip6.dst"),
             ]
         ),
     )

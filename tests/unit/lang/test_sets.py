@@ -45,7 +45,7 @@ def holds(conj: Conj, packet: dict[str, int]) -> bool:
 
 def meanings(root: str, value: int, packet: dict[str, int]) -> list[Expr]:
     """What a number may stand for, given the packet's family."""
-    name = grammar.NumberedEnv.NAMES[value]
+    name = (grammar.NumberedEnv.NAMES + ENV.lists)[value]
     fields = [field for field, dimension in DIMENSIONS.items() if dimension == root]
     if name in grammar.PORT_GROUPS:
         return [PortGroupRef(fields[0], Relop.EQ, name)]
@@ -145,3 +145,19 @@ def test_what_is_too_much_by_number_is_tried_by_members() -> None:
     found = disjuncts(expr, Large(), 500)
     assert len(found) == 500
     assert not any(root == "set.src" for conj in found for root, _, _ in conj)
+
+
+def test_long_lists_do_not_multiply() -> None:
+    addresses = ", ".join(f"10.0.0.{n}" for n in range(20))
+    ports = ", ".join(str(n) for n in range(50))
+    found = normal(f"ip4.src == {{{addresses}}} && tcp.dst == {{{ports}}}")
+    assert len(found) == 50
+    assert all(any(root == "set.src" for root, _, _ in conj) for conj in found)
+    text = f"ip4.src == {{{addresses}}} && ip4.dst == {{{addresses}}} && tcp.dst == {{{ports}}}"
+    assert len(normal(text)) == 50
+
+
+def test_short_products_are_written_out() -> None:
+    addresses = ", ".join(f"10.0.0.{n}" for n in range(10))
+    assert len(normal(f"ip4.src == {{{addresses}}} && tcp.dst == {{1, 2}}")) == 20
+    assert len(normal(f"ip4.src == {{{addresses}}}")) == 10
