@@ -115,7 +115,7 @@ class Topology:
         operator = self.rng.choice([" && ", " || "])
         if operator == " && ":
             wide = [t for t in terms if re.search(r"[<>!]", t)]
-            terms = [t for t in terms if t not in wide[1:]]
+            terms = [t for t in terms if t not in wide] + wide[:1]
         match = operator.join(terms)
         action = self.rng.choice(["allow", "drop", "allow-stateless", "allow"])
         entity = self.rng.choice([f"sw{target}", f"sw{target}", f"pg{target}"])
