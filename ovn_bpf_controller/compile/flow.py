@@ -16,9 +16,11 @@ from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
 
 from ovn_bpf_controller._native import lib
+from ovn_bpf_controller.compile.action_templates import ActionTemplates
 from ovn_bpf_controller.compile.actions import EGRESS, INGRESS, TABLES, Lowered, lower
 from ovn_bpf_controller.compile.layout import Conj, Key, pack
 from ovn_bpf_controller.compile.sets import SetBook
+from ovn_bpf_controller.compile.templates import Matches
 from ovn_bpf_controller.errors import LangError, OvnBpfError, UnsupportedError
 from ovn_bpf_controller.lang import nodes
 from ovn_bpf_controller.lang.actions import action_prereqs, parse_actions
@@ -30,6 +32,8 @@ from ovn_bpf_controller.lang.templates import substitute_templates, template_nam
 MAX_DISJUNCTS: Final = 16384
 
 _TEXTS: Final = 4096  # distinct texts remembered
+_MATCHES: Final = Matches()
+_ACTIONS: Final = ActionTemplates()
 _NEAR: Final = 30  # characters shown on either side of a mistake
 
 
@@ -182,8 +186,8 @@ def compile_flow(flow: LogicalFlow, dp: int, env: Env, sets: SetBook) -> Compile
     try:
         _check(flow)
         actions = names.expand(flow.actions)
-        lowered = _lower(actions, flow.pipeline, flow.table, names)
-        keys = _keys(names.expand(flow.match), actions, names)
+        lowered, prereqs = _lower(actions, flow.pipeline, flow.table, names)
+        keys = _keys(names.expand(flow.match), prereqs, names)
     except LangError as error:
         return _left_out(Problem.INVALID, error, names)
     except UnsupportedError as error:
@@ -218,11 +222,16 @@ def _check(flow: LogicalFlow) -> None:
 # --- actions ---------------------------------------------------------------
 
 
-def _lower(text: str, pipeline: int, table: int, names: _Names) -> Lowered:
+def _lower(text: str, pipeline: int, table: int, names: _Names) -> tuple[Lowered, nodes.Expr]:
+    """The instructions, and what the fields that the actions write require."""
+    made = _ACTIONS.lower(text, pipeline, table, names)
+    if made is not None:
+        return made
+    prereqs = action_prereqs(parse_actions(text))
     constant = _lower_constant(text, pipeline, table)
     if constant is not None:
-        return constant
-    return lower(parse_actions(text), pipeline, table, names.port_key_or_0)
+        return constant, prereqs
+    return lower(parse_actions(text), pipeline, table, names.port_key_or_0), prereqs
 
 
 @lru_cache(maxsize=_TEXTS)
@@ -237,27 +246,35 @@ def _lower_constant(text: str, pipeline: int, table: int) -> Lowered | None:
 # --- matches ---------------------------------------------------------------
 
 
-def _keys(match: str, actions: str, names: _Names) -> tuple[Key, ...]:
-    constant = _keys_constant(match, actions)
+def _keys(match: str, prereqs: nodes.Expr, names: _Names) -> tuple[Key, ...]:
+    made = _MATCHES.keys(
+        match,
+        prereqs,
+        names,
+        lambda text: _condition(text, prereqs),
+        lambda text: _pack(disjuncts(_condition(text, prereqs), names, MAX_DISJUNCTS)),
+    )
+    if made is not None:
+        return made
+    constant = _keys_constant(match, prereqs)
     if constant is not None:
         return constant
-    return _pack(disjuncts(_condition(match, actions), names, MAX_DISJUNCTS))
+    return _pack(disjuncts(_condition(match, prereqs), names, MAX_DISJUNCTS))
 
 
-def _condition(match: str, actions: str) -> nodes.Expr:
-    """The match, and what the fields that the actions write require."""
+def _condition(match: str, prereqs: nodes.Expr) -> nodes.Expr:
+    """The match together with the prerequisites of the actions."""
     expr = parse_match(match)
-    prereqs = action_prereqs(parse_actions(actions))
     if prereqs == nodes.TRUE:
         return expr
     return nodes.And((expr, prereqs))
 
 
 @lru_cache(maxsize=_TEXTS)
-def _keys_constant(match: str, actions: str) -> tuple[Key, ...] | None:
+def _keys_constant(match: str, prereqs: nodes.Expr) -> tuple[Key, ...] | None:
     """The keys of a match that names nothing; None for others."""
     try:
-        return _pack(disjuncts(_condition(match, actions), _NoNames(), MAX_DISJUNCTS))
+        return _pack(disjuncts(_condition(match, prereqs), _NoNames(), MAX_DISJUNCTS))
     except _NameAskedError:
         return None
 

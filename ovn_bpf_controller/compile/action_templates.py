@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lists of actions by their shape, as compile.templates has it for matches.
+
+A literal is free where it is the value of an assignment, which becomes OP_SETs
+with just that value, or in a verb that the data plane lacks, where it decides
+nothing.  All else, and every doubt, is left to the parser (None here).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from ovn_bpf_controller._native import lib
+from ovn_bpf_controller.compile.actions import Lowered, lower
+from ovn_bpf_controller.compile.insns import INSN_BYTES, decode
+from ovn_bpf_controller.compile.layout import chunks, cut, place
+from ovn_bpf_controller.compile.templates import PLANS, SHAPES, Names, Text, another, take_apart
+from ovn_bpf_controller.errors import OvnBpfError
+from ovn_bpf_controller.lang import nodes
+from ovn_bpf_controller.lang.actions import action_prereqs, parse_actions
+from ovn_bpf_controller.lang.nodes import Format
+
+_OFFSET_B: Final = struct.calcsize("=BBBBI")  # of b in struct ovn_insn
+_WORD: Final = struct.Struct("=I")
+_ALL: Final = 0xFFFFFFFF
+
+
+class _Slot(NamedTuple):
+    """The word at byte `at` gets value >> pos & ones, << shift."""
+
+    at: int
+    pos: int
+    ones: int
+    shift: int
+
+
+class _Hole(NamedTuple):
+    """A free literal.  low, high: the values that fit."""
+
+    literal: int
+    mask: int
+    low: int
+    high: int
+    slots: tuple[_Slot, ...]
+
+
+class _Plan(NamedTuple):
+    """What a template becomes; base: with zeros in its holes."""
+
+    base: Lowered
+    prereqs: nodes.Expr
+    holes: tuple[_Hole, ...]
+
+    def fill(self, text: Text, names: Names) -> Lowered | None:
+        """An instance; None when a value does not fit."""
+        insns = None
+        for index, mask, low, high, slots in self.holes:
+            value = text.values[index][1]
+            if isinstance(value, str):
+                value = names.port_key(value) or 0
+            elif not low <= value <= high:
+                return None
+            if not slots:
+                continue
+            insns = insns or bytearray(self.base.insns)
+            value &= mask
+            for at, pos, ones, shift in slots:
+                word = _WORD.unpack_from(insns, at)[0]
+                _WORD.pack_into(insns, at, word | (value >> pos & ones) << shift)
+        if insns is None:
+            return self.base
+        return Lowered(bytes(insns), self.base.unsupported, self.base.partial)
+
+
+class ActionTemplates:
+    """Templates of action lists."""
+
+    def __init__(self) -> None:
+        self._shapes: dict[object, _ActionShape] = {}
+
+    def lower(
+        self, actions: str, pipeline: int, table: int, names: Names
+    ) -> tuple[Lowered, nodes.Expr] | None:
+        """Instructions and prerequisites of a list; None: ask the parser."""
+        text = take_apart(actions)
+        if text is None or not text.literals:
+            return None
+        what = (text.parts, tuple([kind for kind, _ in text.values]), pipeline, table)
+        shape = self._shapes.get(what)
+        if shape is None:
+            if len(self._shapes) >= SHAPES:
+                return None
+            shape = self._shapes[what] = _ActionShape(pipeline, table)
+        return shape.lower(actions, text, names)
+
+
+class _ActionShape:
+    """One template, with a plan for each combination of literals that are not free."""
+
+    def __init__(self, pipeline: int, table: int) -> None:
+        self._pipeline = pipeline
+        self._table = table
+        self._fixed: tuple[int, ...] | None = None
+        self._plans: dict[object, _Plan | None] = {}
+
+    def lower(self, actions: str, text: Text, names: Names) -> tuple[Lowered, nodes.Expr] | None:
+        if self._fixed is None:
+            free = {hole.literal for hole in self._holes(actions, text)}
+            self._fixed = tuple(i for i in range(len(text.literals)) if i not in free)
+        which = tuple([text.values[i][1] for i in self._fixed])
+        plan = self._plans.get(which)
+        if plan is None:
+            if which in self._plans or len(self._plans) >= PLANS:
+                return None
+            plan = self._plans[which] = self._plan(actions, text, names)
+            if plan is None:
+                return None
+        lowered = plan.fill(text, names)
+        return None if lowered is None else (lowered, plan.prereqs)
+
+    def _plan(self, actions: str, text: Text, names: Names) -> _Plan | None:
+        fixed = self._fixed or ()
+        holes = [hole for hole in self._holes(actions, text) if hole.literal not in fixed]
+        if not holes or len(holes) + len(fixed) != len(text.literals):
+            return None
+        parsed = parse_actions(actions)
+        asked: list[str] = []
+
+        def nothing(name: str) -> int:
+            asked.append(name)
+            return 0
+
+        base = self._lower(parsed, nothing)
+        if any(text.values[i][1] in asked for i in fixed):
+            return None  # what it decides differs between datapaths
+        insns = bytearray(base.insns)
+        for hole in holes:
+            for at, _, ones, shift in hole.slots:
+                word = _WORD.unpack_from(insns, at)[0]
+                _WORD.pack_into(insns, at, word & ~(ones << shift))
+        empty = Lowered(bytes(insns), base.unsupported, base.partial)
+        plan = _Plan(empty, action_prereqs(parsed), tuple(holes))
+        whole = self._lower(parsed, lambda name: names.port_key(name) or 0)
+        return plan if plan.fill(text, names) == whole else None
+
+    def _lower(self, actions: Sequence[nodes.Action], port_key: Callable[[str], int]) -> Lowered:
+        return lower(actions, self._pipeline, self._table, port_key)
+
+    def _holes(self, actions: str, text: Text) -> Iterator[_Hole]:
+        """The free literals of a list."""
+        parsed = parse_actions(actions)
+        before = list(_flat(parsed))
+        for index in range(len(text.literals)):
+            if text.parts[index + 1].startswith("/"):
+                continue
+            change = _change(text, index, before)
+            if change is None or action_prereqs(change[0]) != action_prereqs(parsed):
+                continue
+            hole = self._hole(index, text, parsed, *change)
+            if hole is not None:
+                yield hole
+
+    def _hole(
+        self,
+        index: int,
+        text: Text,
+        parsed: Sequence[nodes.Action],
+        varied: Sequence[nodes.Action],
+        action: nodes.Action,
+    ) -> _Hole | None:
+        """Literal `index`, which changed nothing but `action`, one of `parsed`."""
+        kind, value = text.values[index]
+        base = self._lower(parsed, lambda _: 0)
+        if isinstance(action, nodes.CtLbBase):
+            if not base.unsupported or kind not in (Format.IP4, Format.DECIMAL):
+                return None
+            return _Hole(index, 0, 1, 0xFFFF if kind is Format.DECIMAL else _ALL, ())
+        if not isinstance(action, nodes.Load) or action.value != value:
+            return None
+        mask = _ALL if isinstance(value, str) else action.mask
+        if base.unsupported:
+            return _Hole(index, mask, 0, mask, ())
+        if isinstance(value, int):
+            text_of_all = another(text.values[index], mask)
+            if text_of_all is None:
+                return None
+            try:
+                varied = parse_actions(text.with_literal(index, text_of_all))
+            except OvnBpfError:
+                return None
+        return _set_words(index, action, mask, base, self._varied(varied, value))
+
+    def _varied(self, actions: Sequence[nodes.Action], value: int | str) -> Lowered:
+        """With the changed port, if it is one, as the one whose key is all ones."""
+        return self._lower(actions, lambda name: _ALL if name == f"{value}'" else 0)
+
+
+def _set_words(
+    index: int, action: nodes.Load, mask: int, base: Lowered, varied: Lowered
+) -> _Hole | None:
+    """Where the value of an assignment stands in the instructions."""
+    old, new = decode(base.insns), decode(varied.insns)
+    if len(old) != len(new):
+        return None
+    changed = [n for n, (a, b) in enumerate(zip(old, new, strict=True)) if a != b]
+    dst = action.dst
+    pieces = [c for c in chunks(place(dst.root, dst.offset, dst.width)) if cut(mask, c)]
+    if len(changed) != len(pieces):
+        return None
+    slots = []
+    for n, piece in zip(changed, pieces, strict=True):
+        if old[n].op != lib.OP_SET or old[n]._replace(b=new[n].b) != new[n]:
+            return None
+        if old[n].dst != piece.word or old[n].b ^ new[n].b != cut(mask, piece):
+            return None
+        ones = (1 << piece.bits) - 1
+        slots.append(_Slot(n * INSN_BYTES + _OFFSET_B, piece.pos, ones, piece.shift))
+    return _Hole(index, mask, 0, mask, tuple(slots))
+
+
+def _flat(actions: Sequence[nodes.Action]) -> Iterator[nodes.Action]:
+    """All actions, each before those inside it."""
+    for action in actions:
+        yield action
+        yield from _flat(getattr(action, "actions", ()))
+
+
+def _change(
+    text: Text, index: int, before: Sequence[nodes.Action]
+) -> tuple[tuple[nodes.Action, ...], nodes.Action] | None:
+    """The list with another literal, and the one innermost action that differs.
+
+    In its value alone, if it is an assignment: not in the bits it writes.
+    """
+    other = another(text.values[index])
+    if other is None:
+        return None
+    try:
+        varied = parse_actions(text.with_literal(index, other))
+    except OvnBpfError:
+        return None
+    after = list(_flat(varied))
+    if list(map(type, before)) != list(map(type, after)):
+        return None
+    changed = [(a, b) for a, b in zip(before, after, strict=True) if _own(a) != _own(b)]
+    if len(changed) != 1:
+        return None
+    old, new = changed[0]
+    if isinstance(old, nodes.Load) and isinstance(new, nodes.Load):
+        if replace(old, value=new.value) != new:
+            return None
+    return varied, old
+
+
+def _own(action: nodes.Action) -> object:
+    """What an action says itself, without the actions inside it."""
+    slots = [s for c in type(action).__mro__ for s in getattr(c, "__slots__", ())]
+    return [getattr(action, name) for name in slots if name != "actions"]

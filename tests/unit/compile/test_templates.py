@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Filling a template in gives what compiling the text from scratch gives."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ovn_bpf_controller.compile import flow as flow_module
+from ovn_bpf_controller.compile.action_templates import ActionTemplates
+from ovn_bpf_controller.compile.flow import LogicalFlow, compile_flow
+from ovn_bpf_controller.compile.sets import SetBook
+from ovn_bpf_controller.compile.templates import Matches
+from tests.support.world import World
+
+PORTS = {f"p{n}": n for n in range(1, 5)}
+
+number = st.sampled_from([0, 1, 2, 5, 80, 255, 256, 4095, 65535, 65536, 1 << 20, 1 << 32])
+ip4 = st.one_of(
+    st.sampled_from(["0.0.0.0", "10.0.0.1", "255.255.255.255"]),
+    st.integers(0, 2**32 - 1).map(lambda n: str(ipaddress.IPv4Address(n))),
+)
+ip6 = st.integers(0, 2**128 - 1).map(lambda n: str(ipaddress.IPv6Address(n)))
+mac = st.binary(min_size=6, max_size=6).map(lambda b: ":".join(f"{x:02x}" for x in b))
+port = st.sampled_from([*PORTS, "nowhere", "none", ""])
+
+# Each shape many times over, with literals that now and then meet, or do not fit.
+MATCHES = [
+    "ip4.src == {a} && tcp.dst == {n}",
+    "ip4.src == {a} && ip4.dst == {b}",
+    "ip4.src == {a} && ip4.src == {b}",
+    "ip4.src == {a}/24 && udp",
+    "ip4.src == {a}/0 && udp.src == {n}",
+    "ip4.dst == {{{a}, {b}}} && reg0[1] == {n}",
+    "ip4.dst != {a} && tcp.src == {n}",
+    "tcp.dst >= {n} && ip4.dst == {a}",
+    "ip6.dst == {v} && (tcp || udp)",
+    "(ip4.dst == {a} || ip6.dst == {v}) && ip.ttl == {n}",
+    "ip4.dst == {a} || arp.tpa == {b}",
+    "tcp.dst == {n} || icmp4.code == {m}",
+    "tcp.dst == {n} && icmp4.code == {m}",
+    "xxreg0 == {v} && reg1 == {n}",
+    "xxreg1 == {v} && reg1 == {n}",
+    "reg0[4..7] == {n} && reg2[0..15] == {m}",
+    'inport == "{p}" && eth.src == {e}',
+    'inport == "{p}" || outport == "{q}"',
+    'outport == {{"{p}", "{q}"}} && eth.dst == {e}',
+    'is_chassis_resident("{p}") && ip4.dst == {a}',
+    '!is_chassis_resident("{p}") || ip4.dst == {a}',
+    "!(ip4.dst == {a} && tcp.dst == {n})",
+    "ct.new == {n} && ip4.dst == {a}",
+    "{n}",
+    "{n} < tcp.dst < {m}",
+    "ip4.src == $set && tcp.dst == {n}",
+    "inport == @group && ip4.dst == {a}",
+    "eth.dst[40] == {n} && eth.src == {e}",
+    "reg6[{k}..15] == {k} && ip4.dst == {a}",
+    "ip.proto == {n} && ip4.dst == {a}",
+]
+ACTIONS = [
+    "next;",
+    "drop;",
+    "reg0 = {n}; next;",
+    "reg0[3] = {n}; reg1[4..9] = {m}; next;",
+    "ip4.dst = {a}; reg2 = {n}; next;",
+    "xxreg0 = {v}; ip6.src = {v}; next;",
+    "xreg1 = {n}; next;",
+    "eth.src = {e}; outport = \"{p}\"; flags.loopback = 1; output;",
+    "outport = \"{p}\"; inport = \"{q}\"; output;",
+    "ct_lb_mark(backends={a}:{n},{b}:{m});",
+    "reg4 = {n}; ct_lb_mark(backends={a}:{m}; force_snat);",
+    "clone {{ reg0 = {n}; outport = \"{p}\"; output; }}; next;",
+    "next(pipeline=ingress,table={n});",
+    "ip.ttl = {n}; next;",
+    "arp {{ eth.dst = {e}; arp.spa = {a}; arp.tpa = {b}; arp.op = 1; output; }};",
+    "reg0 = {n}/{m}; next;",
+    "reg8[0..15] = 0; reg7[{k}..15] = {k}; next;",
+    "set_queue({n}); next;",
+    "reg8[16..31] = select({n}=1, {m}=2);",
+]  # fmt: skip
+
+
+@st.composite
+def flows(draw: st.DrawFn) -> list[LogicalFlow]:
+    """Several instances of a few shapes."""
+    matches = draw(st.lists(st.sampled_from(MATCHES), min_size=1, max_size=3))
+    actions = draw(st.lists(st.sampled_from(ACTIONS), min_size=1, max_size=2))
+    found = []
+    for n in range(draw(st.integers(2, 6))):
+        values = {
+            "a": draw(ip4), "b": draw(ip4), "v": draw(ip6), "e": draw(mac), "n": draw(number),
+            "m": draw(number), "k": draw(st.integers(0, 3)), "p": draw(port), "q": draw(port),
+        }  # fmt: skip
+        if draw(st.booleans()):
+            values["b"] = values["a"]
+        match = matches[n % len(matches)].format(**values)
+        action = actions[n % len(actions)].format(**values)
+        found.append(LogicalFlow(str(n), n % 2, 3, 100, match, action))
+    return found
+
+
+def world() -> World:
+    made = World(ports={(1, name): key for name, key in PORTS.items()})
+    made.address_sets = {"set": ["10.0.0.1", "10.1.0.0/16"]}
+    made.port_groups = {(1, "group"): ["p1", "p2"]}
+    made.residents = {"p1", "p3"}
+    return made
+
+
+@pytest.fixture(autouse=True)
+def fresh_templates(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(flow_module, "_MATCHES", Matches())
+    monkeypatch.setattr(flow_module, "_ACTIONS", ActionTemplates())
+    yield
+
+
+class _NoTemplates:
+    """Leaves everything to the parser."""
+
+    def keys(self, *_: object) -> None:
+        return None
+
+    def lower(self, *_: object) -> None:
+        return None
+
+
+def from_scratch(flow: LogicalFlow, env: World) -> object:
+    """compile_flow() without templates."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flow_module, "_MATCHES", _NoTemplates())
+        patch.setattr(flow_module, "_ACTIONS", _NoTemplates())
+        made = compile_flow(flow, 1, env, SetBook(env))
+    return made.keys, made.insns, made.problems, made.refs
+
+
+@settings(
+    max_examples=400,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(flows())
+def test_every_instance_equals_compiling_it_from_scratch(found: list[LogicalFlow]) -> None:
+    env = world()
+    for flow in found:
+        made = compile_flow(flow, 1, env, SetBook(env))
+        keys, insns, problems, refs = from_scratch(flow, env)  # type: ignore[misc]
+        assert (made.keys, made.insns, made.problems) == (keys, insns, problems), flow
+        assert made.refs >= refs, flow
