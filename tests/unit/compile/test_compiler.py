@@ -221,6 +221,24 @@ def test_the_product_of_two_long_lists_is_a_set_and_a_rule_for_each_port() -> No
     assert len(compiler.flush().sets_removed) == 20
 
 
+def test_the_number_of_a_list_is_its_compilers_own() -> None:
+    """Whatever is remembered of a text from another compiler, or from before."""
+
+    def row(n: int) -> LogicalFlow:
+        addresses = ", ".join(f"10.0.{n}.{host}" for host in range(20))
+        return flow(f"ip4.dst == {{{addresses}}} && tcp.dst == {LONG} && reg0 == 77")
+
+    for order in ((1, 2, 3), (3, 1)):
+        compiler = FlowCompiler(World())
+        for n in order:
+            compiler.set_flow(f"u{n}", row(n), [DP])
+        changes = compiler.flush()
+        assert len(changes.sets_added) == 20 * len(order)
+        assert {r.values[-1] for r in logical(changes.added)} == {
+            number for member in changes.sets_added for number in member.sets
+        }
+
+
 def test_a_set_that_nobody_names_any_more_has_no_members() -> None:
     world = World(address_sets={"a": ["10.0.0.1"], "b": ["10.0.0.2"]})
     compiler, _ = compiled(flow("ip4.src == $a"), world)
