@@ -24,6 +24,7 @@ from ovn_bpf_controller.lang import nodes
 from ovn_bpf_controller.lang.lexer import ConstantError, parse_constant
 from ovn_bpf_controller.lang.nodes import Format
 from ovn_bpf_controller.lang.registers import pieces
+from ovn_bpf_controller.lang.sets import may_ask
 
 # As lang.lexer reads constants, but without a mask: masks stay in the template.
 _LITERAL: Final = re.compile(
@@ -355,6 +356,8 @@ def _free(
     tree = parse(match)
     leaves = list(_leaves(tree))
     if any(isinstance(leaf, nodes.SetRef | nodes.PortGroupRef) for leaf in leaves):
+        return [], []
+    if may_ask(tree):  # the numbers of sets that long lists become are the compiler's
         return [], []
     skeleton = _skeleton(tree)
     looks = [_words(leaf) for leaf in leaves]
