@@ -13,11 +13,12 @@ import platform
 from pathlib import Path
 
 from tests.bench import acls, datapath, throughput
+from tests.bench.scale.compare import MODES, measure_all
 
 
 def main() -> None:
     """Measures, prints, writes."""
-    parser = argparse.ArgumentParser(description="measure the data plane")
+    parser = argparse.ArgumentParser(description="measure the data plane and the agent")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=1, help="of each TCP transfer")
     parser.add_argument("--json", type=Path, default=Path("bench.json"))
@@ -29,8 +30,9 @@ def main() -> None:
     stage = acls.measure(options.rounds)
     print(acls.report(stage), end="\n\n", flush=True)
     paths = throughput.report(throughput.measure(options.rounds, options.seconds))
-    print("\n".join(throughput.lines(paths)))
-    found = {"machine": machine, "program": program, "acls": stage, "paths": paths}
+    print("\n".join(throughput.lines(paths)), end="\n\n", flush=True)
+    scale = measure_all(["S", "M"], list(MODES), options.rounds)
+    found = {"machine": machine, "program": program, "acls": stage, "paths": paths, "scale": scale}
     options.json.write_text(json.dumps(found, indent=2) + "\n")
 
 
