@@ -18,9 +18,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from ovn_bpf_controller.errors import UnsupportedError
 from ovn_bpf_controller.lang.evaluate import conj_holds, evaluate
 from ovn_bpf_controller.lang.expr import parse_match
-from ovn_bpf_controller.lang.normal import disjuncts
+from ovn_bpf_controller.lang.nodes import Expr
+from ovn_bpf_controller.lang.normal import Conj, disjuncts
 from ovn_bpf_controller.lang.symbols import SYMBOLS, Kind
 from tests.support.ovsdb import SB_SCHEMA, OvsdbServer, run_tool
 from tests.unit.lang import grammar
@@ -184,18 +186,29 @@ def oracle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Oracle]:
         yield Oracle(server)
 
 
+def normal_form(tree: Expr) -> list[Conj] | None:
+    """None where a random match explodes: refusing that is the limit's job."""
+    try:
+        return disjuncts(tree, ENV, 1 << 16)
+    except UnsupportedError:
+        return None
+
+
 def compare(oracle: Oracle, matches: Sequence[str], flows: Sequence[Any]) -> None:
     """All matches with all packets: ovn-trace, evaluation and normal form agree."""
     oracle.load(matches)
     trees = [parse_match(text) for text in matches]
-    normal = [disjuncts(tree, ENV, 1 << 16) for tree in trees]
+    normal = [normal_form(tree) for tree in trees]
+    assert sum(form is None for form in normal) <= len(matches) // 10
     for microflow, packet in flows:
         hits, warnings = oracle.hits(microflow)
         assert "parsing expression failed" not in warnings, warnings
         for index, (text, tree) in enumerate(zip(matches, trees, strict=True)):
             expected = index in hits
-            found = any(conj_holds(conj, packet) for conj in normal[index])
-            assert found == expected, (text, microflow)
+            form = normal[index]
+            if form is not None:
+                found = any(conj_holds(conj, packet) for conj in form)
+                assert found == expected, (text, microflow)
             assert evaluate(tree, packet, ENV) == expected, (text, microflow)
 
 
