@@ -19,7 +19,8 @@ import pytest
 from ovn_bpf_controller._native import lib
 from tests.support import southbound
 from tests.support.machine import Machine, Words, become_na
-from tests.support.ovsdb import Daemon, OvnCentral, wait_until
+from tests.support.ovntrace import OvnTrace
+from tests.support.ovsdb import OvnCentral
 
 SEEDS = range(8)
 PACKETS = 150
@@ -29,42 +30,6 @@ Packet = dict[str, int]
 
 
 # --- ovn-trace -----------------------------------------------------------------
-
-
-class Trace(Daemon):
-    """ovn-trace as a server: a process for each packet would take far longer.
-
-    It detaches itself, so it lives in a pid namespace that dies with us.  Debian's
-    crashes now and then while it starts; then it is started again.
-    """
-
-    def __init__(self, directory: Path, central: OvnCentral) -> None:
-        super().__init__(directory, "ovn-trace")
-        self._central = central
-
-    def start(self) -> None:
-        inner = ["ovn-trace", "--detach", "--no-chdir", "-vconsole:warn", "-vsyslog:off"]
-        inner += [f"--pidfile={self.directory}/ovn-trace.pid", f"--unixctl={self.ctl}"]
-        inner += [f"--db={self._central.sb.remote}"]
-        ready = self.directory / "ready"
-        script = f'"$@" && touch {ready} && exec sleep infinity'
-        for _ in range(5):
-            self.spawn(
-                ["unshare", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh", *inner]
-            )
-            wait_until(lambda: ready.exists() or not self.alive(), "ovn-trace to start")
-            if self.alive():
-                return
-            self.kill()
-        raise AssertionError(f"ovn-trace does not start: {self.log.read_text()}")
-
-    def stop(self) -> None:
-        """unshare ignores SIGTERM."""
-        self.kill()
-
-    def minimal(self, datapath: str, microflow: str) -> str:
-        """What ovn-trace --minimal prints."""
-        return self.appctl("trace", "--minimal", datapath, microflow)
 
 
 def number(text: str) -> int:
@@ -283,7 +248,7 @@ def test_packets_leave_as_ovn_trace_says(switch: tuple[Switch, OvnCentral], tmp_
     assert not invalid
     machine = Machine(rules, sb.groups, sb.compiler.members())
     delivered = 0
-    with Trace(tmp_path, central) as trace:
+    with OvnTrace(tmp_path, central) as trace:
         for _ in range(PACKETS):
             inport, packet = sw0.packet()
             text = microflow(inport, packet)

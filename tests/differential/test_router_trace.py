@@ -18,7 +18,6 @@ import pytest
 from ovn_bpf_controller._native import lib
 from tests.differential.test_compiler_trace import (
     Packet,
-    Trace,
     as_words,
     expected,
     headers,
@@ -27,6 +26,7 @@ from tests.differential.test_compiler_trace import (
 )
 from tests.support import southbound
 from tests.support.machine import Machine, Words
+from tests.support.ovntrace import OvnTrace
 from tests.support.ovsdb import OvnCentral
 
 SEEDS = range(8)
@@ -169,7 +169,7 @@ def test_packets_are_routed_as_ovn_trace_says(
     sb = southbound.read(central.sb)
     machine = Routed(sb, patches(central, sb))
     delivered = compared = 0
-    with Trace(tmp_path, central) as trace:
+    with OvnTrace(tmp_path, central) as trace:
         for _ in range(PACKETS):
             switch, inport, packet = net.packet()
             text = microflow(inport, packet)
