@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Conversations between guests: each end's socket in its namespace, one thread.
+
+For tests of translated addresses: a connection tells whom its server saw, and both
+ends stay at hand, so that a test may go on talking after it has changed something.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from types import TracebackType
+
+from ovn_bpf_controller.sandbox import netns, ping
+from ovn_bpf_controller.sandbox.bed import Sandbox
+
+SECONDS = 10.0  # for what should arrive; never waited for when it does
+PORT = 4242
+
+
+def pings(bed: Sandbox, source: str, *addresses: str) -> bool:
+    """Whether one echo request from a guest to each address is answered."""
+    probes = [ping.Probe(bed.ports[source].netns, address) for address in addresses]
+    return ping.unanswered(probes, SECONDS) == []
+
+
+def unanswered(bed: Sandbox, source: str, address: str, seconds: float = 0.25) -> bool:
+    """Whether one echo request stays without an answer for a while."""
+    return ping.unanswered([ping.Probe(bed.ports[source].netns, address)], seconds) != []
+
+
+def open_socket(bed: Sandbox, guest: str, kind: socket.SocketKind, version: int) -> socket.socket:
+    """A socket in a guest that gives up after SECONDS."""
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    with netns.entered(bed.ports[guest].netns):
+        made = socket.socket(family, kind)
+    made.settimeout(SECONDS)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return made
+
+
+class _Pair:
+    """Two sockets that are closed together."""
+
+    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+        self.client = client
+        self.server = server
+        self.seen = ("", 0)  # the client's (address, port) as the server sees it
+
+    def __enter__(self) -> _Pair:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.client.close()
+        self.server.close()
+
+    def exchange(self) -> None:
+        """Something fresh each way; TimeoutError when it does not arrive."""
+        raise NotImplementedError
+
+
+class Tcp(_Pair):
+    """A TCP connection from `client` to (address, port), which guest `server` accepts.
+
+    at: the port that the server listens on, if it is not the same.  Raises
+    TimeoutError or ConnectionError when there is no connection.
+    """
+
+    def __init__(
+        self,
+        bed: Sandbox,
+        client: str,
+        server: str,
+        address: str,
+        port: int = PORT,
+        *,
+        at: int = 0,
+        source_port: int = 0,
+    ) -> None:
+        version = 6 if ":" in address else 4
+        dialler = open_socket(bed, client, socket.SOCK_STREAM, version)
+        try:
+            with open_socket(bed, server, socket.SOCK_STREAM, version) as listener:
+                listener.bind(("", at or port))
+                listener.listen()
+                dialler.bind(("", source_port))
+                dialler.connect((address, port))
+                accepted, peer = listener.accept()
+        except BaseException:
+            dialler.close()
+            raise
+        accepted.settimeout(SECONDS)
+        super().__init__(dialler, accepted)
+        self.seen = peer[:2]
+
+    def exchange(self) -> None:
+        for source, target in ((self.client, self.server), (self.server, self.client)):
+            text = os.urandom(32)
+            source.sendall(text)
+            heard = b""
+            while len(heard) < len(text):
+                more = target.recv(len(text) - len(heard))
+                assert more, "the other end closed the connection"
+                heard += more
+            assert heard == text
+
+    def reset(self) -> None:
+        """End the connection from the client's side by RST."""
+        self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.client.close()
+
+
+class Udp(_Pair):
+    """Datagrams from `client` to (address, port), where guest `server` takes them.
+
+    The first exchange has been made; arguments and errors as Tcp has them.
+    """
+
+    def __init__(
+        self,
+        bed: Sandbox,
+        client: str,
+        server: str,
+        address: str,
+        port: int = PORT,
+        *,
+        at: int = 0,
+        source_port: int = 0,
+    ) -> None:
+        version = 6 if ":" in address else 4
+        super().__init__(
+            open_socket(bed, client, socket.SOCK_DGRAM, version),
+            open_socket(bed, server, socket.SOCK_DGRAM, version),
+        )
+        try:
+            self.server.bind(("", at or port))
+            self.client.bind(("", source_port))
+            self.client.connect((address, port))
+            self.exchange()
+        except BaseException:
+            self.close()
+            raise
+
+    def exchange(self) -> None:
+        """One datagram each way; the answer goes to whom the server saw."""
+        text = os.urandom(32)
+        self.client.send(text)
+        heard, peer = self.server.recvfrom(64)
+        assert heard == text
+        self.seen = peer[:2]
+        answer = os.urandom(32)
+        self.server.sendto(answer, peer)
+        assert self.client.recv(64) == answer
+
+
+def refused(bed: Sandbox, client: str, address: str, port: int = 9) -> bool:
+    """Whether the client's kernel believes the ICMP error for a port where nobody listens."""
+    with open_socket(bed, client, socket.SOCK_DGRAM, 6 if ":" in address else 4) as sender:
+        sender.connect((address, port))
+        sender.send(b"nobody listens")
+        try:
+            sender.recv(64)
+        except ConnectionRefusedError:
+            return True
+        except TimeoutError:
+            return False
+    return False
+
+
+def tcp(bed: Sandbox, client: str, server: str, address: str) -> str:
+    """The client's address as the server of a short TCP connection sees it."""
+    with Tcp(bed, client, server, address) as connection:
+        connection.exchange()
+        return connection.seen[0]
+
+
+def udp(bed: Sandbox, client: str, server: str, address: str) -> str:
+    """The client's address as the server of one datagram, which it answers, sees it."""
+    with Udp(bed, client, server, address) as flow:
+        return flow.seen[0]
