@@ -16,6 +16,7 @@ import pytest
 
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import conntrack, talk, traffic
+from tests.support.talk import address
 
 KINDS = ("oracle",)
 TOPOLOGY = """
@@ -53,10 +54,6 @@ VERSIONS = (4, 6)
 SNAT = {4: "30.0.0.1", 6: "fd30::1"}  # bar1 behind r2
 DNAT = {4: "30.0.0.2", 6: "fd30::2"}  # foo1 before r2
 OWN = {4: "172.16.1.1", 6: "fd21::1"}  # of r2 in alice
-
-
-def address(bed: Sandbox, port: str, version: int) -> str:
-    return bed.ports[port].ip4 if version == 4 else bed.ports[port].ip6
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,12 @@ SECONDS = 10.0  # for what should arrive; never waited for when it does
 PORT = 4242
 
 
+def address(bed: Sandbox, guest: str, version: int) -> str:
+    """A guest's address of IP version 4 or 6."""
+    port = bed.ports[guest]
+    return port.ip4 if version == 4 else port.ip6
+
+
 def pings(bed: Sandbox, source: str, *addresses: str) -> bool:
     """Whether one echo request from a guest to each address is answered."""
     probes = [ping.Probe(bed.ports[source].netns, address) for address in addresses]
