@@ -7,6 +7,7 @@
 #ifndef OVN_BPF_INTERP_H
 #define OVN_BPF_INTERP_H
 
+#include "ct.h"
 #include "drop.h"
 #include "fdb.h"
 #include "neighbour.h"
@@ -116,6 +117,18 @@ __noinline int execute_rare(struct __sk_buff *skb, __u32 depth, __u32 pc)
 		if (in->b)
 			push(s, FR_RESULT, in->dst, in->b, in->a, 0);
 		push(s, FR_LOOKUP, in->aux, 0, 0, 0);
+		return ACT_STOP;
+	case OP_CT: /* from the stack, where more of it is left for functions */
+		push(s, FR_ACTS, s->cur.egress, pc + 1 + in->c, 0, 0);
+		push(s, FR_CT, 0, pc, 0, 0);
+		return ACT_STOP;
+	case OP_CT_LB:
+		if (!in->a) {
+			reason = DROP_NO_BACKEND;
+			break;
+		}
+		ct_backend(w, pc, in);
+		push(s, FR_ACTS, s->cur.egress, pc + 1 + in->a * in->c, 0, 0);
 		return ACT_STOP;
 	case OP_ND_NA:
 		become_na(w);
@@ -281,7 +294,7 @@ __noinline int step(struct __sk_buff *skb, __u32 depth)
 	switch (f.kind) {
 	case FR_LOOKUP:
 		pc = classify(depth, f.table);
-		if (f.table < OVN_TABLE_MAC_BINDING || f.table >= OVN_EGRESS_BASE) {
+		if (f.table < OVN_TABLE_AGENT || f.table >= OVN_EGRESS_BASE) {
 			s->cur.flow = s->flow;
 			s->cur.table = s->table;
 		}
@@ -312,6 +325,11 @@ __noinline int step(struct __sk_buff *skb, __u32 depth)
 		break;
 	case FR_REMOTE:
 		reason = output_deferred(skb, s, depth, &f);
+		break;
+	case FR_CT:
+		reason = ct_run(skb, depth, f.pc);
+		if (reason) /* what follows in the list is not for a lost packet */
+			s->n_stack--;
 		break;
 	default:
 		reason = DROP_BUG;

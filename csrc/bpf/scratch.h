@@ -40,6 +40,7 @@ enum frame_kind {
 	FR_GROUP,    /* member i of `left`, the first at pc; context in saved */
 	FR_GROUP_RX, /* the same for a packet that came through a tunnel */
 	FR_REMOTE,   /* copy for chassis pc.. of deferred send i */
+	FR_CT,	     /* the instruction at pc, an OP_CT */
 };
 
 struct frame {

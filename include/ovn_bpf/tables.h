@@ -18,9 +18,10 @@
 #ifndef OVN_BPF_TABLES_H
 #define OVN_BPF_TABLES_H
 
+#include "conntrack.h"
 #include "words.h"
 
-#define OVN_LAYOUT_VERSION 1
+#define OVN_LAYOUT_VERSION 2
 
 /* Sizes of the key classes, in words: a key is (stage, mask, words). */
 #define OVN_CLASS_S 8
@@ -33,7 +34,11 @@
  * side tables that the agent fills by itself. */
 #define OVN_STAGES_PER_DP 128
 #define OVN_EGRESS_BASE 64
-#define OVN_TABLE_MAC_BINDING 58 /* the first: flows have tables below */
+#define OVN_TABLE_AGENT 52	      /* the first: flows have tables below */
+#define OVN_TABLE_LB_HAIRPIN 52	      /* result OVN_RES_FOUND: hairpinned, original */
+#define OVN_TABLE_LB_HAIRPIN_REPLY 53 /* the same, reply direction */
+#define OVN_TABLE_SNAT_HAIRPIN 54     /* sets the arguments of the SNAT to the VIP */
+#define OVN_TABLE_MAC_BINDING 58
 #define OVN_TABLE_MAC_LOOKUP 59
 #define OVN_TABLE_IN_PORT_SEC 60
 #define OVN_TABLE_OUT_PORT_SEC 61
@@ -219,6 +224,18 @@ enum ovn_op {
 	OP_PICK,       /* if w[src] < b: w[dst] = w[dst] & ~a | c, and w[src] is
 			* used up: no later OP_PICK takes it */
 	OP_QUEUE,      /* set_queue: the frame leaves with priority a */
+	OP_CT,	       /* connection tracking: a, enum ovn_ct_action */
+	OP_CT_LB,      /* one of a backends, by a hash over b (enum ovn_hash):
+			* its address to OW_ARG_IP and its port, twice, to
+			* OW_ARG_PORT.  c instructions of OP_DATA follow for each
+			* (1 for IPv4, 2 for IPv6); it goes on after the last.
+			* a 0: drop */
+	OP_DATA,       /* not run.  IPv4: a address, b port.  IPv6: a, b, c the
+			* first three words of the address; then a the fourth, b
+			* the port */
+	OP_LEARN,      /* remember what the packet tells: a, enum ovn_learnt */
+	OP_LEARNT,     /* bit a of w[dst] = something is remembered; b, enum
+			* ovn_learnt; what is goes where that says */
 	OP_MAX,
 };
 
@@ -389,6 +406,13 @@ struct ovn_mac {
 
 /* --- accounting ------------------------------------------------------ */
 
+/* What OP_LEARN and OP_LEARNT are about (OVS's learn(), without its flows). */
+enum ovn_learnt {
+	OVN_LEARNT_HAIRPIN = 1, /* replies of a hairpinned connection */
+	OVN_LEARNT_LB_AFF,	/* which backend a client got */
+	OVN_LEARNT_ECMP_NH,	/* by which next hop a connection came */
+};
+
 /* Why a packet ended.  Names are shown to operators: keep them in step with
  * ovn_bpf_controller/datapath/reasons.py (a test compares). */
 enum ovn_drop {
@@ -421,6 +445,11 @@ enum ovn_drop {
 	DROP_LOCALPORT,	    /* localport traffic that would leave the chassis */
 	DROP_NO_REPLY,	    /* a reply that must not or cannot be sent */
 	DROP_SETS,	    /* member of more sets than OVN_MAX_SETS */
+	DROP_CT_FULL,	    /* no room for a connection, or the zone's limit */
+	DROP_CT_NAT,	    /* no free address and port to translate to */
+	DROP_CT_FRAG,	    /* later fragment whose first one was not seen */
+	DROP_CT_RACE,	    /* another packet committed the tuple just now */
+	DROP_NO_BACKEND,    /* a load balancer without backends */
 	DROP_MAX,
 };
 

@@ -25,7 +25,7 @@ EGRESS: Final = 1
 
 # Tables that logical flows may have; the rest of the ingress half is the agent's.
 TABLES: Final[tuple[int, int]] = (
-    lib.OVN_TABLE_MAC_BINDING,
+    lib.OVN_TABLE_AGENT,
     lib.OVN_STAGES_PER_DP - lib.OVN_EGRESS_BASE,
 )
 

@@ -40,6 +40,11 @@ REASONS: Final[dict[int, str]] = {
     lib.DROP_NO_REPLY: "nothing to answer, or nobody to tell",
     lib.DROP_LOCALPORT: "traffic of a localport must not leave the chassis",
     lib.DROP_SETS: "an address or port is a member of too many sets",
+    lib.DROP_CT_FULL: "no room for a connection",
+    lib.DROP_CT_NAT: "no free address and port to translate to",
+    lib.DROP_CT_FRAG: "later fragment of an unknown first one",
+    lib.DROP_CT_RACE: "another packet committed the connection just now",
+    lib.DROP_NO_BACKEND: "a load balancer without backends",
 }
 
 

@@ -317,7 +317,7 @@ def test_a_verb_without_effect_lets_the_packet_go_on() -> None:
         flow("ip4.src == $missing"),
         flow("inport == @missing"),
         flow("tcp.dst == ^missing"),
-        flow("1", table=lib.OVN_TABLE_MAC_BINDING),
+        flow("1", table=lib.OVN_TABLE_AGENT),
         flow("1", table=-1),
         flow("1", pipeline=EGRESS, table=64),
         flow("1", pipeline=7),
@@ -360,7 +360,7 @@ def test_whatever_a_row_says_the_compiler_lives_on(
 ) -> None:
     world = World(address_sets={"as": ["10.0.0.1", "x"]}, port_groups={(DP, "pg"): ["lp"]})
     compiler, rules = compiled(flow(match, actions, table=table, priority=priority), world)
-    assert all(0 <= r.prio <= 0xFFFF and 0 <= r.table < lib.OVN_TABLE_MAC_BINDING for r in rules)
+    assert all(0 <= r.prio <= 0xFFFF and 0 <= r.table < lib.OVN_TABLE_AGENT for r in rules)
     for rule in rules:
         assert decode(rule.insns)[-1] == Insn(lib.OP_END)
     assert list(compiler.dump())
