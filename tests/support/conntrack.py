@@ -52,9 +52,16 @@ def towards(bed: Sandbox, address: str, *arguments: str) -> list[str]:
 
 
 def zone(chassis: Chassis, name: str) -> int:
-    """The zone of a logical port or of "<router>_dnat"; KeyError when it has none."""
+    """The zone of a logical port, as `ct-zone-list` has it; KeyError when it has none."""
     words = (line.split() for line in chassis.appctl("ct-zone-list").splitlines())
     return {owner: int(number) for owner, number in words}[name]
+
+
+def router_zone(bed: Sandbox, chassis: str, router: str, which: str) -> int:
+    """The zone "dnat" or "snat" of a router; KeyError when it has none on the chassis."""
+    find = ("--bare", "--columns=_uuid", "find", "datapath_binding")
+    datapath = bed.sbctl(*find, f"external_ids:name={router}")
+    return zone(bed.chassis[chassis], f"{datapath}_{which}")
 
 
 def echo(orig: tuple[str, str], reply: tuple[str, str], after: str = "") -> str:
