@@ -5,15 +5,19 @@
 #ifndef OVN_BPF_CT_H
 #define OVN_BPF_CT_H
 
+#include "ct_trace.h"
 #include "scratch.h"
 #include "select.h"
 
 /* A backend of the list behind OP_CT_LB, as the arguments of the OP_CT that follows. */
-static __always_inline void ct_backend(__u32 *w, __u32 pc, const struct ovn_insn *in)
+static __always_inline void ct_backend(struct scratch *s, __u32 pc, const struct ovn_insn *in)
 {
-	__u32 at = pc + 1 + hash_below(w, in->b, in->a) * in->c, port;
-	const struct ovn_insn *d = array_at(&ovn_insns, at), *rest;
+	int chosen = s->trace ? ct_preferred(pc) : -1;
+	const struct ovn_insn *d, *rest;
+	__u32 *w = s->cur.w, at, port;
 
+	at = pc + 1 + (chosen < 0 ? hash_below(w, in->b, in->a) : (__u32)chosen) * in->c;
+	d = array_at(&ovn_insns, at);
 	if (!d)
 		return;
 	if (in->c == 1) {
@@ -42,6 +46,8 @@ static __always_inline void ct_backend(__u32 *w, __u32 pc, const struct ovn_insn
  */
 __noinline int ct_run(struct __sk_buff *skb, __u32 depth, __u32 pc)
 {
+	if (ct_given(depth, pc))
+		return 0;
 	return skb->len && depth < OVN_MAX_DEPTH && pc ? DROP_UNSUPPORTED : DROP_BUG;
 }
 

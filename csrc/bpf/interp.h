@@ -127,7 +127,7 @@ __noinline int execute_rare(struct __sk_buff *skb, __u32 depth, __u32 pc)
 			reason = DROP_NO_BACKEND;
 			break;
 		}
-		ct_backend(w, pc, in);
+		ct_backend(s, pc, in);
 		push(s, FR_ACTS, s->cur.egress, pc + 1 + in->a * in->c, 0, 0);
 		return ACT_STOP;
 	case OP_ND_NA:

@@ -46,6 +46,7 @@ enum ovn_ct_action {
 	OVN_CT_RANDOM = 1 << 5,	   /* a port at random out of the range */
 	OVN_CT_KEEP = 1 << 6,	   /* nothing follows in a later table: the packet's
 				    * words stay as they are */
+	OVN_CT_BALANCE = 1 << 7,   /* a load balancer's; only a trace asks */
 };
 
 /* One direction of a connection.  Host-order words; IPv4 as ::ffff:a.b.c.d.

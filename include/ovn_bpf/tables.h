@@ -510,10 +510,23 @@ struct ovn_trace_event {
 	__u32 w[OVN_WORDS]; /* the context at this moment */
 };
 
-/* Map `ovn_trace_ctl`, one element: the packet to try, and how many events. */
+#define OVN_TRACE_CTS 32 /* --ct options of a trace */
+
+/* Map `ovn_trace_ctl`, one element: the packet to try, and how many events.
+ *
+ * With n_ct states given, connection tracking answers them one after the other
+ * and "established" from then on, as ovn-trace does; with none, the tracker is
+ * asked, and changes nothing. */
 struct ovn_trace_ctl {
-	__u32 events; /* more than OVN_TRACE_EVENTS: the rest is lost */
-	__u32 remote; /* 0: enters by inport; 1: from a tunnel, for outport */
+	__u32 events;  /* more than OVN_TRACE_EVENTS: the rest is lost */
+	__u32 remote;  /* 0: enters by inport; 1: from a tunnel, for outport */
+	__u32 n_ct;    /* of ct[] */
+	__u32 used_ct; /* taken so far */
+	__u32 lb;      /* there is a backend to prefer (--lb-dst) */
+	__u32 lb_ip[4];
+	__u32 lb_port; /* 0: the packet's, where no list says it */
+	__u32 pad[2];
+	__u32 ct[OVN_TRACE_CTS]; /* enum ovn_ct_state */
 	__u32 w[OVN_WORDS];
 };
 
