@@ -33,6 +33,7 @@ FUNCTIONS = (
     "bpf_program__name",
     "bpf_program__section_name",
     "bpf_program__fd",
+    "bpf_program__set_autoload",
     "bpf_program__set_log_buf",
     "bpf_obj_pin",
     "bpf_obj_get",

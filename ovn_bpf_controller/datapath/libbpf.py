@@ -8,6 +8,7 @@ loader and by tests; failures carry what libbpf or the verifier said.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import types
 from collections.abc import Callable, Iterator
@@ -132,13 +133,22 @@ class BpfObject:
         """Makes load() take an existing map; libbpf keeps a copy of the fd."""
         check(api.bpf_map__reuse_fd(self._map(name), fd), f"map {name} cannot be taken over")
 
-    def load(self) -> None:
-        """Creates the maps and has the kernel verify the programs.
+    def leave_out(self, name: str) -> None:
+        """Makes load() pass a program over."""
+        result = api.bpf_program__set_autoload(self._programs[name], False)
+        check(result, f"program {name} cannot be left out")
 
+    def load(self) -> bool:
+        """Creates the maps and has the kernel verify the programs; once an object.
+
+        False if a signal came in between: another object of the file may do better.
         Raises DataPlaneError with the end of the verifier's log.
         """
-        check(api.bpf_object__load(self._object), f"the kernel refuses {self.path.name}")
+        result = api.bpf_object__load(self._object)
+        if result != -errno.EAGAIN:
+            check(result, f"the kernel refuses {self.path.name}")
         _said()
+        return result != -errno.EAGAIN
 
     def map_fd(self, name: str) -> int:
         """The loaded map's fd, closed by close()."""

@@ -13,13 +13,13 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath import libbpf, probe
-from ovn_bpf_controller.datapath.libbpf import BpfObject
+from ovn_bpf_controller.datapath.programs import Programs, entries, open_pins, pin_all
 from ovn_bpf_controller.datapath.trace import Tracer
 from ovn_bpf_controller.errors import DataPlaneError
 
@@ -67,7 +67,8 @@ def pin_name(instance: str) -> str:
 class Plane:
     """Maps and programs, held open.
 
-    maps, programs: fds by name, open until close().  adopted: the maps were
+    maps, programs: fds by name, open until close(); a program is loaded when it is
+    first asked for.  adopted: the maps were
     there before; read them with Tables.adopt().  links: where attach.py pins.
     """
 
@@ -96,7 +97,6 @@ class Plane:
         self.links = self.directory / "links"
         self.links.mkdir(parents=True, exist_ok=True)
         self.maps: dict[str, int] = {}
-        self.programs: dict[str, int] = {}
         self.adopted = (self.directory / "maps").is_dir()
         self._open()
 
@@ -106,42 +106,29 @@ class Plane:
 
     def close(self) -> None:
         """Closes the fds.  What is pinned goes on."""
-        for fd in [*self.maps.values(), *self.programs.values()]:
+        for fd in self.maps.values():
             os.close(fd)
-        self.maps, self.programs = {}, {}
+        self.maps = {}
+        self.programs.close()
 
     def _open(self) -> None:
         if self.adopted:
-            self.maps = _open_pins(self.directory / "maps")
-        build = hashlib.sha256(self._source.read_bytes()).hexdigest()[:16]
-        programs = self.directory / f"programs-{build}"
-        if self.adopted and programs.is_dir():
-            self.programs = _open_pins(programs)
+            self.maps = open_pins(self.directory / "maps")
+        self.programs = Programs(self._source, self.directory, self.maps)
+        if self.adopted and self.programs.pinned:
             return
-        self._load()
+        self.programs.load(self._sizes)
         if not self.adopted:
-            _pin_all(self.maps, self.directory / "maps")
-        _pin_all(self.programs, programs)
-        self._replace_programs(keep=programs)
+            pin_all(self.maps, self.directory / "maps")
+        self.programs.pin()
+        self._replace_programs()
 
-    def _load(self) -> None:
-        with BpfObject(self._source) as source:
-            for name in source.maps:
-                if name in self.maps:
-                    source.reuse(name, self.maps[name])
-                elif name in self._sizes:
-                    source.set_max_entries(name, self._sizes[name])
-            source.load()
-            for name in source.maps:
-                self.maps.setdefault(name, os.dup(source.map_fd(name)))
-            self.programs = {name: os.dup(source.program_fd(name)) for name in source.programs}
-
-    def _replace_programs(self, keep: Path) -> None:
+    def _replace_programs(self) -> None:
         """Lets links run this build's programs, then lets go of older ones."""
         for path in sorted(self.links.iterdir()):
             self._move_link(path, path)
         for old in self.directory.glob("programs-*"):
-            if old != keep:
+            if old != self.programs.directory:
                 shutil.rmtree(old)
 
     def _move_link(self, path: Path, to: Path) -> None:
@@ -174,7 +161,7 @@ class Plane:
         those devices run through our maps.
         """
         for old in self.older():
-            for path in _entries(old / "links"):
+            for path in entries(old / "links"):
                 to = self.links / path.name
                 if to.exists():
                     libbpf.unpin(path)
@@ -201,26 +188,6 @@ def parse_link_name(name: str) -> tuple[int, str]:
     """(ifindex, program) of link_name(); (0, "") for a name that is none."""
     ifindex, _, program = name.partition("-")
     return (int(ifindex), program) if ifindex.isdigit() else (0, "")
-
-
-def _entries(directory: Path) -> Iterator[Path]:
-    return iter(sorted(directory.iterdir()) if directory.is_dir() else [])
-
-
-def _open_pins(directory: Path) -> dict[str, int]:
-    return {path.name: libbpf.pinned(path) for path in _entries(directory)}
-
-
-def _pin_all(fds: Mapping[str, int], directory: Path) -> None:
-    """All or nothing, also for an agent that is killed half-way."""
-    part = directory.with_name(f"{directory.name}-part")
-    for stale in (part, directory):
-        if stale.is_dir():
-            shutil.rmtree(stale)
-    part.mkdir()
-    for name, fd in fds.items():
-        libbpf.pin(fd, part / name)
-    part.rename(directory)
 
 
 def _remove_if_empty(directory: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath import attach, libbpf
 from ovn_bpf_controller.datapath.attach import Attachments, Tcx
 from ovn_bpf_controller.datapath.clsact import Clsact
+from ovn_bpf_controller.datapath.libbpf import BpfObject
 from ovn_bpf_controller.datapath.loader import OBJECT, Plane, pin_name
 from ovn_bpf_controller.datapath.maps import map_info
 from ovn_bpf_controller.errors import DataPlaneError, StartupError
@@ -31,12 +33,13 @@ def kernel() -> Iterator[Kernel]:
 
 
 def program_ids(plane: Plane) -> dict[str, int]:
-    ids = {}
-    for name, fd in plane.programs.items():
-        info: Any = ffi.new("struct ovn_prog_info *")
-        assert lib.ovn_prog_info(fd, info) == 0
-        ids[name] = info.id
-    return ids
+    return {name: program_id(fd) for name, fd in plane.programs.items()}
+
+
+def program_id(fd: int) -> int:
+    info: Any = ffi.new("struct ovn_prog_info *")
+    assert lib.ovn_prog_info(fd, info) == 0
+    return int(info.id)
 
 
 def other_build(directory: Path) -> Path:
@@ -249,3 +252,52 @@ def test_pin_names_are_accepted_by_bpffs(kernel: Kernel, name: str) -> None:
 def test_pin_names_differ_when_instances_do() -> None:
     names = ["a.b", "a/b", "a_b", "a-b"]
     assert len({pin_name(name) for name in names}) == len(names)
+
+
+def test_a_program_is_loaded_when_it_is_asked_for(kernel: Kernel) -> None:
+    first = Plane("hv1", sizes=SMALL)
+    pins = first.programs.directory
+    assert {path.name for path in pins.iterdir()} == {"ovn_vif"}
+    tunnel = program_id(first.programs["ovn_tunnel"])
+    assert {path.name for path in pins.iterdir()} == {"ovn_vif", "ovn_tunnel"}
+    assert set(first.programs) == {"ovn_vif", "ovn_underlay", "ovn_tunnel", "ovn_trace"}
+    first.close()
+    second = Plane("hv1", sizes=SMALL)
+    assert program_id(second.programs["ovn_tunnel"]) == tunnel
+    with pytest.raises(KeyError):
+        second.programs["ovn_nothing"]
+    second.close()
+
+
+def test_programs_of_two_builds_are_not_mixed(kernel: Kernel, tmp_path: Path) -> None:
+    source = tmp_path / "ovn.o"
+    source.write_bytes(OBJECT.read_bytes())
+    plane = Plane("hv1", sizes=SMALL, source=source)
+    other_build(tmp_path)
+    with pytest.raises(DataPlaneError, match="is another build"):
+        plane.programs["ovn_trace"]
+    plane.close()
+
+
+def test_signals_during_verification_are_outlived(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = BpfObject.load
+    results: list[bool] = []
+
+    def load(self: BpfObject) -> bool:
+        if not results:  # libbpf tries five times by itself, at each of which one comes
+            signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        results.append(real(self))
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        return results[-1]
+
+    monkeypatch.setattr(BpfObject, "load", load)
+    old = signal.signal(signal.SIGALRM, lambda *_: None)
+    try:
+        plane = Plane("hv1", sizes=SMALL)
+    finally:
+        signal.signal(signal.SIGALRM, old)
+    assert results == [False, True]
+    assert program_id(plane.programs["ovn_vif"])
+    plane.close()

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The programs of one build over given maps, each verified when it is first needed.
+
+loader.Plane has one.  Verification is most of what a cold start costs, and of the
+programs for tunnels a chassis runs one at most, that for traces seldom.  What was
+loaded is pinned, so a later agent of the same build finds it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from ovn_bpf_controller.datapath import libbpf
+from ovn_bpf_controller.datapath.libbpf import BpfObject
+from ovn_bpf_controller.errors import DataPlaneError
+
+# Loaded when they are asked for; all others at once.
+LATE: Final = frozenset({"ovn_underlay", "ovn_tunnel", "ovn_trace"})
+_TRIES: Final = 10  # a signal during verification makes the kernel give up
+
+
+class Programs(Mapping[str, int]):
+    """File descriptors by name, open until close(); the keys are all the build has.
+
+    Asking for one may load it: DataPlaneError if the kernel refuses, or the object
+    file is not what it was at the start.
+    """
+
+    def __init__(self, source: Path, directory: Path, maps: dict[str, int]) -> None:
+        """maps: those to use, by name; load() adds what is missing."""
+        self._source = source
+        self._build = _digest(source)
+        self._maps = maps
+        self.directory = directory / f"programs-{self._build}"
+        self.pinned = self.directory.is_dir()
+        self._fds = open_pins(self.directory)
+        self._names: tuple[str, ...] = ()
+
+    def load(self, sizes: Mapping[str, int]) -> None:
+        """Creates the maps that there are not yet, and loads what is needed at once.
+
+        Raises DataPlaneError when the kernel refuses.
+        """
+        self._with_object(sizes, lambda name: name not in LATE)
+
+    def pin(self) -> None:
+        """All that is loaded; later ones pin themselves."""
+        pin_all(self._fds, self.directory)
+        self.pinned = True
+
+    def close(self) -> None:
+        """Closes the fds.  What is pinned goes on."""
+        for fd in self._fds.values():
+            os.close(fd)
+        self._fds = {}
+
+    # --- Mapping ---------------------------------------------------------------
+
+    def __getitem__(self, name: str) -> int:
+        if name not in self._fds:
+            if name not in self._known():
+                raise KeyError(name)
+            self._load_late(name)
+        return self._fds[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known())
+
+    def __len__(self) -> int:
+        return len(self._known())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._known()
+
+    # --- loading -----------------------------------------------------------------
+
+    def _known(self) -> tuple[str, ...]:
+        if not self._names:
+            with BpfObject(self._source) as source:
+                self._names = tuple(source.programs)
+        return self._names
+
+    def _load_late(self, name: str) -> None:
+        if _digest(self._source) != self._build:
+            raise DataPlaneError(f"{self._source} is another build: restart to run its {name}")
+        self._with_object({}, lambda each: each == name)
+        if self.pinned:
+            libbpf.pin(self._fds[name], self.directory / name)
+
+    def _with_object(self, sizes: Mapping[str, int], wanted: Callable[[str], bool]) -> None:
+        for _ in range(_TRIES):
+            with BpfObject(self._source) as source:
+                self._names = tuple(source.programs)
+                chosen = [name for name in self._names if wanted(name)]
+                for name in self._names:
+                    if name not in chosen:
+                        source.leave_out(name)
+                self._prepare(source, sizes)
+                if not source.load():
+                    continue
+                for name in source.maps:
+                    if name not in self._maps:
+                        self._maps[name] = os.dup(source.map_fd(name))
+                self._fds |= {name: os.dup(source.program_fd(name)) for name in chosen}
+                return
+        raise DataPlaneError(f"{self._source.name} was interrupted {_TRIES} times while loading")
+
+    def _prepare(self, source: BpfObject, sizes: Mapping[str, int]) -> None:
+        for name in source.maps:
+            if name in self._maps:
+                source.reuse(name, self._maps[name])
+            elif name in sizes:
+                source.set_max_entries(name, sizes[name])
+
+
+def _digest(source: Path) -> str:
+    return hashlib.sha256(source.read_bytes()).hexdigest()[:16]
+
+
+# --- pins ---------------------------------------------------------------------------
+
+
+def entries(directory: Path) -> Iterator[Path]:
+    """What is in a directory, sorted; nothing if there is none."""
+    return iter(sorted(directory.iterdir()) if directory.is_dir() else [])
+
+
+def open_pins(directory: Path) -> dict[str, int]:
+    """File descriptors by the names of their pins."""
+    return {path.name: libbpf.pinned(path) for path in entries(directory)}
+
+
+def pin_all(fds: Mapping[str, int], directory: Path) -> None:
+    """All or nothing, also for an agent that is killed half-way."""
+    part = directory.with_name(f"{directory.name}-part")
+    for stale in (part, directory):
+        if stale.is_dir():
+            shutil.rmtree(stale)
+    part.mkdir()
+    for name, fd in fds.items():
+        libbpf.pin(fd, part / name)
+    part.rename(directory)
