@@ -149,8 +149,14 @@ static __always_inline int output_egress(struct __sk_buff *skb, struct scratch *
 	const struct ovn_port *p = port_at(s->cur.out_slot);
 	int err;
 
-	if (!p)
-		return DROP_BUG;
+	/* A flow may have gone on in this pipeline by itself, or changed outport. */
+	if (!p || p->key.port != s->cur.w[OW_OUTPORT]) {
+		p = port_at(outport_slot(s, s->cur.w[OW_DP], s->cur.w[OW_OUTPORT]));
+		if (!p)
+			return DROP_NO_OUTPORT;
+		if (p->kind != OVN_PORT_VIF && p->kind != OVN_PORT_PATCH)
+			return DROP_NOT_BOUND;
+	}
 	if (p->kind == OVN_PORT_PATCH) {
 		err = cross_patch(s, p);
 		if (s->trace && !err)

@@ -262,6 +262,17 @@ def test_reject_tells_udp_of_the_port_and_others_of_the_host(bed: Bed) -> None:
     assert with_right_sums(data) == data
 
 
+def test_reject_on_the_way_in_leaves_by_the_port_it_came_from(bed: Bed) -> None:
+    """As northd writes it for from-lport: straight into the egress pipeline."""
+    actions = "reg0 = 0; reject { outport <-> inport; next(pipeline=egress,table=5); };"
+    answering(bed, ("udp", actions))
+    bed.flow(1, 5, 0, "1", "output;")
+    bed.flows_live()
+    _, found = asked(bed, udp4(100))
+    assert found[Ether].dst == mac(1)
+    assert (found[ICMP].type, found[ICMP].code) == (3, 3)
+
+
 # --- echo ---------------------------------------------------------------------------
 
 
