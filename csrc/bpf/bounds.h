@@ -16,6 +16,7 @@
 #define OVN_MAX_SET_SLOTS 16  /* chained for them */
 #define OVN_MAX_COMBOS 256    /* of sets of several fields, under one mask */
 #define OVN_MAX_VERSIONS 4    /* versions of one key alive at a time */
+#define OVN_SLOT_TRIES 2      /* look-ups of a key whose slot had another one */
 #define OVN_MAX_SKIPS 8	      /* trivial stages linked one after another */
 #define OVN_MAX_EXT 8	      /* IPv6 extension headers */
 #define OVN_MAX_ND_OPTS 8     /* options in a neighbour message */

@@ -50,7 +50,7 @@ static __always_inline int same_key(const __u32 *a, const __u32 *b, __u32 n)
 		key->mask = mask;                                                               \
 		for (i = 0; i < words; i++)                                                     \
 			key->w[i] = s->cur.w[m->word[i] & (OVN_WORDS - 1)] & m->mask[i];        \
-		for (try = 0; try < 2; try++) {                                                 \
+		for (try = 0; try < OVN_SLOT_TRIES; try++) {                                    \
 			slot = bpf_map_lookup_elem(&ovn_idx_##x, key);                          \
 			if (!slot)                                                              \
 				return 0;                                                       \

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Logical ports, groups and chassis by key: index hash -> slot, key checked
- * (see include/ovn_bpf/tables.h for why).
+ * (see include/ovn_bpf/tables.h for why).  A slot of another key means that the
+ * agent is writing just now: the hash is asked once more.
  */
 #ifndef OVN_BPF_PORTS_H
 #define OVN_BPF_PORTS_H
@@ -12,21 +13,24 @@
 static __always_inline __u32 port_slot(const struct scratch *s, __u32 dp, __u32 port)
 {
 	struct ovn_port_key key = { .dp = dp, .port = port };
-	__u32 *slot = bpf_map_lookup_elem(&ovn_port_idx, &key), at, hop;
+	__u32 *slot, at, hop, try;
 
-	if (!slot)
-		return 0;
-	at = *slot;
-	for (hop = 0; hop < OVN_MAX_VERSIONS; hop++) {
-		const struct ovn_port *p = array_at(&ovn_ports, at);
+	for (try = 0; try < OVN_SLOT_TRIES; try++) {
+		slot = bpf_map_lookup_elem(&ovn_port_idx, &key);
+		if (!slot)
+			return 0;
+		at = *slot;
+		for (hop = 0; hop < OVN_MAX_VERSIONS; hop++) {
+			const struct ovn_port *p = array_at(&ovn_ports, at);
 
-		if (!p || p->key.dp != dp || p->key.port != port)
-			return 0;
-		if (alive(&p->slot, s->generation))
-			return at;
-		at = p->slot.next;
-		if (!at)
-			return 0;
+			if (!p || p->key.dp != dp || p->key.port != port)
+				break;
+			if (alive(&p->slot, s->generation))
+				return at;
+			at = p->slot.next;
+			if (!at)
+				return 0;
+		}
 	}
 	return 0;
 }
@@ -40,21 +44,24 @@ static __always_inline const struct ovn_mcgroup *group_of(const struct scratch *
 							  __u32 group)
 {
 	struct ovn_port_key key = { .dp = dp, .port = group };
-	__u32 *slot = bpf_map_lookup_elem(&ovn_mc_idx, &key), at, hop;
+	__u32 *slot, at, hop, try;
 
-	if (!slot)
-		return NULL;
-	at = *slot;
-	for (hop = 0; hop < OVN_MAX_VERSIONS; hop++) {
-		const struct ovn_mcgroup *g = array_at(&ovn_mcgroups, at);
+	for (try = 0; try < OVN_SLOT_TRIES; try++) {
+		slot = bpf_map_lookup_elem(&ovn_mc_idx, &key);
+		if (!slot)
+			return NULL;
+		at = *slot;
+		for (hop = 0; hop < OVN_MAX_VERSIONS; hop++) {
+			const struct ovn_mcgroup *g = array_at(&ovn_mcgroups, at);
 
-		if (!g || g->key.dp != dp || g->key.port != group)
-			return NULL;
-		if (alive(&g->slot, s->generation))
-			return g;
-		at = g->slot.next;
-		if (!at)
-			return NULL;
+			if (!g || g->key.dp != dp || g->key.port != group)
+				break;
+			if (alive(&g->slot, s->generation))
+				return g;
+			at = g->slot.next;
+			if (!at)
+				return NULL;
+		}
 	}
 	return NULL;
 }
@@ -64,19 +71,23 @@ static __always_inline const struct ovn_port *port_of_device(const struct scratc
 							     __u32 vlan)
 {
 	struct ovn_ifport_key key = { .ifindex = ifindex, .vlan = vlan };
-	__u32 *slot = bpf_map_lookup_elem(&ovn_ifports, &key), at, hop;
+	__u32 *slot, at, hop, try;
 
-	if (!slot)
-		return NULL;
-	at = *slot;
-	for (hop = 0; hop < OVN_MAX_VERSIONS; hop++) {
-		const struct ovn_port *p = port_at(at);
-
-		if (!p || p->kind != OVN_PORT_VIF || p->ifindex != ifindex || p->vlan != vlan)
+	for (try = 0; try < OVN_SLOT_TRIES; try++) {
+		slot = bpf_map_lookup_elem(&ovn_ifports, &key);
+		if (!slot)
 			return NULL;
-		if (alive(&p->slot, s->generation))
-			return p;
-		at = p->slot.next;
+		at = *slot;
+		for (hop = 0; hop < OVN_MAX_VERSIONS; hop++) {
+			const struct ovn_port *p = port_at(at);
+
+			if (!p || p->kind != OVN_PORT_VIF || p->ifindex != ifindex ||
+			    p->vlan != vlan)
+				break;
+			if (alive(&p->slot, s->generation))
+				return p;
+			at = p->slot.next;
+		}
 	}
 	return NULL;
 }
