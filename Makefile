@@ -17,11 +17,14 @@ PACKAGES := ovn-central ovn-host openvswitch-switch clang-16 clang-format-16 llv
 	python3-openvswitch iproute2 iputils-ping traceroute ethtool tcpdump iperf3 procps openssl libcap2-bin
 # And `make check-long`, for guests with other kernels.
 LONG_PACKAGES := qemu-system-x86 mmdebstrap busybox-static cpio kmod xz-utils e2fsprogs
+# `make deb`: Debian's own Python builds the package, not the virtual environment's.
+DEB_PACKAGES := debhelper dh-python python3-setuptools python3-wheel \
+	python3-cffi python3-pycparser python3-dev dpkg-dev lintian
 C_FILES = $(shell git ls-files '*.c' '*.h')
 
 .PHONY: help
 help:
-	echo 'make demo | check | check-long | bench | setup | build | lint | test | clean'
+	echo 'make demo | check | check-long | bench | deb | setup | build | lint | test | clean'
 
 # --- set-up -----------------------------------------------------------------
 
@@ -31,7 +34,8 @@ setup: $(BUILD)/.packages $(BUILD)/.venv
 # Daemons must not start because their package was installed: policy-rc.d(8).
 $(BUILD)/.packages: WANTED = $(PACKAGES)
 $(BUILD)/.packages-long: WANTED = $(LONG_PACKAGES)
-$(BUILD)/.packages $(BUILD)/.packages-long: Makefile
+$(BUILD)/.packages-deb: WANTED = $(DEB_PACKAGES)
+$(BUILD)/.packages $(BUILD)/.packages-long $(BUILD)/.packages-deb: Makefile
 	mkdir -p $(BUILD)
 	if ! dpkg -s $(WANTED) >/dev/null 2>&1; then \
 		[ $$(id -u) = 0 ] || { echo 'run as root, or install: $(WANTED)' >&2; exit 1; }; \
@@ -56,7 +60,7 @@ $(BUILD)/.venv: pyproject.toml | $(BUILD)/.packages
 .PHONY: build
 build: setup
 	flock $(BUILD)/.lock $(PY) -W ignore setup.py -q build_ext --inplace
-	[ -x $(VENV)/bin/ovn-bpf-controller ] || flock $(BUILD)/.lock \
+	[ $(VENV)/bin/ovn-bpf-controller -nt pyproject.toml ] || flock $(BUILD)/.lock \
 		$(PY) -m pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
 
 # --- checks -------------------------------------------------------------------
@@ -90,6 +94,20 @@ demo: build
 .PHONY: bench
 bench: build
 	$(PY) -m tests.bench
+
+# --- packages -------------------------------------------------------------------
+
+# Built from the tracked files alone, in a directory of its own.
+.PHONY: deb
+deb: $(BUILD)/.packages $(BUILD)/.packages-deb
+	rm -rf $(BUILD)/deb
+	mkdir -p $(BUILD)/deb/source dist
+	git ls-files -z | xargs -0 cp --parents -t $(BUILD)/deb/source
+	cp -r packaging/deb $(BUILD)/deb/source/debian
+	cd $(BUILD)/deb/source && PATH=/usr/sbin:/usr/bin:/sbin:/bin dpkg-buildpackage -b -us -uc \
+		>../build.log 2>&1 || { tail -30 ../build.log; exit 1; }
+	cp $(BUILD)/deb/*.deb dist/
+	ls dist/*.deb
 
 .PHONY: clean
 clean:

@@ -31,7 +31,6 @@ from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.local import LocalDatabase
 from ovn_bpf_controller.ovsdb.local_tables import SSL
 from ovn_bpf_controller.ovsdb.tables import SBGlobal
-from ovn_bpf_controller.process.dirs import Dirs
 from ovn_bpf_controller.process.log import Logger, RateLimit
 from ovn_bpf_controller.process.options import Options
 from ovn_bpf_controller.process.unixctl import Commands
@@ -45,12 +44,6 @@ _flow_rate = RateLimit(60, 60)
 
 RETRY_SECONDS = 1.0  # after the tables refused a change
 ATTACH_SECONDS = 1.0  # between looks at whether programs are still attached
-DEFAULT_RUNDIR = "/var/run/ovn"
-
-
-def instance_of(dirs: Dirs) -> str:
-    """Name of our pins: agents with run directories of their own do not meet."""
-    return "ovn" if dirs.ovn_rundir in (DEFAULT_RUNDIR, "/run/ovn") else dirs.ovn_rundir
 
 
 class Agent:
@@ -64,7 +57,7 @@ class Agent:
             self._database = LocalDatabase(options.ovs_remote)
         except DatabaseError as error:
             raise StartupError(str(error)) from error
-        self.plane = Plane(instance_of(options.dirs))
+        self.plane = Plane(options.dirs.instance)
         self.tables = Tables(self.plane.maps)
         if self.plane.adopted:
             self.tables.adopt()

@@ -21,8 +21,10 @@ import ovs.unixctl
 import ovs.unixctl.client
 
 from ovn_bpf_controller import __version__
-from ovn_bpf_controller.errors import OvnBpfError, StartupError
+from ovn_bpf_controller.datapath import leftovers
+from ovn_bpf_controller.errors import DataPlaneError, OvnBpfError, StartupError
 from ovn_bpf_controller.process.dirs import PROGRAM, Dirs
+from ovn_bpf_controller.process.pidfile import PidFile
 
 
 class Refused(OvnBpfError):
@@ -38,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Refused as error:
         sys.stderr.write(f"ovn-bpf-ctl: {str(error).rstrip()}\n")
         return 2
-    except StartupError as error:
+    except (StartupError, DataPlaneError) as error:
         sys.stderr.write(f"ovn-bpf-ctl: {error}\n")
         return 1
     except BrokenPipeError:
@@ -83,6 +85,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("drops", parents=[common], help="dropped packets by reason")
     commands.add_parser("status", parents=[common], help="what the agent is doing")
     commands.add_parser("version", parents=[common], help="the running agent's version")
+    commands.add_parser(
+        "cleanup", help="remove what an agent that no longer runs left in the kernel"
+    )
     return parser
 
 
@@ -91,6 +96,8 @@ def _run(arguments: argparse.Namespace) -> str:
     if arguments.timeout:
         # SIGALRM's default ends us, as ovs-appctl's --timeout does.
         signal.alarm(arguments.timeout)
+    if arguments.command == "cleanup":
+        return _cleanup(Dirs.from_environment(os.environ))
     command = f"ovn-bpf/{arguments.command}"
     args = ["--json"] if arguments.json else []
     if arguments.command == "version":
@@ -100,6 +107,17 @@ def _run(arguments: argparse.Namespace) -> str:
             command = "ovn-bpf/unsupported"
         args += [arguments.datapath] if arguments.datapath else []
     return transact(arguments.target, command, args)
+
+
+def _cleanup(dirs: Dirs) -> str:
+    """Takes the data plane away.  Raises StartupError while an agent runs on it."""
+    if not os.path.isdir(dirs.ovn_rundir):
+        return "".join(f"removed {thing}\n" for thing in leftovers.clean(dirs.instance))
+    holder = PidFile(dirs.pidfile, overwrite=False)  # none may start meanwhile
+    try:
+        return "".join(f"removed {thing}\n" for thing in leftovers.clean(dirs.instance))
+    finally:
+        holder.close()
 
 
 def _version(text: str, as_json: bool) -> str:

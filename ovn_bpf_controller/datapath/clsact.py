@@ -47,28 +47,14 @@ class Clsact:
     def detach(self, ifindex: int, program: str) -> None:
         """See attach.Hook."""
         with IPRoute() as netlink:
-            try:
-                netlink.tc(
-                    "del-filter",
-                    "bpf",
-                    ifindex,
-                    handle=_HANDLE,
-                    parent=_INGRESS,
-                    prio=_PRIO,
-                    protocol=_ETH_P_ALL,
-                )
-            except NetlinkError as error:
-                if error.code not in _GONE:
-                    raise DataPlaneError(
-                        f"{program} cannot be detached from device {ifindex}: {error.args[1]}"
-                    ) from error
+            _delete(netlink, ifindex, program)
 
     def attached(self) -> set[tuple[int, str]]:
         """See attach.Hook."""
         found = set()
         with IPRoute() as netlink:
             for link in netlink.get_links():
-                name = self._filter_name(netlink, link["index"])
+                name = _filter_name(netlink, link["index"])
                 if name.endswith(self._suffix):
                     found.add((link["index"], name.removesuffix(self._suffix)))
         return found
@@ -102,14 +88,47 @@ class Clsact:
                 f"{program} cannot be attached to device {ifindex}: {error.args[1]}"
             ) from error
 
-    @staticmethod
-    def _filter_name(netlink: Any, ifindex: int) -> str:
-        try:
-            filters = list(netlink.get_filters(index=ifindex, parent=_INGRESS))
-        except NetlinkError:  # the device went while we looked
-            return ""
-        for each in filters:
-            options = each.get_attr("TCA_OPTIONS")
-            if each["handle"] == _HANDLE and options is not None:
-                return str(options.get_attr("TCA_BPF_NAME") or "")
+
+def _filter_name(netlink: Any, ifindex: int) -> str:
+    try:
+        filters = list(netlink.get_filters(index=ifindex, parent=_INGRESS))
+    except NetlinkError:  # the device went while we looked
         return ""
+    for each in filters:
+        options = each.get_attr("TCA_OPTIONS")
+        if each["handle"] == _HANDLE and options is not None:
+            return str(options.get_attr("TCA_BPF_NAME") or "")
+    return ""
+
+
+def _delete(netlink: Any, ifindex: int, program: str) -> None:
+    try:
+        netlink.tc(
+            "del-filter",
+            "bpf",
+            ifindex,
+            handle=_HANDLE,
+            parent=_INGRESS,
+            prio=_PRIO,
+            protocol=_ETH_P_ALL,
+        )
+    except NetlinkError as error:
+        if error.code not in _GONE:
+            raise DataPlaneError(
+                f"{program} cannot be detached from device {ifindex}: {error.args[1]}"
+            ) from error
+
+
+def remove_filters(instance: str) -> list[int]:
+    """Deletes the filters of an instance that no agent runs; returns their devices.
+
+    instance: name of its pins.  Raises DataPlaneError when the kernel refuses.
+    """
+    found = []
+    with IPRoute() as netlink:
+        for link in netlink.get_links():
+            name = _filter_name(netlink, link["index"])
+            if name.endswith(f":{instance}"):
+                _delete(netlink, link["index"], name)
+                found.append(link["index"])
+    return found

@@ -45,6 +45,16 @@ class Dirs:
             ovn_sysconfdir=value("OVN_SYSCONFDIR", default=""),
         )
 
+    @property
+    def instance(self) -> str:
+        """Name of the data plane's pins: agents with other run directories do not meet."""
+        return "ovn" if self.ovn_rundir in ("/var/run/ovn", "/run/ovn") else self.ovn_rundir
+
+    @property
+    def pidfile(self) -> str:
+        """The pidfile by default."""
+        return f"{self.ovn_rundir}/{PROGRAM}.pid"
+
     def install(self) -> None:
         """Make python-ovs use these directories and our program name."""
         ovs.dirs.RUNDIR = self.ovs_rundir
