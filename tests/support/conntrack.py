@@ -15,6 +15,7 @@ from ovn_bpf_controller.sandbox.bed import Sandbox
 from ovn_bpf_controller.sandbox.chassis import Chassis
 
 _CLEARED = re.compile(r"\b(sport|dport|id|state)=[0-9A-Z_]+")
+_TUPLE = re.compile(r"\(src=([^,]+),dst=([^,]+),sport=(\d+),dport=(\d+)\)")
 _ZONE = re.compile(r"\bzone=[0-9]+")
 
 
@@ -47,8 +48,15 @@ def towards(bed: Sandbox, address: str, *arguments: str) -> list[str]:
     One line for each zone that has the connection: equal lines are not merged.
     """
     wanted = [line for line in dump(bed, *arguments) if f"dst={address}," in line]
-    ported = {_CLEARED.sub(r"\1=<cleared>", line) for line in wanted}
-    return sorted(_ZONE.sub("zone=<cleared>", line) for line in ported)
+    cleared = {_CLEARED.sub(r"\1=<cleared>", line) for line in wanted}
+    return sorted(_ZONE.sub("zone=<cleared>", line) for line in cleared)
+
+
+def ported(line: str) -> tuple[tuple[str, int, str, int], tuple[str, int, str, int]]:
+    """(src, sport, dst, dport) of both directions of a TCP, UDP or SCTP line as it is."""
+    found = _TUPLE.findall(line)
+    original, answer = ((src, int(sport), dst, int(dport)) for src, dst, sport, dport in found)
+    return original, answer
 
 
 def zone(chassis: Chassis, name: str) -> int:

@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 from types import TracebackType
+from typing import Self
 
 from ovn_bpf_controller.sandbox import netns, ping
 from ovn_bpf_controller.sandbox.bed import Sandbox
@@ -54,7 +55,7 @@ class _Pair:
         self.server = server
         self.seen = ("", 0)  # the client's (address, port) as the server sees it
 
-    def __enter__(self) -> _Pair:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -119,10 +120,23 @@ class Tcp(_Pair):
                 heard += more
             assert heard == text
 
+    def finish(self) -> None:
+        """End the connection in order, the client first."""
+        self.client.shutdown(socket.SHUT_WR)
+        assert self.server.recv(1) == b""
+        self.server.close()
+        assert self.client.recv(1) == b""
+        self.client.close()
+
     def reset(self) -> None:
-        """End the connection from the client's side by RST."""
+        """End the connection from the client's side by RST, which the server must see."""
         self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.client.close()
+        try:
+            self.server.recv(1)
+        except ConnectionResetError:
+            return
+        raise AssertionError("the server's connection was not reset")
 
 
 class Udp(_Pair):
