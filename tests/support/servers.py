@@ -174,6 +174,7 @@ class Connection:
         source_port: int = 0,
         seconds: float = ARRIVES,
     ) -> None:
+        self._heard = b""
         self._socket = _client(bed, source, address, socket.SOCK_STREAM, source_port)
         self._socket.settimeout(seconds)
         try:
@@ -195,12 +196,12 @@ class Connection:
         self.close()
 
     def _line(self) -> bytes:
-        line = b""
-        while not line.endswith(b"\n"):
+        while b"\n" not in self._heard:
             more = self._socket.recv(4096)
             if not more:
                 raise ConnectionResetError("the server has closed the connection")
-            line += more
+            self._heard += more
+        line, _, self._heard = self._heard.partition(b"\n")
         return line
 
     @property
@@ -211,9 +212,9 @@ class Connection:
 
     def says(self, seconds: float = ARRIVES) -> bool:
         """Whether data goes there and back once more."""
-        token = os.urandom(8).hex().encode() + b"\n"
+        token = os.urandom(8).hex().encode()
         self._socket.settimeout(seconds)
-        self._socket.sendall(token)
+        self._socket.sendall(token + b"\n")
         try:
             while self._line() != token:  # an earlier one that came late
                 continue
