@@ -6,6 +6,7 @@
 #define OVN_BPF_CT_H
 
 #include "ct_trace.h"
+#include "ct_maps.h"
 #include "scratch.h"
 #include "select.h"
 

@@ -73,15 +73,101 @@ enum ovn_ct_flag {
 	OVN_CONN_DNAT = 1 << 3,
 	OVN_CONN_CLOSING = 1 << 4, /* the first to go when room is needed */
 	OVN_CONN_RELATED = 1 << 5, /* expected by another connection */
+	OVN_CONN_BORN = 1 << 6,	   /* its maker is still at it: nobody else ends it */
+	OVN_CONN_DYING = 1 << 7,   /* not LIVE any more, but the index may name it */
 };
 
-/* Per-protocol state; numbers are OVS's enum ct_dpif_tcp_state for TCP. */
+/* TCP as seen from one side, OVS's enum ct_dpif_tcp_state. */
+enum ovn_ct_tcp {
+	OVN_TCPS_CLOSED = 0,
+	OVN_TCPS_LISTEN,
+	OVN_TCPS_SYN_SENT,
+	OVN_TCPS_SYN_RECV,
+	OVN_TCPS_ESTABLISHED,
+	OVN_TCPS_CLOSE_WAIT,
+	OVN_TCPS_FIN_WAIT_1,
+	OVN_TCPS_CLOSING,
+	OVN_TCPS_LAST_ACK,
+	OVN_TCPS_FIN_WAIT_2,
+	OVN_TCPS_TIME_WAIT,
+};
+
+#define OVN_WSCALE_KNOWN 0x80
+#define OVN_WSCALE_LIBERAL 0x40 /* picked up in mid-stream: may be anything */
+#define OVN_WSCALE_MASK 0x0f
+
+/* One side of a TCP connection.  Of others, `state` of the original side says
+ * how far it is: enum ovn_ct_other. */
 struct ovn_ct_peer {
 	__u32 seq_lo; /* highest sequence number sent + 1 */
 	__u32 seq_hi; /* highest that the other side allows */
 	__u16 max_win;
-	__u8 wscale; /* bit 7: known */
+	__u8 wscale; /* OVN_WSCALE_* */
 	__u8 state;
+};
+
+enum ovn_ct_other {
+	OVN_OTHERS_FIRST = 0, /* one packet */
+	OVN_OTHERS_MULTIPLE,  /* several in one direction */
+	OVN_OTHERS_BIDIR,     /* both directions */
+};
+
+/* How long a connection may be idle: OVS's time-outs (lib/conntrack-tp.c). */
+enum ovn_ct_timeout {
+	OVN_CTT_TCP_SYN_SENT = 0,
+	OVN_CTT_TCP_SYN_RECV,
+	OVN_CTT_TCP_ESTABLISHED,
+	OVN_CTT_TCP_FIN_WAIT,
+	OVN_CTT_TCP_TIME_WAIT,
+	OVN_CTT_TCP_CLOSE,
+	OVN_CTT_UDP_FIRST,
+	OVN_CTT_UDP_SINGLE,
+	OVN_CTT_UDP_MULTIPLE,
+	OVN_CTT_ICMP_FIRST,
+	OVN_CTT_ICMP_REPLY,
+	OVN_CTT_MAX,
+};
+
+/* cffi knows no kernel types; the program has this one from <linux/bpf.h>. */
+#if !defined(__BPF__) && !defined(__LINUX_BPF_H__) && !defined(_UAPI__LINUX_BPF_H__)
+struct bpf_spin_lock {
+	__u32 val;
+};
+#endif
+
+/*
+ * A connection: an element of array `ovn_conns`; 0 is never used.
+ *
+ * Who clears LIVE and sets DYING (under the lock) owns what is left of it: takes
+ * its tuples out of the index, sets flags to 0, gives the number back.  DYING and
+ * past `expires`: its owner could not, and the timer tries again.
+ */
+struct ovn_conn {
+	struct bpf_spin_lock lock;
+	__u32 flags;	/* enum ovn_ct_flag */
+	__u32 birth;	/* counts connections that this element was */
+	__u32 epoch;	/* counts changes that a verdict may depend on; never goes back */
+	__u32 zone_gen; /* ovn_ct_zone.gen when it began */
+	__u32 timeout;	/* enum ovn_ct_timeout, last applied */
+	struct ovn_ct_tuple tuple[2]; /* by enum ovn_ct_dir, as packets enter the tracker */
+	__u32 mark;
+	__u32 label[4]; /* most significant word first, as in the packet's words */
+	struct ovn_ct_peer peer[2];
+	__u32 pad;
+	__u64 expires; /* ms of CLOCK_BOOTTIME */
+	__u64 used;    /* last packet, likewise */
+	__u64 packets[2];
+	__u64 bytes[2];
+};
+
+/* Map `ovn_ct_ctl`, one element. */
+struct ovn_ct_ctl {
+	__u32 timeout[OVN_CTT_MAX]; /* ms; 0: OVS's default */
+	__u32 high;		    /* elements of ovn_conns ever used, 0 not counted */
+	__u32 loose;		    /* 1: TCP sequence numbers are not checked */
+	__u32 tick;		    /* ms between two looks for the expired; 0: 100 */
+	__u32 batch;		    /* connections a look; 0: as many as seem right */
+	__u32 cursor;		    /* where the next look begins */
 };
 
 /* Hash `ovn_ct_idx`: tuple -> this. */
@@ -98,6 +184,14 @@ struct ovn_ct_zone {
 	__s32 count; /* of this generation */
 	__u32 pad;
 };
+
+/* Map `ovn_ct_kill`: what program ovn_ct_flush ends, in order, while conn is not
+ * 0; a connection that has been another since (birth) is left alone. */
+struct ovn_ct_kill {
+	__u32 conn;
+	__u32 birth;
+};
+#define OVN_CT_KILLS 4096
 
 /* Map `ovn_ct_count`, per CPU, index enum ovn_ct_counter. */
 enum ovn_ct_counter {

@@ -26,6 +26,8 @@ from ovn_bpf_controller.errors import DataPlaneError
 OBJECT: Final = Path(__file__).resolve().parent.parent / "bpf" / "ovn.o"
 TOP: Final = "ovn-bpf"
 
+CONNECTIONS: Final = 1 << 18
+
 # Elements of each map, for about 150,000 rules and 4,000 ports.
 SIZES: Final[Mapping[str, int]] = {
     "ovn_masks": 1 << 13,
@@ -53,6 +55,9 @@ SIZES: Final[Mapping[str, int]] = {
     "ovn_macs": 1 << 14,
     "ovn_drop_flows": 1 << 12,
     "ovn_flows": 1 << 18,
+    "ovn_conns": CONNECTIONS,
+    "ovn_ct_idx": 2 * CONNECTIONS,
+    "ovn_ct_free": CONNECTIONS,
 }
 
 
