@@ -47,7 +47,7 @@ def open_socket(bed: Sandbox, guest: str, kind: socket.SocketKind, version: int)
     return made
 
 
-class _Pair:
+class Pair:
     """Two sockets that are closed together."""
 
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
@@ -75,7 +75,7 @@ class _Pair:
         raise NotImplementedError
 
 
-class Tcp(_Pair):
+class Tcp(Pair):
     """A TCP connection from `client` to (address, port), which guest `server` accepts.
 
     at: the port that the server listens on, if it is not the same.  Raises
@@ -139,7 +139,7 @@ class Tcp(_Pair):
         raise AssertionError("the server's connection was not reset")
 
 
-class Udp(_Pair):
+class Udp(Pair):
     """Datagrams from `client` to (address, port), where guest `server` takes them.
 
     The first exchange has been made; arguments and errors as Tcp has them.
