@@ -31,10 +31,7 @@ NAME = "ovn-bpf-trace"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Trace one packet; returns the exit status."""
-    parser = _parser()
-    arguments = parser.parse_args(argv)
-    if arguments.ct:
-        parser.error("--ct: connection tracking cannot be traced yet")
+    arguments = _parser().parse_args(argv)
     if arguments.timeout:
         signal.alarm(arguments.timeout)
     try:
@@ -64,7 +61,15 @@ def _parser() -> argparse.ArgumentParser:
         ("all", "all three"),
     ):
         parser.add_argument(f"--{form}", action="store_true", help=text)
-    parser.add_argument("--ct", metavar="STATE", action="append", help="not supported yet")
+    parser.add_argument(
+        "--ct",
+        metavar="FLAGS",
+        action="append",
+        default=[],
+        help="what the next stateful action finds: trk, new, est, rel, rpl, inv, dnat, snat;"
+        " trk,est when no more are given (without any --ct the tracker is asked)",
+    )
+    parser.add_argument("--lb-dst", metavar="IP[:PORT]", help="the backend to prefer")
     parser.add_argument("--db", metavar="REMOTE", help="Southbound, for the names of stages")
     parser.add_argument(
         "-t", "--target", metavar="PATH", default=PROGRAM, help="control socket of the agent"
@@ -77,7 +82,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(arguments: argparse.Namespace) -> str:
     """The text to print.  Raises StartupError and Refused."""
-    args = ["--json"] + ([arguments.datapath] if arguments.datapath else [])
+    args = ["--json", *(f"--ct={flags}" for flags in arguments.ct)]
+    args += [f"--lb-dst={arguments.lb_dst}"] if arguments.lb_dst else []
+    args += [arguments.datapath] if arguments.datapath else []
     answer = json.loads(transact(arguments.target, "ovn-bpf/trace", [*args, arguments.microflow]))
     root = from_json(answer["root"])
     forms = [form for form in trace.FORMS if arguments.all or getattr(arguments, form)]

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath.maps import ArrayMap, check
+from ovn_bpf_controller.errors import DataPlaneError
 
 _FRAME: Final = bytes(64)  # the program looks at ovn_trace_ctl, never at the frame
 _HEAD: Final = ("kind", "table", "flow", "prio", "pc", "port", "chassis", "reason", "dp", "egress")
@@ -42,6 +43,20 @@ class Trace(NamedTuple):
     lost: int
 
 
+class Given(NamedTuple):
+    """What connection tracking is to answer; the tracker itself where states is empty.
+
+    states: enum ovn_ct_state for one stateful action after the other.
+    backend: that load balancers prefer: four words, IPv4 as ::ffff:a.b.c.d, and port.
+    """
+
+    states: Sequence[int] = ()
+    backend: tuple[Sequence[int], int] | None = None
+
+
+NOTHING_GIVEN: Final = Given()
+
+
 class Tracer:
     """Runs traces one after the other.  fds stay the caller's.
 
@@ -60,14 +75,23 @@ class Tracer:
         for each in (self._control, self._log, self._insns):
             each.close()
 
-    def run(self, words: Sequence[int], *, remote: bool = False) -> Trace:
+    def run(
+        self, words: Sequence[int], *, remote: bool = False, given: Given = NOTHING_GIVEN
+    ) -> Trace:
         """Tries the packet with these words (include/ovn_bpf/words.h).
 
         remote: it comes out of a tunnel for words[OW_OUTPORT], else it enters at
-        words[OW_INPORT].
+        words[OW_INPORT].  Raises DataPlaneError also for too many states.
         """
+        if len(given.states) > lib.OVN_TRACE_CTS:
+            raise DataPlaneError(f"more than {lib.OVN_TRACE_CTS} connection states in a trace")
         control: Any = ffi.new("struct ovn_trace_ctl *")
         control.remote = int(remote)
+        control.n_ct = len(given.states)
+        control.ct[0 : len(given.states)] = list(given.states)
+        if given.backend is not None:
+            control.lb = 1
+            control.lb_ip, control.lb_port = given.backend
         for index, word in enumerate(words):
             control.w[index] = word
         with self._lock:

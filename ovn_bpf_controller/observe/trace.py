@@ -18,7 +18,7 @@ from ovn_bpf_controller.compile.actions import verb
 from ovn_bpf_controller.compile.compiler import FlowCompiler
 from ovn_bpf_controller.compile.flow import Env
 from ovn_bpf_controller.compile.marks import mark
-from ovn_bpf_controller.datapath.trace import Tracer
+from ovn_bpf_controller.datapath.trace import NOTHING_GIVEN, Given, Tracer
 from ovn_bpf_controller.errors import DataPlaneError
 from ovn_bpf_controller.lang import nodes
 from ovn_bpf_controller.lang.actions import parse_actions
@@ -88,8 +88,12 @@ def show(header: str, root: Node, forms: Sequence[str], stages: dict[str, str]) 
     return text
 
 
-def run(tracer: Tracer, world: World, dp: int, expr: nodes.Expr) -> Result:
+def run(
+    tracer: Tracer, world: World, dp: int, expr: nodes.Expr, given: Given = NOTHING_GIVEN
+) -> Result:
     """Traces the packet that expr means, from its inport on datapath dp.
+
+    given: what connection tracking answers.
 
     Raises microflow.MicroflowError, and DataPlaneError for a trace that makes no
     sense or is too long.
@@ -97,10 +101,10 @@ def run(tracer: Tracer, world: World, dp: int, expr: nodes.Expr) -> Result:
     words = microflow.words(expr, dp, world.env)
     inport = world.port(dp, words[lib.OW_INPORT]) or "(unnamed)"
     root = Node(Kind.PIPELINE, f'ingress(dp="{world.datapath(dp)}", inport="{inport}")')
-    found = tracer.run(words)
+    found = tracer.run(words, given=given)
     if found.lost:
         raise DataPlaneError(f"the trace is longer than its log by {found.lost} events")
-    walk(found.events, world, tracer.instruction, root)
+    walk(found.events, world, tracer.instruction, root, len(given.states))
     return Result(microflow.header(words), root)
 
 

@@ -9,23 +9,31 @@ from __future__ import annotations
 
 import json
 
+from ovn_bpf_controller.datapath.trace import Given
 from ovn_bpf_controller.errors import DataPlaneError
 from ovn_bpf_controller.lang import nodes
-from ovn_bpf_controller.observe import microflow, trace
+from ovn_bpf_controller.observe import microflow, trace, trace_ct
 from ovn_bpf_controller.observe.chassis import Chassis, datapath_keys, datapath_names
 from ovn_bpf_controller.observe.trace_node import to_json
 from ovn_bpf_controller.process.unixctl import CommandError, Commands, Request
 
-USAGE = "[--json | --minimal | --summary | --detailed | --all] [DATAPATH] MICROFLOW"
+USAGE = (
+    "[--json | --minimal | --summary | --detailed | --all]"
+    " [--ct=FLAGS]... [--lb-dst=IP[:PORT]] [DATAPATH] MICROFLOW"
+)
+_MAX_ARGS = 64
 
 
 def register(commands: Commands, chassis: Chassis) -> None:
     """Adds the command."""
-    commands.register("ovn-bpf/trace", USAGE, 1, 8, lambda request: _answer(chassis, request))
+    commands.register(
+        "ovn-bpf/trace", USAGE, 1, _MAX_ARGS, lambda request: _answer(chassis, request)
+    )
 
 
 def _answer(chassis: Chassis, request: Request) -> str:
-    options = [arg for arg in request.args if arg.startswith("--")]
+    options = [arg for arg in request.args if arg.startswith("--") and "=" not in arg]
+    values = [arg for arg in request.args if arg.startswith("--") and "=" in arg]
     args = [arg for arg in request.args if not arg.startswith("--")]
     unknown = set(options) - {"--json", "--all", *(f"--{form}" for form in trace.FORMS)}
     if unknown:
@@ -33,7 +41,7 @@ def _answer(chassis: Chassis, request: Request) -> str:
     if not 1 <= len(args) <= 2:
         raise CommandError(f"usage: ovn-bpf/trace {USAGE}")
     try:
-        result = _run(chassis, args[-1], args[0] if len(args) == 2 else "")
+        result = _run(chassis, args[-1], args[0] if len(args) == 2 else "", _given(values))
     except (microflow.MicroflowError, DataPlaneError) as error:
         raise CommandError(str(error)) from error
     if "--json" in options:
@@ -42,14 +50,28 @@ def _answer(chassis: Chassis, request: Request) -> str:
     return result.text(forms or ["detailed"])
 
 
-def _run(chassis: Chassis, text: str, which: str) -> trace.Result:
+def _given(options: list[str]) -> Given:
+    """--ct=… and --lb-dst=…  Raises MicroflowError, and CommandError for others."""
+    states, backend = [], None
+    for option in options:
+        name, _, value = option.partition("=")
+        if name == "--ct":
+            states.append(trace_ct.parse_state(value))
+        elif name == "--lb-dst":
+            backend = trace_ct.parse_backend(value)
+        else:
+            raise CommandError(f"unknown option {name}")
+    return Given(tuple(states), backend)
+
+
+def _run(chassis: Chassis, text: str, which: str, given: Given) -> trace.Result:
     expr = microflow.parse(text, chassis.flows)
     keys = datapath_keys(chassis, which) if which else {_datapath_of(chassis, expr)}
     if len(keys) > 1:
         raise CommandError(f"{which} may be more than one datapath")
     tracer = chassis.plane.tracer()
     try:
-        return trace.run(tracer, world(chassis), keys.pop(), expr)
+        return trace.run(tracer, world(chassis), keys.pop(), expr, given)
     finally:
         tracer.close()
 

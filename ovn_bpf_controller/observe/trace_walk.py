@@ -12,7 +12,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.actions import verb
@@ -22,6 +22,7 @@ from ovn_bpf_controller.datapath.reasons import reason_text
 from ovn_bpf_controller.datapath.trace import TraceEvent
 from ovn_bpf_controller.errors import DataPlaneError
 from ovn_bpf_controller.lang import nodes
+from ovn_bpf_controller.observe import trace_ct
 from ovn_bpf_controller.observe.microflow import mac, read
 from ovn_bpf_controller.observe.trace_node import Kind, Node
 
@@ -30,6 +31,14 @@ _DECIMAL: Final = frozenset(
     "ip.proto ip.ttl ip.dscp ip.ecn arp.op".split()
     + [f"{p}.{f}" for p in ("tcp", "udp", "sctp") for f in ("src", "dst")]
     + [f"{p}.{f}" for p in ("icmp4", "icmp6") for f in ("type", "code")]
+)
+
+_STATEFUL: Final = (
+    nodes.CtNext,
+    nodes.CtCommitToZone,
+    nodes.CtCommitNat,
+    nodes.CtNat,
+    nodes.CtLbBase,
 )
 
 
@@ -63,10 +72,17 @@ class Names(Protocol):
 
 
 def walk(
-    events: Sequence[TraceEvent], names: Names, instruction: Callable[[int], bytes], root: Node
+    events: Sequence[TraceEvent],
+    names: Names,
+    instruction: Callable[[int], bytes],
+    root: Node,
+    states: int = 0,
 ) -> None:
-    """Adds what happened to root.  Raises DataPlaneError for a broken trace."""
-    _Walk(events, names, instruction).all(root)
+    """Adds what happened to root.  Raises DataPlaneError for a broken trace.
+
+    states: how many --ct there were.
+    """
+    _Walk(events, names, instruction, states).all(root)
 
 
 def is_register(root: str) -> bool:
@@ -76,12 +92,18 @@ def is_register(root: str) -> bool:
 
 class _Walk:
     def __init__(
-        self, events: Sequence[TraceEvent], names: Names, instruction: Callable[[int], bytes]
+        self,
+        events: Sequence[TraceEvent],
+        names: Names,
+        instruction: Callable[[int], bytes],
+        states: int,
     ) -> None:
         self._events = events
         self._next = 0
         self._names = names
         self._instruction = instruction
+        self._given = states > 0
+        self._states = states  # that are left
 
     # --- events ----------------------------------------------------------------
 
@@ -147,6 +169,7 @@ class _Walk:
     def _list(self, pc: int, actions: _Actions, into: Node, tables: Node) -> None:
         """One list of actions up to its end; tables that follow go to `tables`."""
         asked: Node | None = None  # waits for what a look-up answers
+        tracked: _Tracked | None = None
         while True:
             if self._kind() == lib.TRACE_DROP:
                 return self._drop(into)
@@ -160,6 +183,11 @@ class _Walk:
             tell = actions.tell(pc, insn, e.words, into)
             if tell:
                 asked = tell
+            if insn.op == lib.OP_CT and not insn.a & lib.OVN_CT_KEEP:
+                tracked = _Tracked(actions.stateful, e.words, self._answer(insn, e.words))
+            elif insn.op == lib.OP_NEXT and tracked:
+                title = trace_ct.title(*tracked[:2], e.words, tracked.answer)
+                tables, tracked = tables.add(Kind.BLOCK, title), None
             step = self._one(pc, insn, e, actions, into, tables)
             if step is None:
                 return None
@@ -184,6 +212,8 @@ class _Walk:
             return self._unless_end(pc + 1)
         if insn.op == lib.OP_CALL:
             self._side_table()
+        elif self._kind() != lib.TRACE_DROP and insn.op in (lib.OP_CT, lib.OP_CT_LB):
+            return pc + 1 + insn.c * (insn.a if insn.op == lib.OP_CT_LB else 1)
         elif self._kind() == lib.TRACE_LEARN:
             e = self._take(lib.TRACE_LEARN)
             into.add(
@@ -193,6 +223,15 @@ class _Walk:
             self._drop(into)
             return None
         return pc + 1
+
+    def _answer(self, insn: Insn, words: Sequence[int]) -> str:
+        """Who answered an OP_CT; see trace_ct.title()."""
+        if not self._given:
+            return "live"
+        if not trace_ct.takes_state(insn, words[lib.OW_CT_STATE]):
+            return ""
+        self._states -= 1
+        return "given" if self._states >= 0 else "default"
 
     def _unless_end(self, pc: int) -> int | None:
         """The interpreter does not come back for nothing but OP_END."""
@@ -272,11 +311,23 @@ class _Walk:
         into.add(Kind.DROP, f"/* drop: {reason_text(e.reason)}; {culprit}{where} */")
 
 
+class _Tracked(NamedTuple):
+    """An OP_CT that a next follows."""
+
+    action: nodes.Action | None
+    before: Sequence[int]
+    answer: str
+
+
 class _Actions:
-    """The words for a list of instructions that begins at `base`."""
+    """The words for a list of instructions that begins at `base`.
+
+    stateful: the last action told that asks the tracker.
+    """
 
     def __init__(self, flow: FlowText | None, base: int, stored: bool) -> None:
         self._base = base
+        self.stateful: nodes.Action | None = None
         self._marks: dict[int, list[tuple[str, nodes.Action]]] = {}
         if flow is None or not stored:
             return
@@ -297,6 +348,8 @@ class _Actions:
             into.add(Kind.ACTION, f"{describe(insn)};")
         for text, action in self._marks.get(pc, ()):
             into.add(Kind.ACTION, text)
+            if isinstance(action, _STATEFUL):
+                self.stateful = action
             if isinstance(action, nodes.GetMacBind):
                 waits = into.add(Kind.MODIFY, "eth.dst = ?")
             for line in _modifications(action, text, words):

@@ -87,7 +87,8 @@ def test_mistakes_are_told(bed: Sandbox) -> None:
         (["sw0", 'inport == "vm1" && ip4 && ip6'], 2, "contradictory"),
         (["sw0", 'inport == "nosuch"'], 2, 'no logical port "nosuch"'),
         (["nosuch", 'inport == "vm1"'], 2, "no local datapath nosuch"),
-        (["--ct=est", "sw0", 'inport == "vm1"'], 2, "connection tracking cannot be traced yet"),
+        (["--ct=old", "sw0", 'inport == "vm1"'], 2, "old: unknown connection tracking state flag"),
+        (["--lb-dst=x", "sw0", 'inport == "vm1"'], 2, "x: bad address"),
         (["ip4 &&"], 2, "error parsing flow"),
     ):
         done = tool(bed, "trace", *args)
