@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath import libbpf, probe
-from ovn_bpf_controller.datapath.clsact import Clsact
 from ovn_bpf_controller.datapath.loader import Plane, link_name, parse_link_name
 from ovn_bpf_controller.errors import DataPlaneError
 
@@ -129,5 +128,8 @@ class Attachments:
 
 def best_hook(plane: Plane) -> Hook:
     """tcx where the kernel has it, otherwise clsact."""
-    program = next(iter(plane.programs.values()))
-    return Tcx(plane) if probe.has_tcx(program) else Clsact(plane)
+    if probe.has_tcx(next(iter(plane.programs.values()))):
+        return Tcx(plane)
+    from ovn_bpf_controller.datapath.clsact import Clsact  # pyroute2 takes long to import
+
+    return Clsact(plane)

@@ -12,13 +12,16 @@ from __future__ import annotations
 import errno
 from typing import Any, Final
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from ovn_bpf_controller.errors import DataPlaneError
+from ovn_bpf_controller.rtnetlink import Link, Rtnetlink
 
 # kind -> (name, UDP port by default)
 KINDS: Final = {"geneve": ("genev_sys_{}", 6081), "vxlan": ("vxlan_sys_{}", 4789)}
+
+# kind -> types of IFLA_<KIND>_PORT and IFLA_<KIND>_COLLECT_METADATA (linux/if_link.h).
+# Geneve's is a flag, vxlan's a byte that may be 0.
+_ATTRIBUTES: Final = {"geneve": (5, 6), "vxlan": (15, 25)}
+_IFF_UP: Final = 1
 
 # Large enough for every GSO frame, small enough for every kernel's limit.
 MTU: Final = 65000
@@ -39,16 +42,15 @@ def ensure(kind: str = "geneve", port: int = 0) -> int:
     such devices, or something else has the port or the name.
     """
     port = port or KINDS[kind][1]
-    with IPRoute() as netlink:
-        link = _find(netlink, kind, port)
-        if link is None:
-            _create(netlink, kind, port)
-            link = _find(netlink, kind, port)
-        if link is None:
-            raise DataPlaneError(f"{device_name(kind, port)} went as soon as it was made")
-        if not link["flags"] & 1:  # IFF_UP
-            _change(netlink, "set", link, state="up")
-        return int(link["index"])
+    link = _find(kind, port)
+    if link is None:
+        _create(kind, port)
+        link = _find(kind, port)
+    if link is None:
+        raise DataPlaneError(f"{device_name(kind, port)} went as soon as it was made")
+    if not link.flags & _IFF_UP:
+        _change("set", link, state="up")
+    return link.ifindex
 
 
 def remove(kind: str = "geneve", port: int = 0) -> bool:
@@ -56,39 +58,42 @@ def remove(kind: str = "geneve", port: int = 0) -> bool:
 
     Returns whether it did.  Raises DataPlaneError when the kernel refuses.
     """
-    port = port or KINDS[kind][1]
-    with IPRoute() as netlink:
-        link = _find(netlink, kind, port)
-        if link is None or link.get_attr("IFLA_IFALIAS") != ALIAS or link.get_attr("IFLA_MASTER"):
-            return False
-        _change(netlink, "del", link)
-        return True
+    link = _find(kind, port or KINDS[kind][1])
+    if link is None or link.alias != ALIAS or link.master:
+        return False
+    _change("del", link)
+    return True
 
 
-def _find(netlink: Any, kind: str, port: int) -> Any | None:
-    """The link message of the collect-metadata device of `kind` on `port`."""
-    for link in netlink.get_links():
-        info = link.get_attr("IFLA_LINKINFO")
-        if info is None or info.get_attr("IFLA_INFO_KIND") != kind:
-            continue
-        data = info.get_attr("IFLA_INFO_DATA")
-        settings = dict(data["attrs"]) if data is not None else {}
-        # A flag of geneve, a byte of vxlan: 0 only where it is off.
-        metadata = settings.get(f"IFLA_{kind.upper()}_COLLECT_METADATA", 0) != 0
-        if metadata and settings.get(f"IFLA_{kind.upper()}_PORT") == port:
-            return link
+def _find(kind: str, port: int) -> Link | None:
+    """The collect-metadata device of `kind` on `port`."""
+    port_type, metadata_type = _ATTRIBUTES[kind]
+    with Rtnetlink() as netlink:
+        for link in netlink.links():
+            if link.kind != kind:
+                continue
+            metadata = link.data.get(metadata_type)
+            if metadata is None or metadata == b"\0":
+                continue
+            if int.from_bytes(link.data.get(port_type, b"")[:2], "big") == port:
+                return link
     return None
 
 
-def _create(netlink: Any, kind: str, port: int) -> None:
+def _create(kind: str, port: int) -> None:
+    # Late: most starts find the device, and the import is a large part of them.
+    from pyroute2 import IPRoute
+    from pyroute2.netlink.exceptions import NetlinkError
+
     name = device_name(kind, port)
     settings = {f"{kind}_collect_metadata": 1, f"{kind}_port": port, f"{kind}_udp_zero_csum6_rx": 1}
     if kind == "vxlan":
         settings["vxlan_learning"] = 0
     try:
-        netlink.link("add", ifname=name, kind=kind, mtu=MTU, state="up", **settings)
-        for index in netlink.link_lookup(ifname=name):
-            netlink.link("set", index=index, IFLA_IFALIAS=ALIAS)
+        with IPRoute() as netlink:
+            netlink.link("add", ifname=name, kind=kind, mtu=MTU, state="up", **settings)
+            for index in netlink.link_lookup(ifname=name):
+                netlink.link("set", index=index, IFLA_IFALIAS=ALIAS)
     except NetlinkError as error:
         if error.code == errno.EOPNOTSUPP:
             raise DataPlaneError(f"this kernel has no {kind} devices") from error
@@ -97,9 +102,12 @@ def _create(netlink: Any, kind: str, port: int) -> None:
         ) from error
 
 
-def _change(netlink: Any, verb: str, link: Any, **what: Any) -> None:
+def _change(verb: str, link: Link, **what: Any) -> None:
+    from pyroute2 import IPRoute
+    from pyroute2.netlink.exceptions import NetlinkError
+
     try:
-        netlink.link(verb, index=link["index"], **what)
+        with IPRoute() as netlink:
+            netlink.link(verb, index=link.ifindex, **what)
     except NetlinkError as error:
-        name = link.get_attr("IFLA_IFNAME")
-        raise DataPlaneError(f"{name} cannot be changed: {error.args[1]}") from error
+        raise DataPlaneError(f"{link.name} cannot be changed: {error.args[1]}") from error

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import ovs.poller
 
 from ovn_bpf_controller.process import log, vlog_commands
+from ovn_bpf_controller.process.garbage import Collector
 from ovn_bpf_controller.process.notify import notify
 from ovn_bpf_controller.process.poller import Poller
 from ovn_bpf_controller.process.unixctl import Commands, Registry, Request, Server
@@ -91,6 +92,8 @@ class MainLoop:
         """
         announced = False
         poller = Poller()
+        collector = Collector()
+        collector.begin()
         self._catch_signals()
         while True:
             self._handle_signals()
@@ -101,6 +104,7 @@ class MainLoop:
                 announced = True
                 on_ready()
                 notify("READY=1", "STATUS=Running")
+            collector.idle()
             self._wait(poller)
             poller.block()
         for request in self._exits:

@@ -2,7 +2,7 @@
 """What the kernel says by itself about devices, routes and neighbours.
 
 A bare netlink socket, because a poll loop needs a file descriptor and a read that
-never blocks, in every pyroute2 from 0.7 on; pyroute2 decodes the messages.
+never blocks; what the messages say is rtnetlink's to read.
 """
 
 from __future__ import annotations
@@ -11,16 +11,13 @@ import errno
 import select
 import socket
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
+from ovn_bpf_controller.rtnetlink import RTM_DELLINK, RTM_NEWLINK, Link, link, messages
 
-_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
 _NDMSG = struct.Struct("=BBHi")  # struct ndmsg, as far as ndm_ifindex
 
-_NEWLINK, _DELLINK = 16, 17
 _NEWADDR, _DELADDR = 20, 21
 _NEWROUTE, _DELROUTE = 24, 25
 _NEWNEIGH, _DELNEIGH = 28, 29
@@ -44,12 +41,12 @@ _BUFFER = 4 << 20
 class Batch:
     """What has happened since the last drain().
 
-    links: decoded RTM_NEWLINK and RTM_DELLINK messages, in order.  routes: routes
+    links: devices as RTM_NEWLINK has them (True) or RTM_DELLINK, in order.  routes: routes
     or addresses changed.  neighbours: ifindexes whose neighbours changed.  lost:
     the socket overflowed; everything must be read again.
     """
 
-    links: list[Any] = field(default_factory=list)
+    links: list[tuple[bool, Link]] = field(default_factory=list)
     routes: bool = False
     neighbours: set[int] = field(default_factory=set)
     lost: bool = False
@@ -77,8 +74,8 @@ class NetlinkEvents:
                     raise
                 batch.lost = True
                 continue
-            for kind, message in _messages(data):
-                _sort(batch, kind, message)
+            for kind, payload in messages(data):
+                _sort(batch, kind, payload)
 
     def wait(self, poller: Any) -> None:
         """Wake an ovs.poller.Poller when something arrives."""
@@ -88,24 +85,10 @@ class NetlinkEvents:
         self._socket.close()
 
 
-def _messages(data: bytes) -> Iterator[tuple[int, bytes]]:
-    offset = 0
-    while offset + _HEADER.size <= len(data):
-        length, kind = _HEADER.unpack_from(data, offset)[:2]
-        if length < _HEADER.size or offset + length > len(data):
-            return
-        yield kind, data[offset : offset + length]
-        offset += (length + 3) & ~3
-
-
-def _sort(batch: Batch, kind: int, message: bytes) -> None:
-    if kind in (_NEWLINK, _DELLINK):
-        decoded = ifinfmsg(message)
-        decoded.decode()
-        # 0.7's parser leaves the type only in the header it unpacked itself.
-        decoded["event"] = "RTM_DELLINK" if kind == _DELLINK else "RTM_NEWLINK"
-        batch.links.append(decoded)
+def _sort(batch: Batch, kind: int, payload: bytes) -> None:
+    if kind in (RTM_NEWLINK, RTM_DELLINK):
+        batch.links.append((kind == RTM_NEWLINK, link(payload)))
     elif kind in (_NEWADDR, _DELADDR, _NEWROUTE, _DELROUTE):
         batch.routes = True
-    elif kind in (_NEWNEIGH, _DELNEIGH) and len(message) >= _HEADER.size + _NDMSG.size:
-        batch.neighbours.add(_NDMSG.unpack_from(message, _HEADER.size)[3])
+    elif kind in (_NEWNEIGH, _DELNEIGH) and len(payload) >= _NDMSG.size:
+        batch.neighbours.add(_NDMSG.unpack_from(payload)[3])

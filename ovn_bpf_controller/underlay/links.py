@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from ovn_bpf_controller.rtnetlink import Link
 
 _IFF_UP = 0x1
 _IFF_RUNNING = 0x40
@@ -49,22 +50,22 @@ class Links:
         """Every device by name; do not change."""
         return self._by_name
 
-    def reset(self, messages: Iterable[Any]) -> bool:
+    def reset(self, links: Iterable[Link]) -> bool:
         """Replace everything by a full dump; True when anything is different."""
-        found = {device.ifindex: device for device in map(_device, messages)}
+        found = {device.ifindex: device for device in map(_device, links)}
         changed = found != self._by_index
         self._by_index = found
         self._by_name = {device.name: device for device in found.values()}
         self.version += changed
         return changed
 
-    def apply(self, messages: Iterable[Any]) -> bool:
+    def apply(self, events: Iterable[tuple[bool, Link]]) -> bool:
         """Take over events in their order; True when anything is different."""
         changed = False
-        for message in messages:
-            device = _device(message)
+        for present, link in events:
+            device = _device(link)
             old = self._by_index.get(device.ifindex)
-            if message["event"] == "RTM_DELLINK":
+            if not present:
                 changed |= self._remove(old)
             elif old != device:
                 self._remove(old)
@@ -83,13 +84,12 @@ class Links:
         return True
 
 
-def _device(message: Any) -> NetDevice:
-    flags = message["flags"]
+def _device(link: Link) -> NetDevice:
     return NetDevice(
-        ifindex=message["index"],
-        name=message.get_attr("IFLA_IFNAME") or "",
-        mac=message.get_attr("IFLA_ADDRESS") or "",
-        mtu=message.get_attr("IFLA_MTU") or 0,
-        up=bool(flags & _IFF_UP),
-        carrier=bool(flags & _IFF_RUNNING and flags & _IFF_LOWER_UP),
+        ifindex=link.ifindex,
+        name=link.name,
+        mac=link.mac,
+        mtu=link.mtu,
+        up=bool(link.flags & _IFF_UP),
+        carrier=bool(link.flags & _IFF_RUNNING and link.flags & _IFF_LOWER_UP),
     )

@@ -4,8 +4,7 @@
 `binding` asks through the Underlay protocol, so that its rules can be tested
 without a network; KernelUnderlay answers from netlink and follows its events.  A
 neighbour that tunnels use is entered as *managed* (Linux 5.16): the kernel keeps
-it resolved by itself, also while the agent is down.  pyroute2 0.7 cannot say so;
-then it is resolved once, and again when its state changes.
+it resolved by itself, also while the agent is down.
 """
 
 from __future__ import annotations
@@ -13,22 +12,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address
-from socket import AF_INET, AF_INET6
 from typing import Any, Protocol
 
 import ovs.vlog
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
 
+from ovn_bpf_controller.rtnetlink import Refused, Route, Rtnetlink
 from ovn_bpf_controller.underlay.events import NetlinkEvents
 from ovn_bpf_controller.underlay.links import Links
 
 vlog = ovs.vlog.Vlog("underlay")
 
-_NTF_USE = 0x01
-_NTF_EXT_MANAGED = 0x01
-_NUD_INCOMPLETE, _NUD_FAILED = 0x01, 0x20
 # A flapping route or a neighbour storm costs at most this many look-ups a second.
 _SETTLE_MS = 50
 
@@ -74,8 +67,8 @@ class KernelUnderlay:
     def __init__(self) -> None:
         self.links = Links()
         self._events = NetlinkEvents()
-        self._route = IPRoute()
-        self.links.reset(self._route.get_links())
+        self._route = Rtnetlink()
+        self.links.reset(self._route.links())
         self._paths: dict[tuple[str, str], Path | None] = {}
         self._managed: set[tuple[int, str]] = set()
         self._stale = False
@@ -105,7 +98,7 @@ class KernelUnderlay:
     def run(self) -> bool:
         batch = self._events.drain()
         if batch.lost:
-            self._changed |= self.links.reset(self._route.get_links())
+            self._changed |= self.links.reset(self._route.links())
         elif batch.links:
             self._changed |= self.links.apply(batch.links)
         ours = {path.ifindex for path in self._paths.values() if path is not None}
@@ -137,77 +130,48 @@ class KernelUnderlay:
 
     def _find(self, remote: str, local: str) -> Path | None:
         route = self._lookup(remote, local) or self._lookup(remote, "")
-        if route is None:
+        device = self.links.index(route.ifindex) if route is not None else None
+        if route is None or device is None:
             return None
-        ifindex = route.get_attr("RTA_OIF")
-        device = self.links.index(ifindex) if ifindex else None
-        if device is None:
-            return None
-        next_hop = route.get_attr("RTA_GATEWAY") or remote
+        next_hop = route.gateway or remote
         return Path(
-            ifindex=ifindex,
-            source=route.get_attr("RTA_PREFSRC") or local,
+            ifindex=route.ifindex,
+            source=route.source or local,
             next_hop=next_hop,
-            mtu=_mtu(route, device.mtu),
-            src_mac=_mac(device.mac),
-            dst_mac=self._neighbour(ifindex, next_hop),
+            mtu=min(route.mtu, device.mtu) if route.mtu and device.mtu else route.mtu or device.mtu,
+            src_mac=_mac(bytes.fromhex(device.mac.replace(":", ""))),
+            dst_mac=self._neighbour(route.ifindex, next_hop),
         )
 
-    def _lookup(self, remote: str, local: str) -> Any | None:
-        """RTM_GETROUTE; None when the kernel has no route (from `local`)."""
-        source = {"src": local} if local else {}
+    def _lookup(self, remote: str, local: str) -> Route | None:
+        """None when the kernel has no route (from `local`), or it is no address."""
         try:
-            return next(iter(self._route.route("get", dst=remote, **source)), None)
-        except NetlinkError as error:
+            return self._route.route(remote, local)
+        except (Refused, ValueError) as error:
             vlog.dbg(f"no route to {remote} from {local or 'any'}: {error}")
             return None
 
     def _neighbour(self, ifindex: int, address: str) -> bytes:
         """The next hop's MAC; what is not resolved is asked for."""
-        family = AF_INET6 if ip_address(address).version == 6 else AF_INET
-        found = b""
-        managed = False
-        for entry in self._entries(family, ifindex, address):
-            managed = bool((entry.get_attr("NDA_FLAGS_EXT") or 0) & _NTF_EXT_MANAGED)
-            if not entry["state"] & (_NUD_INCOMPLETE | _NUD_FAILED):
-                found = _mac(entry.get_attr("NDA_LLADDR") or "")
-        if not managed:
-            self._manage(family, ifindex, address)
-        return found
+        found = self._route.neighbour(ifindex, address)
+        if found is None or not found.managed:
+            self._manage(ifindex, address)
+        return _mac(found.mac) if found is not None else b""
 
-    def _entries(self, family: int, ifindex: int, address: str) -> list[Any]:
-        try:
-            entries = self._route.get_neighbours(family=family, ifindex=ifindex)
-            return [entry for entry in entries if entry.get_attr("NDA_DST") == address]
-        except NetlinkError as error:
-            vlog.dbg(f"cannot read neighbours of device {ifindex}: {error}")
-            return []
-
-    def _manage(self, family: int, ifindex: int, address: str) -> None:
+    def _manage(self, ifindex: int, address: str) -> None:
         """Have the kernel resolve a neighbour now and keep it resolved."""
         if (ifindex, address) in self._managed:
             return
         self._managed.add((ifindex, address))
-        request = {"family": family, "dst": address, "ifindex": ifindex, "state": 0}
         try:
-            self._route.neigh("replace", flags=_NTF_USE, NDA_FLAGS_EXT=_NTF_EXT_MANAGED, **request)
-        except NetlinkError as error:
+            self._route.manage(ifindex, address)
+        except Refused as error:
             # No neighbours on loopback and point-to-point devices.
             vlog.dbg(f"neighbour {address} on device {ifindex} cannot be managed: {error}")
 
 
-def _mtu(route: Any, device_mtu: int) -> int:
-    metrics = route.get_attr("RTA_METRICS")
-    mtu = metrics.get_attr("RTAX_MTU") if metrics is not None else None
-    return min(mtu, device_mtu) if mtu and device_mtu else mtu or device_mtu
-
-
-def _mac(text: str) -> bytes:
+def _mac(mac: bytes) -> bytes:
     """Six bytes, or none for what is no Ethernet address or is all zero."""
-    try:
-        mac = bytes.fromhex(text.replace(":", ""))
-    except ValueError:
-        return b""
     return mac if len(mac) == 6 and any(mac) else b""
 
 
