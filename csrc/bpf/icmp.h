@@ -7,8 +7,7 @@
 #ifndef OVN_BPF_ICMP_H
 #define OVN_BPF_ICMP_H
 
-#include "packet.h"
-#include "scratch.h"
+#include "inner.h"
 
 #define SUM_CHUNK 128
 #define QUOTE4 548  /* 576 bytes in all: RFC 1812 section 4.3.2.3 */
@@ -89,6 +88,7 @@ static __always_inline __s64 quote_sum(struct __sk_buff *skb, struct scratch *s,
 	__u32 hdr = s->l4 - s->l3, partial = partial_sum(skb, s, len - hdr), i;
 	__s64 sum;
 
+	s->reply_part = partial != 0;
 	if (!partial)
 		return frame_sum(skb, s, s->l3, quote);
 	sum = partial;
@@ -124,6 +124,11 @@ static __always_inline int make_error(struct __sk_buff *skb, struct scratch *s)
 	if (sum < 0 || cut(skb, ETH_LEN + quote) ||
 	    bpf_skb_adjust_room(skb, (ip6 ? IP6_LEN : IP4_LEN) + 8, BPF_ADJ_ROOM_MAC, 0))
 		return DROP_STORE;
+	quote_words(&s->wire_inner, s->wire, s->wire_id);
+	s->wire_id = 0;
+	s->inner_l3 = ETH_LEN + (ip6 ? IP6_LEN : IP4_LEN) + 8;
+	s->inner_l4 = s->inner_l3 + (s->l4 - s->l3);
+	s->inner_len = quote - (s->l4 - s->l3);
 	s->reply_len = 8 + quote;
 	s->reply_sum = (__u16)~csum_fold(sum);
 	return 0;
@@ -174,9 +179,10 @@ static __always_inline int put_error(struct __sk_buff *skb, struct scratch *s)
 		*(__u16 *)(ip + IP4_LEN + 2) = csum_fold(sum);
 	}
 	s->l4 = ETH_LEN + (ip6 ? IP6_LEN : IP4_LEN);
-	if (bpf_skb_store_bytes(skb, 0, f, ETH_LEN, 0) ||
-	    (ip6 ? bpf_skb_store_bytes(skb, ETH_LEN, ip, IP6_LEN + 8, BPF_F_RECOMPUTE_CSUM)
-		 : bpf_skb_store_bytes(skb, ETH_LEN, ip, IP4_LEN + 8, BPF_F_RECOMPUTE_CSUM)))
+	if (bpf_skb_store_bytes(skb, s->off, f, ETH_LEN, 0) ||
+	    (ip6 ? bpf_skb_store_bytes(skb, s->off + ETH_LEN, ip, IP6_LEN + 8, BPF_F_RECOMPUTE_CSUM)
+		 : bpf_skb_store_bytes(skb, s->off + ETH_LEN, ip, IP4_LEN + 8,
+				       BPF_F_RECOMPUTE_CSUM)))
 		return DROP_STORE;
 	return 0;
 }

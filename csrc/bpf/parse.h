@@ -7,8 +7,7 @@
 #ifndef OVN_BPF_PARSE_H
 #define OVN_BPF_PARSE_H
 
-#include "packet.h"
-#include "scratch.h"
+#include "inner.h"
 
 /* Neighbour message at l4: target and the link-layer option. */
 static __always_inline int parse_nd(struct __sk_buff *skb, struct scratch *s, __u32 type,
@@ -59,9 +58,11 @@ static __always_inline int parse_l4(struct __sk_buff *skb, struct scratch *s, __
 		return 0;
 	case PROTO_ICMP:
 	case PROTO_ICMP6:
-		if (l4_len < 8 || bpf_skb_load_bytes(skb, s->l4, h, 4))
+		if (l4_len < 8 || bpf_skb_load_bytes(skb, s->l4, h, 8))
 			return DROP_MALFORMED;
 		w[OW_L4_PORTS] = (__u32)h[0] << 16 | h[1];
+		if (icmp_query(proto, h[0]))
+			s->cur.icmp_id = get16(h + 4);
 		if (proto == PROTO_ICMP6 && (h[0] == ND_NS || h[0] == ND_NA) && !h[1] &&
 		    hops == 255)
 			return parse_nd(skb, s, h[0], l4_len);
@@ -93,6 +94,7 @@ static __always_inline int parse_ip4(struct __sk_buff *skb, struct scratch *s)
 	if (fbits & OVN_FRAG_LATER)
 		return 0;
 	s->l4 = s->l3 + hlen;
+	s->l4_len = len - hlen;
 	return parse_l4(skb, s, h.proto, len - hlen, h.ttl);
 }
 
@@ -144,6 +146,7 @@ static __always_inline int parse_ip6(struct __sk_buff *skb, struct scratch *s)
 	if (fbits & OVN_FRAG_LATER)
 		return 0;
 	s->l4 = off;
+	s->l4_len = end - off;
 	return parse_l4(skb, s, next, end - off, h.hops);
 }
 
@@ -172,7 +175,7 @@ static __always_inline int parse_arp(struct __sk_buff *skb, struct scratch *s)
 __noinline int parse(struct __sk_buff *skb, __u32 depth)
 {
 	struct scratch *s = scratch_at(depth);
-	__u32 type, tci = 0, i;
+	__u32 type, tci = 0;
 	__u8 eth[ETH_LEN];
 	int err = 0;
 
@@ -182,6 +185,8 @@ __noinline int parse(struct __sk_buff *skb, __u32 depth)
 	s->off = 0;
 	s->l3 = ETH_LEN;
 	s->l4 = 0;
+	s->l4_len = 0;
+	s->reply_part = 0;
 	s->wire_reply = 0;
 	if (bpf_skb_load_bytes(skb, 0, eth, ETH_LEN))
 		return DROP_MALFORMED;
@@ -199,8 +204,9 @@ __noinline int parse(struct __sk_buff *skb, __u32 depth)
 		err = parse_ip6(skb, s);
 	else if (type == ETH_P_ARP || type == ETH_P_RARP)
 		err = parse_arp(skb, s);
-	for (i = 0; i < WIRE_WORDS - 4; i++)
-		s->wire[i] = s->cur.w[OW_HEADERS + i];
+	if (!err && s->l4 && icmp_error(s->cur.w[OW_IP] >> 24, s->cur.w[OW_L4_PORTS] >> 16))
+		parse_inner(skb, depth);
+	wire_is_cur(s);
 	return err;
 }
 

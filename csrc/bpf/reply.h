@@ -93,6 +93,9 @@ static __always_inline int become_reply(struct scratch *s, __u32 flags)
 	if (s->cur.reply || !may_answer(w) || (!reset && !(flags & OVN_REPLY_ERROR)) ||
 	    (reset && w[OW_TCP_ARP] & TCP_RST))
 		return DROP_NO_REPLY;
+	if (!reset)
+		quote_words(&s->cur.inner, w + OW_HEADERS, s->cur.icmp_id);
+	s->cur.icmp_id = 0;
 	if (flags & OVN_REPLY_SWAP) {
 		swap_words(w, OW_ETH_DST, OW_ETH_SRC, 2);
 		swap_words(w, OW_IP_SRC, OW_IP_DST, 4);

@@ -92,9 +92,11 @@ static __always_inline int put_reset(struct __sk_buff *skb, struct scratch *s)
 	else
 		*(__u16 *)(ip + IP4_LEN + 16) = sum;
 	s->l4 = ETH_LEN + (ip6 ? IP6_LEN : IP4_LEN);
-	if (bpf_skb_store_bytes(skb, 0, f, ETH_LEN, 0) ||
-	    (ip6 ? bpf_skb_store_bytes(skb, ETH_LEN, ip, IP6_LEN + TCP_LEN, BPF_F_RECOMPUTE_CSUM)
-		 : bpf_skb_store_bytes(skb, ETH_LEN, ip, IP4_LEN + TCP_LEN, BPF_F_RECOMPUTE_CSUM)))
+	if (bpf_skb_store_bytes(skb, s->off, f, ETH_LEN, 0) ||
+	    (ip6 ? bpf_skb_store_bytes(skb, s->off + ETH_LEN, ip, IP6_LEN + TCP_LEN,
+				       BPF_F_RECOMPUTE_CSUM)
+		 : bpf_skb_store_bytes(skb, s->off + ETH_LEN, ip, IP4_LEN + TCP_LEN,
+				       BPF_F_RECOMPUTE_CSUM)))
 		return DROP_STORE;
 	return 0;
 }

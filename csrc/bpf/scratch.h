@@ -12,17 +12,40 @@
 #include "maps.h"
 #include "packet.h"
 
+enum quote_kind {
+	QUOTE_NONE = 0, /* the packet is no ICMP error */
+	QUOTE_GOOD,
+	QUOTE_BAD, /* an ICMP error about nothing that could be tracked: invalid */
+};
+
+/*
+ * The packet that an ICMP error quotes, in the direction in which it was sent
+ * (a true error's destination is its source).  Fields are as those of the packet
+ * itself in words OW_IP_SRC, OW_IP_DST, OW_L4_PORTS and in pkt.icmp_id.  Who
+ * translates the packet changes addresses, ports and id; store() does the rest.
+ */
+struct quoted {
+	__u32 kind; /* enum quote_kind */
+	__u32 proto;
+	__u32 src[4]; /* IPv4 in the last, others 0 */
+	__u32 dst[4];
+	__u32 ports;   /* src << 16 | dst; ICMP: type << 16 | code; others 0 */
+	__u32 icmp_id; /* of a query */
+};
+
 /* What a clone or a group member gets a copy of. */
 struct pkt {
 	__u32 w[OVN_WORDS];
-	__u32 dp_index; /* whose stages we walk */
-	__u32 out_slot; /* in ovn_ports, once in the egress pipeline */
-	__u32 egress;	/* 0 ingress pipeline, 1 egress */
-	__u32 queue;	/* skb->priority that it leaves with */
-	__u32 reply;	/* 0: the frame that came, else what answers it: enum
-			 * reply_kind, a NA's flags << 24 */
-	__u32 flow;	/* the logical flow that matched last, */
-	__u32 table;	/* and the table it is of */
+	__u32 icmp_id;	     /* identifier of an ICMP query (echo, timestamp), else 0 */
+	struct quoted inner; /* of an ICMP error */
+	__u32 dp_index;	     /* whose stages we walk */
+	__u32 out_slot;	     /* in ovn_ports, once in the egress pipeline */
+	__u32 egress;	     /* 0 ingress pipeline, 1 egress */
+	__u32 queue;	     /* skb->priority that it leaves with */
+	__u32 reply;	     /* 0: the frame that came, else what answers it: enum
+			      * reply_kind, a NA's flags << 24 */
+	__u32 flow;	     /* the logical flow that matched last, */
+	__u32 table;	     /* and the table it is of */
 };
 
 enum reply_kind {
@@ -75,6 +98,9 @@ struct scratch {
 	struct pkt cur;
 	__u32 wire[WIRE_WORDS];	 /* words OW_HEADERS.. as the frame has them */
 	__u32 owire[WIRE_WORDS]; /* the same before a reply took its place */
+	__u32 wire_id;		 /* pkt.icmp_id as the frame has it, */
+	__u32 owire_id;
+	struct quoted wire_inner; /* and pkt.inner */
 	struct memberships sets[OVN_SET_WORDS];
 	struct frame stack[OVN_MAX_STACK];
 	struct pkt saved[OVN_MAX_SAVED];
@@ -91,12 +117,17 @@ struct scratch {
 	__u32 in_ifindex; /* device of the VIF it came from, 0 from a tunnel */
 	__u32 l3;	  /* offset of the network header from the inner Ethernet one */
 	__u32 l4;	  /* of the transport header, 0 when there is none */
+	__u32 l4_len;	  /* of transport header and payload in the frame that came */
+	__u32 inner_l3;	  /* of the headers that an ICMP error quotes, */
+	__u32 inner_l4;
+	__u32 inner_len;  /* and how much is quoted from inner_l4 on */
 	__u32 off;	  /* of the (inner) Ethernet header in the frame */
 	__u32 wire_reply; /* pkt.reply of what the frame holds */
 	__u32 orig_len;	  /* of the frame that the reply took the place of */
 	__u32 orig_l4;
-	__u32 reply_len; /* ICMP message of a reply, and the sum of its quotation */
-	__u32 reply_sum; /* (of a reset: 1 when the device will sum) */
+	__u32 reply_len;  /* ICMP message of a reply, and the sum of its quotation */
+	__u32 reply_sum;  /* (of a reset: 1 when the device will sum) */
+	__u32 reply_part; /* the device will sum the quoted transport part */
 	__u32 reply_seq;
 	__u32 reply_ack;
 	__u32 outer;	   /* bytes of encapsulation in front of off */
@@ -114,6 +145,7 @@ struct scratch {
 		struct ovn_key_l l;
 		struct bpf_tunnel_key key;
 		struct geneve_opt opt;
+		__be32 words[OVN_ORIG_BYTES / 4];
 		__u8 bytes[OVN_ORIG_BYTES];
 	} buf;
 	__u8 orig[OVN_ORIG_BYTES];

@@ -24,6 +24,7 @@ static __always_inline int too_big(struct scratch *s, __u32 mtu)
 		return -1;
 	for (i = OW_HEADERS; i < OW_END; i++)
 		w[i] = s->wire[HDR(i)];
+	s->cur.icmp_id = s->wire_id;
 	if (become_reply(s, OVN_REPLY_ERROR | OVN_REPLY_SWAP))
 		return -1;
 	w[OW_L4_PORTS] = w[OW_ETH_TYPE] >> 16 == ETH_P_IPV6 ? 2 << 16 : 3 << 16 | 4;
