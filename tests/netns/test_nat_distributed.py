@@ -63,6 +63,11 @@ def outside(guest: str, version: int) -> str:
     return {4: "172.16.1.{}", 6: "fd20::{}"}[version].format(NUMBERS[guest])
 
 
+@pytest.fixture(scope="module", autouse=True)
+def warm(bed: Sandbox) -> None:
+    talk.warm(bed, ("foo1", "foo4"), ("foo3", "bar1"), ("foo4", "alice1"))
+
+
 @pytest.fixture(autouse=True)
 def forgotten(bed: Sandbox) -> None:
     conntrack.flush(bed)

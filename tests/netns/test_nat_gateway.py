@@ -56,6 +56,11 @@ DNAT = {4: "30.0.0.2", 6: "fd30::2"}  # foo1 before r2
 OWN = {4: "172.16.1.1", 6: "fd21::1"}  # of r2 in alice
 
 
+@pytest.fixture(scope="module", autouse=True)
+def warm(bed: Sandbox) -> None:
+    talk.warm(bed, ("foo1", "alice1"), ("bar1", "alice1"), ("foo1", "bar1"))
+
+
 @pytest.fixture(autouse=True)
 def forgotten(bed: Sandbox) -> None:
     conntrack.flush(bed)

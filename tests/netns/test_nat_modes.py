@@ -97,6 +97,11 @@ E_FLOATING = {4: "172.16.1.2", 6: "fd31::2"}
 E2_NETWORK = {4: "192.168.2.0/24", 6: "fd12::/64"}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def warm(bed: Sandbox) -> None:
+    talk.warm(bed, ("e21", "e11"), ("m1", "m2"), ("s1", "s2"))
+
+
 @pytest.fixture(autouse=True)
 def forgotten(bed: Sandbox) -> None:
     conntrack.flush(bed)

@@ -69,6 +69,11 @@ EXTERNAL = {4: "30.0.0.{}", 6: "fd30::{}"}
 JOIN = {4: "20.0.0.{}", 6: "fd20::{}"}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def warm(bed: Sandbox) -> None:
+    talk.warm(bed, ("foo1", "bar1"), ("foo1", "alice1"), ("bar1", "bob1"))
+
+
 @pytest.fixture(autouse=True)
 def forgotten(bed: Sandbox) -> None:
     conntrack.flush(bed)

@@ -27,11 +27,11 @@ def command(chassis: Chassis, *arguments: str) -> str:
     return netns.run(["ovs-appctl", "--timeout=30", "-t", str(control), *arguments]).rstrip("\n")
 
 
-def dump(bed: Sandbox, *arguments: str) -> list[str]:
-    """The lines of all chassis as they are; arguments: "zone=N"."""
+def dump(where: Sandbox | Chassis, *arguments: str) -> list[str]:
+    """The lines of one or all chassis as they are; arguments: "zone=N"."""
     return [
         line
-        for chassis in bed.chassis.values()
+        for chassis in ([where] if isinstance(where, Chassis) else where.chassis.values())
         for line in command(chassis, "dpctl/dump-conntrack", *arguments).splitlines()
     ]
 
@@ -42,12 +42,12 @@ def flush(bed: Sandbox, *arguments: str) -> None:
         command(chassis, "dpctl/flush-conntrack", *arguments)
 
 
-def towards(bed: Sandbox, address: str, *arguments: str) -> list[str]:
+def towards(where: Sandbox | Chassis, address: str, *arguments: str) -> list[str]:
     """Cleared lines in which `address` is the destination of either direction, sorted.
 
     One line for each zone that has the connection: equal lines are not merged.
     """
-    wanted = [line for line in dump(bed, *arguments) if f"dst={address}," in line]
+    wanted = [line for line in dump(where, *arguments) if f"dst={address}," in line]
     cleared = {_CLEARED.sub(r"\1=<cleared>", line) for line in wanted}
     return sorted(_ZONE.sub("zone=<cleared>", line) for line in cleared)
 
