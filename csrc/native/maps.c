@@ -205,7 +205,8 @@ int ovn_hash_delete(int fd, const void *keys, uint32_t key_size, uint32_t n, uin
 	return 0;
 }
 
-int ovn_hash_dump(int fd, uint64_t *cursor, void *keys, void *values, uint32_t n, int *more)
+int ovn_map_dump(int fd, uint64_t *cursor, void *keys, void *values, uint32_t n, int locked,
+		 int *more)
 {
 	/* The kernel's cursor is a 32-bit bucket number; ours is that plus 1. */
 	uint32_t in = (uint32_t)*cursor - 1, out = 0;
@@ -219,12 +220,18 @@ int ovn_hash_dump(int fd, uint64_t *cursor, void *keys, void *values, uint32_t n
 	attr.batch.keys = ptr(keys);
 	attr.batch.values = ptr(values);
 	attr.batch.count = n;
+	attr.batch.elem_flags = locked ? BPF_F_LOCK : 0;
 	rc = sys_bpf(BPF_MAP_LOOKUP_BATCH, &attr);
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
 	*more = rc == 0;
 	*cursor = (uint64_t)out + 1;
 	return attr.batch.count;
+}
+
+int ovn_hash_dump(int fd, uint64_t *cursor, void *keys, void *values, uint32_t n, int *more)
+{
+	return ovn_map_dump(fd, cursor, keys, values, n, 0, more);
 }
 
 /* --- ordering ------------------------------------------------------------- */

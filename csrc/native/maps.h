@@ -52,6 +52,9 @@ int ovn_hash_delete(int fd, const void *keys, uint32_t key_size, uint32_t n, uin
 /* Reads up to n entries from *cursor on (0 at the start); returns how many, and
  * sets *more to 0 at the end of the map. */
 int ovn_hash_dump(int fd, uint64_t *cursor, void *keys, void *values, uint32_t n, int *more);
+/* The same for arrays too; locked: take each element's bpf_spin_lock. */
+int ovn_map_dump(int fd, uint64_t *cursor, void *keys, void *values, uint32_t n, int locked,
+		 int *more);
 
 /* Returns once no program runs that was running at the call. */
 int ovn_grace_period(void);

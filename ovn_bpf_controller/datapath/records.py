@@ -56,6 +56,12 @@ def record(cname: str) -> struct.Struct:
     return struct.Struct(text + "x" * (ffi.sizeof(ctype) - at))
 
 
+def position(cname: str, *path: str | int) -> int:
+    """Which value of record(cname) a member, or its first scalar, is."""
+    offset = ffi.offsetof(cname, *path)
+    return [at for at, _, _ in _flat(ffi.typeof(cname), 0)].index(offset)
+
+
 def word(cname: str, *path: str | int) -> int:
     """Offset of a member of `cname` in 32-bit words."""
     return ffi.offsetof(cname, *path) // 4

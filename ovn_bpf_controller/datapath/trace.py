@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from ovn_bpf_controller._native import ffi, lib
-from ovn_bpf_controller.datapath.maps import ArrayMap, check
+from ovn_bpf_controller.datapath.maps import ArrayMap
+from ovn_bpf_controller.datapath.run import run_once
 from ovn_bpf_controller.errors import DataPlaneError
 
-_FRAME: Final = bytes(64)  # the program looks at ovn_trace_ctl, never at the frame
 _HEAD: Final = ("kind", "table", "flow", "prio", "pc", "port", "chassis", "reason", "dp", "egress")
 
 
@@ -96,7 +96,7 @@ class Tracer:
             control.w[index] = word
         with self._lock:
             self._control.put(0, bytes(ffi.buffer(control)))
-            self._test_run()
+            run_once(self._program, "the trace program cannot be run")
             count = self._control.words[0]
             room = self._log.capacity
             return Trace([self._event(n) for n in range(min(count, room))], max(0, count - room))
@@ -104,17 +104,6 @@ class Tracer:
     def instruction(self, pc: int) -> bytes:
         """One struct ovn_insn as the program sees it."""
         return self._insns.get(pc)
-
-    def _test_run(self) -> None:
-        run: Any = ffi.new("struct ovn_test_run *")
-        frame = ffi.from_buffer(_FRAME)
-        context = ffi.new("uint32_t[]", 48)  # struct __sk_buff
-        out = ffi.new("char[]", 4096)
-        run.prog_fd, run.repeat = self._program, 1
-        run.data_in, run.data_in_len = frame, len(_FRAME)
-        run.data_out, run.data_out_len = out, 4096
-        run.ctx, run.ctx_len = context, 4 * 48
-        check(lib.ovn_test_run(run), "the trace program cannot be run")
 
     def _event(self, index: int) -> TraceEvent:
         data = ffi.from_buffer("struct ovn_trace_event[]", self._log.get(index))
