@@ -8,8 +8,10 @@ ends stay at hand, so that a test may go on talking after it has changed somethi
 from __future__ import annotations
 
 import os
+import random
 import socket
 import struct
+import threading
 from types import TracebackType
 from typing import Self
 
@@ -130,6 +132,20 @@ class Tcp(Pair):
                 heard += more
             assert heard == text
 
+    def stream(self, size: int) -> None:
+        """Send `size` bytes each way, one way after the other, and check them there."""
+        for source, target in ((self.client, self.server), (self.server, self.client)):
+            text = random.Random(size).randbytes(size)
+            sender = threading.Thread(target=source.sendall, args=(text,), daemon=True)
+            sender.start()
+            heard = bytearray()
+            while len(heard) < size:
+                more = target.recv(1 << 18)
+                assert more, "the other end closed the connection"
+                heard += more
+            sender.join()
+            assert heard == text
+
     def finish(self) -> None:
         """End the connection in order, the client first."""
         self.client.shutdown(socket.SHUT_WR)
@@ -180,16 +196,16 @@ class Udp(Pair):
             self.close()
             raise
 
-    def exchange(self) -> None:
-        """One datagram each way; the answer goes to whom the server saw."""
-        text = os.urandom(32)
+    def exchange(self, size: int = 32) -> None:
+        """One datagram of `size` bytes each way; the answer goes to whom the server saw."""
+        text = os.urandom(size)
         self.client.send(text)
-        heard, peer = self.server.recvfrom(64)
+        heard, peer = self.server.recvfrom(65536)
         assert heard == text
         self.seen = peer[:2]
-        answer = os.urandom(32)
+        answer = os.urandom(size)
         self.server.sendto(answer, peer)
-        assert self.client.recv(64) == answer
+        assert self.client.recv(65536) == answer
 
 
 def refused(bed: Sandbox, client: str, address: str, port: int = 9) -> bool:
