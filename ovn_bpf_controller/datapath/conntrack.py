@@ -230,15 +230,22 @@ def _at(*path: str | int) -> int:
     return position("struct ovn_conn", *path)
 
 
-_FLAGS: Final, _BIRTH: Final = _at("flags"), _at("birth")
-_EPOCH: Final, _ZONE_GEN: Final = _at("epoch"), _at("zone_gen")
-_ZONE: Final, _FAMILY: Final = _at("tuple", 0, "zone"), _at("tuple", 0, "family")
+_FLAGS: Final = _at("flags")
+_BIRTH: Final = _at("birth")
+_EPOCH: Final = _at("epoch")
+_ZONE_GEN: Final = _at("zone_gen")
+_ZONE: Final = _at("tuple", 0, "zone")
+_FAMILY: Final = _at("tuple", 0, "family")
 _PROTO: Final = _at("tuple", 0, "proto")
-_ORIG: Final, _REPLY: Final = _at("tuple", 0, "src"), _at("tuple", 1, "src")
-_MARK: Final, _LABEL: Final = _at("mark"), _at("label")
+_ORIG: Final = _at("tuple", 0, "src")
+_REPLY: Final = _at("tuple", 1, "src")
+_MARK: Final = _at("mark")
+_LABEL: Final = _at("label")
 _PEERS: Final = slice(_at("peer", 0), _at("peer", 1)), slice(_at("peer", 1), _at("pad"))
-_EXPIRES: Final, _USED: Final = _at("expires"), _at("used")
-_PACKETS: Final, _BYTES: Final = _at("packets"), _at("bytes")
+_EXPIRES: Final = _at("expires")
+_USED: Final = _at("used")
+_PACKETS: Final = _at("packets")
+_BYTES: Final = _at("bytes")
 
 
 def _connection(number: int, f: tuple[Any, ...]) -> Connection:

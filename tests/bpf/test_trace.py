@@ -17,6 +17,7 @@ from ovn_bpf_controller.datapath.trace import Tracer
 from ovn_bpf_controller.observe import accounts
 from tests.support.dataplane import Bed, bed, mac, reason
 
+QUEUE = 22
 PER_CPU = (5, 6, 10)  # enum bpf_map_type: PERCPU_HASH, PERCPU_ARRAY, LRU_PERCPU_HASH
 # Where a trace is written, and working memory that each packet begins anew.
 ITS_OWN = ("ovn_trace_ctl", "ovn_trace_log", "ovn_scratch")
@@ -51,9 +52,13 @@ def contents(made: Bed) -> dict[str, dict[bytes, bytes]]:
 
 
 def dump(name: str, fd: int) -> dict[bytes, bytes]:
-    """All elements of a map, of all CPUs."""
+    """All elements of a map, of all CPUs; of a queue the first."""
     info = map_info(fd)
     size = info.value_size
+    if info.type == QUEUE:
+        first = ffi.new("char[]", size)
+        there = lib.ovn_map_lookup(fd, ffi.NULL, first) == 0
+        return {b"first": bytes(ffi.buffer(first)) if there else b""}
     if info.type in PER_CPU:
         size = (size + 7 & ~7) * possible_cpus()
     keys = ffi.new("char[]", BATCH * info.key_size)
