@@ -28,6 +28,7 @@ SIGNED = {label: f",labels={label << 96:#x}" for label in (FROM, TO)}
 
 @pytest.fixture(scope="module", autouse=True)
 def answering(bed: Sandbox) -> Iterator[None]:
+    talk.warm(bed, ("vm1", "vm3"))
     with servers.Servers(bed) as everybody:
         for guest in bed.ports:
             everybody.serve(guest, 80)

@@ -17,7 +17,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
 from ovn_bpf_controller.sandbox.bed import Sandbox
-from tests.support import conntrack, servers, traffic
+from tests.support import conntrack, servers, talk, traffic
 from tests.support.balancers import address, change, remove_all
 
 KINDS = ("oracle",)
@@ -48,6 +48,7 @@ OPEN = 82
 @pytest.fixture(scope="module", autouse=True)
 def answering(bed: Sandbox) -> Iterator[None]:
     """Everybody would answer on every port."""
+    talk.warm(bed, ("vm1", "vm3"), ("vm2", "vm3"), ("vm1", "vm4"))
     with servers.Servers(bed) as everybody:
         for guest in bed.ports:
             everybody.serve(guest, OPEN, *(port for _, port in REJECTED))

@@ -45,6 +45,7 @@ BLOCKED = ",mark=1"
 
 @pytest.fixture(scope="module", autouse=True)
 def answering(bed: Sandbox) -> Iterator[None]:
+    talk.warm(bed, ("vm1", "vm3"), ("vm2", "vm3"), ("vm1", "vm4"))
     with servers.Servers(bed) as everybody:
         for guest in bed.ports:
             everybody.serve(guest, OPEN, 83)

@@ -46,6 +46,7 @@ PORT, CLIENT_PORT, MTU = 2000, 1000, 1400
 
 @pytest.fixture(scope="module", autouse=True)
 def answering(bed: Sandbox) -> Iterator[None]:
+    talk.warm(bed, ("client", "server"))
     with servers.Servers(bed) as everybody:
         everybody.serve("server", PORT)
         yield

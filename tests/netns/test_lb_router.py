@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from ovn_bpf_controller.sandbox.bed import Sandbox
-from tests.support import conntrack, servers
+from tests.support import conntrack, servers, talk
 from tests.support.balancers import add, address, change, endpoint, remove_all, tracked
 
 KINDS = ("oracle",)
@@ -79,6 +79,7 @@ ON_EXT = {4: "172.18.1.150", 6: "fd74::150"}
 
 @pytest.fixture(scope="module", autouse=True)
 def answering(bed: Sandbox) -> Iterator[None]:
+    talk.warm(bed, ("foo1", "bar1"))
     with servers.Servers(bed) as everybody:
         for guest in bed.ports:
             everybody.serve(guest, 80)

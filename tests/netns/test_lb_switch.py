@@ -13,7 +13,7 @@ import pytest
 
 from ovn_bpf_controller.sandbox import ping
 from ovn_bpf_controller.sandbox.bed import Sandbox
-from tests.support import conntrack, servers, traffic
+from tests.support import conntrack, servers, talk, traffic
 from tests.support.balancers import add, address, change, endpoint, remove_all, tracked
 
 KINDS = ("oracle",)
@@ -44,6 +44,7 @@ TRIES = 20  # all to one of three by chance: (1/3)^19
 
 @pytest.fixture(scope="module", autouse=True)
 def answering(bed: Sandbox) -> Iterator[None]:
+    talk.warm(bed, ("foo1", "bar2"), ("foo2", "bar1"))
     with servers.Servers(bed) as everybody:
         for guest in bed.ports:
             everybody.serve(guest, 80, 8000)
