@@ -18,6 +18,19 @@ static __always_inline void count(void *map, __u32 index, __u32 len)
 	}
 }
 
+/* Flows with numbers for which there is no room are not counted. */
+static __always_inline void count_flow(__u32 flow, __u32 len)
+{
+	struct ovn_flow_page *page = array_at(&ovn_flows, flow / OVN_FLOW_PAGE);
+
+	if (page) {
+		struct ovn_count *c = &page->c[flow & (OVN_FLOW_PAGE - 1)];
+
+		c->packets++;
+		c->bytes += len;
+	}
+}
+
 static __always_inline void drop(struct __sk_buff *skb, __u32 reason)
 {
 	count(&ovn_drops, reason < DROP_MAX ? reason : DROP_BUG, skb->len);

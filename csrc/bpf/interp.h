@@ -301,7 +301,7 @@ __noinline int step(struct __sk_buff *skb, __u32 depth)
 		if (s->trace)
 			trace_event(depth, TRACE_MATCH, s->table, pc);
 		else if (s->flow)
-			count(&ovn_flows, s->flow, skb->len);
+			count_flow(s->flow, skb->len);
 		if (!pc) {
 			reason = s->sets_over ? DROP_SETS : DROP_NO_FLOW;
 			break;

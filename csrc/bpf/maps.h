@@ -116,9 +116,9 @@ struct {
 /* Packets and bytes by logical flow number. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1024);
+	__uint(max_entries, 16);
 	__type(key, __u32);
-	__type(value, struct ovn_count);
+	__type(value, struct ovn_flow_page);
 } ovn_flows SEC(".maps");
 
 /* Packets that entered, stages looked up and hash probes made. */

@@ -459,6 +459,13 @@ struct ovn_count {
 	__u64 bytes;
 };
 
+/* Map `ovn_flows`, per CPU: counts of the flows with the numbers n * page + i.
+ * Several to an element, as the kernel takes long to make many small ones. */
+#define OVN_FLOW_PAGE 64
+struct ovn_flow_page {
+	struct ovn_count c[OVN_FLOW_PAGE];
+};
+
 /* LRU hash `ovn_drop_flows`, per CPU, of struct ovn_count: which packets on
  * their walk ended where. */
 struct ovn_drop_key {

@@ -22,7 +22,7 @@ def forget(maps: Mapping[str, int], numbers: Collection[int] | None = None) -> N
     maps: fds by name.  Raises DataPlaneError.
     """
     counters = Counters("ovn_flows", maps["ovn_flows"])
-    counters.clear(counters.used_batch() if numbers is None else numbers)
+    counters.clear(counters.used() if numbers is None else numbers)
     drops = DropCounters(maps["ovn_drop_flows"])
     drops.forget([d for d in drops.read() if numbers is None or d.flow in numbers])
 
@@ -31,7 +31,7 @@ def flows(chassis: Chassis, which: str) -> Rows:
     """Logical flows that are in the data plane, one row for each rule."""
     compiler = chassis.flows.compiler
     counters = Counters("ovn_flows", chassis.plane.maps["ovn_flows"])
-    counts = counters.used_batch()
+    counts = counters.used()
     found: Rows = []
     for dp in sorted(datapath_keys(chassis, which)):
         rules = zip(compiler.rules(dp), compiler.dump(dp), strict=True)

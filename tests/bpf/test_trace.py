@@ -124,11 +124,11 @@ def test_a_trace_sees_what_the_same_frame_then_does(switch: Bed) -> None:
 
 def test_packets_count_for_the_flows_that_they_match(switch: Bed) -> None:
     frame = bytes(Ether(src=mac(2), dst=mac(3), type=0x88B5) / Raw(bytes(50)))
-    before = Counters("ovn_flows", switch.plane.maps["ovn_flows"]).used_batch()
+    before = Counters("ovn_flows", switch.plane.maps["ovn_flows"]).used()
     for _ in range(3):
         switch.send("p2", frame)
     switch.received(3)
-    after = Counters("ovn_flows", switch.plane.maps["ovn_flows"]).used_batch()
+    after = Counters("ovn_flows", switch.plane.maps["ovn_flows"]).used()
     assert before == {}
     compiler = switch.compiler
     flows = [compiler.flow(compiler.flow_ids.uuid(number) or "") for number in after]
@@ -161,9 +161,9 @@ def test_numbers_of_other_flows_count_from_nothing(switch: Bed) -> None:
     switch.send("p2", bytes(Ether(src=mac(2), dst=mac(3), type=0x88B5) / Raw(bytes(50))))
     switch.received(1)
     ((drop, _),) = DropCounters(maps["ovn_drop_flows"]).read().items()
-    counted = set(Counters("ovn_flows", maps["ovn_flows"]).used_batch())
+    counted = set(Counters("ovn_flows", maps["ovn_flows"]).used())
     accounts.forget(maps, {drop.flow})
     assert not DropCounters(maps["ovn_drop_flows"]).read()
-    assert set(Counters("ovn_flows", maps["ovn_flows"]).used_batch()) == counted - {drop.flow}
+    assert set(Counters("ovn_flows", maps["ovn_flows"]).used()) == counted - {drop.flow}
     accounts.forget(maps)
-    assert not Counters("ovn_flows", maps["ovn_flows"]).used_batch()
+    assert not Counters("ovn_flows", maps["ovn_flows"]).used()
