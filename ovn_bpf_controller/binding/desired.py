@@ -64,7 +64,8 @@ class Desired:
     with all flows that arrived up to then.  complete: everything local has been
     seen at least once; until then nothing that already runs may be taken away.
     datapaths: by Datapath_Binding uuid.  resident: is_chassis_resident() is true
-    for these.  zones: conntrack zone by name, for ct-zone-list.
+    for these.  zones: conntrack zone by name, for ct-zone-list.  zone_limits: most
+    connections by zone, where there is a limit.
     """
 
     seq: int = 0
@@ -74,6 +75,7 @@ class Desired:
     tunnels: Mapping[str, Tunnel] = field(default_factory=dict)
     resident: frozenset[str] = frozenset()
     zones: Mapping[str, int] = field(default_factory=dict)
+    zone_limits: Mapping[int, int] = field(default_factory=dict)
 
     def ports(self) -> dict[PortKey, Port]:
         """Every port of every local datapath."""

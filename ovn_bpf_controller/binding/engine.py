@@ -18,7 +18,7 @@ databases.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -48,6 +48,7 @@ from ovn_bpf_controller.binding.topology import Topology
 from ovn_bpf_controller.binding.tunnels import Peers
 from ovn_bpf_controller.binding.view import LocalView
 from ovn_bpf_controller.binding.writer import Lane, PortLane, add_port_write, now_ms
+from ovn_bpf_controller.binding.zones import Moved
 from ovn_bpf_controller.errors import DatabaseError
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.store import Changes
@@ -83,7 +84,9 @@ class Binding:
 
     name: the chassis name that option -n gave; without it the system-id-override
     file is looked for, now and never again.  startup_ms: when the daemon started, in
-    ms of the Unix epoch, for ovn-startup-ts.  Raises StartupError when that file is
+    ms of the Unix epoch, for ovn-startup-ts.  on_zones_moved: ends the connections of
+    zones that changed hands; called before the new owners are persisted, and never
+    before everything local has been seen.  Raises StartupError when that file is
     there but cannot be read.
     """
 
@@ -94,6 +97,7 @@ class Binding:
         underlay: Underlay,
         name: str | None = None,
         startup_ms: int | None = None,
+        on_zones_moved: Callable[[Moved], None] | None = None,
     ) -> None:
         self._sb = southbound
         self._local = local_side
@@ -119,6 +123,7 @@ class Binding:
         self._wake_ms: int | None = None
         self._desired = Desired()
         self._port_writes = Writes()
+        self._on_zones_moved = on_zones_moved
 
     # --- the loop ---------------------------------------------------------------
 
@@ -135,6 +140,7 @@ class Binding:
             self._desired = self._topology.decide(self.config, self._view, not self._complete)
             self._ask()
         self._settle()
+        self._release_zones()
         self._port_writes = Writes()
         if self._sb.synced:
             if not self._synced:
@@ -202,6 +208,13 @@ class Binding:
         if self._settled and self._topology.me is not None and not self._complete:
             vlog.info("all of the Southbound that concerns this chassis has been read")
             self._complete = True
+
+    def _release_zones(self) -> None:
+        if not self._complete:
+            return
+        moved = self._topology.zones.take_moved()
+        if self._on_zones_moved is not None and any(moved):
+            self._on_zones_moved(moved)
 
     # --- what we owe the databases ----------------------------------------------
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import ovs.vlog
 
 from ovn_bpf_controller.binding import gateways, local, physical, tunnels
+from ovn_bpf_controller.binding import zones as ct_zones
 from ovn_bpf_controller.binding.claims import Bind, Claim, ClaimRules, PortType, by_iface_id
 from ovn_bpf_controller.binding.config import Config
 from ovn_bpf_controller.binding.desired import Desired, LocalDatapath, PortSecurity
@@ -220,6 +221,20 @@ class Topology:
             claim = self.claims.get(name)
             self._touch(claim.row.datapath if claim else name.rpartition("_")[0])
 
+    def _zone_limits(self) -> dict[int, int]:
+        """`ct-zone-limit` of datapaths, and of ports that have one of their own."""
+        rows, zones = self._sb.table(DatapathBinding), self.zones.zones
+        by_datapath = {uuid: ct_zones.limit(rows[uuid].external_ids) for uuid in self.keys}
+        named = {
+            name(uuid): value
+            for uuid, value in by_datapath.items()
+            for name in (dnat_name, snat_name)
+        }
+        for name, claim in self.claims.items():
+            default = by_datapath.get(claim.row.datapath, 0)
+            named[name] = ct_zones.limit(claim.row.options, default)
+        return {zones[name]: value for name, value in named.items() if value and name in zones}
+
     def _recompute(self) -> None:
         for uuid in self._local_datapaths.keys() - self.keys.keys():
             del self._local_datapaths[uuid]
@@ -284,4 +299,5 @@ class Topology:
                 if row.chassis == chassis and row.type != PortType.CHASSISREDIRECT.value
             ).union(self.gateways),
             zones=dict(self.zones.zones),
+            zone_limits=self._zone_limits(),
         )

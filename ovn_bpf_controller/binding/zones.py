@@ -9,6 +9,7 @@ the agent: the table is restored from there before it allots anything.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import ovs.vlog
 
@@ -28,6 +29,28 @@ def snat_name(datapath: str) -> str:
     return f"{datapath}_snat"
 
 
+class Moved(NamedTuple):
+    """Zones that changed hands: their connections are nobody's any more.
+
+    allotted: somebody else's now.  released: nobody's now.
+    """
+
+    allotted: frozenset[int]
+    released: frozenset[int]
+
+
+def limit(ids: Mapping[str, str], default: int = 0) -> int:
+    """`ct-zone-limit` of a Datapath_Binding or a Port_Binding; 0 is none.
+
+    Out of 32 bits is none, and no number at all the default (ovn-controller's
+    ct-zone.c).
+    """
+    text = ids.get("ct-zone-limit", "").strip()
+    if not text.lstrip("-").isdecimal():
+        return default
+    return int(text) if 0 <= int(text) <= 0xFFFFFFFF else 0
+
+
 class ZoneTable:
     """Name -> zone, 1..65535 within the range that is configured."""
 
@@ -37,6 +60,8 @@ class ZoneTable:
         self._zones: dict[str, int] = {}
         self._pinned: set[str] = set()
         self._exhausted = False
+        self._allotted: set[int] = set()
+        self._released: set[int] = set()
 
     @property
     def zones(self) -> Mapping[str, int]:
@@ -80,11 +105,27 @@ class ZoneTable:
             if name in wanted and name not in gone and zone not in zones
         }
         self._zones.update(requested)
-        self._allot(sorted(wanted - self._zones.keys()))
+        self._allot(sorted(wanted - self._zones.keys()), set(before.values()))
+        self._note(before)
         return {name for name, _ in before.items() ^ self._zones.items()}
 
-    def _allot(self, names: list[str]) -> None:
+    def take_moved(self) -> Moved:
+        """What changed hands since the last call; restored zones did not."""
+        moved = Moved(frozenset(self._allotted), frozenset(self._released))
+        self._allotted, self._released = set(), set()
+        return moved
+
+    def _note(self, before: Mapping[str, int]) -> None:
+        self._allotted |= {zone for _, zone in self._zones.items() - before.items()}
+        self._released |= {zone for _, zone in before.items() - self._zones.items()}
+        self._released -= set(self._zones.values())
+
+    def _allot(self, names: list[str], before: set[int]) -> None:
+        """before: zones in force until now, of which packets may still be under way."""
         used = set(self._zones.values())
+        room = self._high - self._low + 1
+        if len(used | before) + len(names) < room:
+            used |= before
         zone = self._low
         for name in names:
             while zone in used:

@@ -14,7 +14,7 @@ from ovn_bpf_controller.binding.desired import Delta, Desired, LocalDatapath, Po
 from ovn_bpf_controller.binding.if_status import IfStatus, Moment, PortWrite, State
 from ovn_bpf_controller.binding.index import PortIndex
 from ovn_bpf_controller.binding.view import Interface
-from ovn_bpf_controller.binding.zones import ZoneTable
+from ovn_bpf_controller.binding.zones import Moved, ZoneTable, limit
 from ovn_bpf_controller.model import Datapath, McGroup, Port, PortKind, Tunnel
 from ovn_bpf_controller.ovsdb.tables import PortBinding
 
@@ -50,6 +50,48 @@ def test_zones_are_unique_stable_and_restored(
         again.restore(table.persistent() | {"ct-zone-": "5", "ct-zone-x": "rubbish", "y": "1"})
         kept = {name: zone for name, zone in again.zones.items()}
         assert kept.items() <= zones.items()
+
+
+@given(ZONE_STEPS)
+def test_zones_that_change_hands_are_told_once(
+    steps: list[tuple[set[str], dict[str, int]]],
+) -> None:
+    table = ZoneTable(1, 20)
+    for names, requested in steps:
+        before = dict(table.zones)
+        table.update(names, requested)
+        zones = dict(table.zones)
+        moved = table.take_moved()
+        owners = {z: {n for n in zones if zones[n] == z} for z in zones.values()}
+        owned = {z: {n for n in before if before[n] == z} for z in before.values()}
+        assert moved.allotted == {z for z in owners if owners[z] - owned.get(z, set())}
+        assert moved.released == owned.keys() - owners.keys()
+        assert not any(table.take_moved())
+
+
+def test_restored_zones_keep_their_connections() -> None:
+    table = ZoneTable()
+    table.restore({"ct-zone-a": "7", "ct-zone-b": "8"})
+    table.update({"a", "b"}, {}, keep=True)
+    assert not any(table.take_moved())
+    table.update({"a", "c"}, {})
+    assert table.take_moved() == Moved(frozenset({1}), frozenset({8}))
+
+
+def test_a_zone_rests_before_somebody_else_gets_it() -> None:
+    """Packets of its old port may be under way while the new one's flows come."""
+    table = ZoneTable()
+    table.update({"a"}, {})
+    table.update({"b"}, {})
+    assert dict(table.zones) == {"b": 2}
+    table.update({"b", "c"}, {})
+    assert dict(table.zones) == {"b": 2, "c": 1}
+
+
+def test_zone_limits_are_read_as_ovn_controller_reads_them() -> None:
+    for text, value in (("10", 10), ("0", 0), ("-1", 0), ("4294967296", 0), ("x", 5), ("", 5)):
+        assert limit({"ct-zone-limit": text}, 5) == value
+    assert limit({}, 5) == 5 and limit({}) == 0
 
 
 def test_zones_run_out_without_harm() -> None:
