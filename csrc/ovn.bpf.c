@@ -146,6 +146,7 @@ static __always_inline int from_trace(struct scratch *s)
 	s->l3 = ETH_LEN;
 	s->l4 = 0;
 	s->off = 0;
+	s->frag = 0;
 	s->wire_reply = 0;
 	__builtin_memcpy(s->wire, s->cur.w + OW_HEADERS, sizeof(s->wire) - 16);
 	if (ctl->remote && s->cur.w[OW_OUTPORT] >= OVN_MIN_MCGROUP)

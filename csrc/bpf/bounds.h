@@ -23,6 +23,7 @@
 #define OVN_MAX_TUN_OPTS 16   /* options in a Geneve header */
 #define OVN_INSNS_PER_STEP 16 /* then the loop is asked for another step */
 #define OVN_ORIG_BYTES 256    /* of a frame that a reply replaces */
+#define OVN_SUM_BYTES 512     /* that are summed at a time; a power of two */
 
 /* On 6.1 the frames of all functions that are active at once, callbacks
  * included and each rounded up to 32 bytes, may have 512 bytes together: what

@@ -88,6 +88,11 @@ static __always_inline int parse_ip4(struct __sk_buff *skb, struct scratch *s)
 	frag = bpf_ntohs(h.frag);
 	if (frag & 0x3fff)
 		fbits = OVN_FRAG_ANY | (frag & 0x1fff ? OVN_FRAG_LATER : 0);
+	s->frag = fbits;
+	s->frag_at = (frag & 0x1fff) * 8;
+	s->frag_len = len - hlen;
+	s->frag_id = bpf_ntohs(h.id);
+	s->frag_proto = h.proto;
 	w[OW_IP] = (__u32)h.proto << 24 | (__u32)h.ttl << 16 | (__u32)h.tos << 8 | fbits;
 	w[OW_IP_SRC + 3] = bpf_ntohl(h.src);
 	w[OW_IP_DST + 3] = bpf_ntohl(h.dst);
@@ -132,6 +137,10 @@ static __always_inline int parse_ip6(struct __sk_buff *skb, struct scratch *s)
 				: frag & 1    ? OVN_FRAG_ANY
 					      : fbits;
 			off += 8;
+			s->frag_at = frag & 0xfff8;
+			s->frag_len = end - off;
+			s->frag_id = get32(e + 4);
+			s->frag_proto = e[0];
 		} else {
 			off += next == PROTO_AH ? (e[1] + 2) * 4 : (e[1] + 1) * 8;
 		}
@@ -141,6 +150,7 @@ static __always_inline int parse_ip6(struct __sk_buff *skb, struct scratch *s)
 	}
 	if (i == OVN_MAX_EXT || off > end)
 		return DROP_MALFORMED;
+	s->frag = fbits;
 	w[OW_IP] = (__u32)next << 24 | (__u32)h.hops << 16 |
 		   (bpf_ntohl(h.ver_tc_label) >> 12 & 0xff00) | fbits;
 	if (fbits & OVN_FRAG_LATER)
@@ -186,6 +196,8 @@ __noinline int parse(struct __sk_buff *skb, __u32 depth)
 	s->l3 = ETH_LEN;
 	s->l4 = 0;
 	s->l4_len = 0;
+	s->frag = 0;
+	s->csum = 0;
 	s->reply_part = 0;
 	s->wire_reply = 0;
 	if (bpf_skb_load_bytes(skb, 0, eth, ETH_LEN))

@@ -42,11 +42,12 @@ static __always_inline void become_na(__u32 *w)
 }
 
 /* May anybody be told about this packet?  RFC 1122, 3.2.2; RFC 4443, 2.4 (e). */
-static __always_inline int may_answer(const __u32 *w)
+static __always_inline int may_answer(const struct scratch *s)
 {
+	const __u32 *w = s->cur.w;
 	__u32 type = w[OW_ETH_TYPE] >> 16, proto = w[OW_IP] >> 24, icmp = w[OW_L4_PORTS] >> 16;
 
-	if (w[OW_ETH_DST] & 0x100 || w[OW_IP] & OVN_FRAG_LATER)
+	if (w[OW_ETH_DST] & 0x100 || (w[OW_IP] | s->frag) & OVN_FRAG_LATER)
 		return 0;
 	if (type == ETH_P_IP)
 		return w[OW_IP_SRC + 3] && w[OW_IP_SRC + 3] >> 28 < 14 &&
@@ -90,7 +91,7 @@ static __always_inline int become_reply(struct scratch *s, __u32 flags)
 	__u32 *w = s->cur.w, tcp = w[OW_IP] >> 24 == PROTO_TCP;
 	int reset = tcp && flags & OVN_REPLY_RESET;
 
-	if (s->cur.reply || !may_answer(w) || (!reset && !(flags & OVN_REPLY_ERROR)) ||
+	if (s->cur.reply || !may_answer(s) || (!reset && !(flags & OVN_REPLY_ERROR)) ||
 	    (reset && w[OW_TCP_ARP] & TCP_RST))
 		return DROP_NO_REPLY;
 	if (!reset)

@@ -118,6 +118,12 @@ struct scratch {
 	__u32 l3;	  /* offset of the network header from the inner Ethernet one */
 	__u32 l4;	  /* of the transport header, 0 when there is none */
 	__u32 l4_len;	  /* of transport header and payload in the frame that came */
+	__u32 csum;	  /* enum csum_state of the frame that came */
+	__u32 frag;	  /* OVN_FRAG_* of the frame, when the word says it no more */
+	__u32 frag_at;	  /* offset of a fragment in what was fragmented, */
+	__u32 frag_len;	  /* and its length */
+	__u32 frag_id;
+	__u32 frag_proto; /* protocol, or IPv6's next header behind the fragment's */
 	__u32 inner_l3;	  /* of the headers that an ICMP error quotes, */
 	__u32 inner_l4;
 	__u32 inner_len;  /* and how much is quoted from inner_l4 on */
@@ -145,8 +151,9 @@ struct scratch {
 		struct ovn_key_l l;
 		struct bpf_tunnel_key key;
 		struct geneve_opt opt;
-		__be32 words[OVN_ORIG_BYTES / 4];
-		__u8 bytes[OVN_ORIG_BYTES];
+		struct ovn_first first;
+		__be32 words[OVN_SUM_BYTES / 4];
+		__u8 bytes[OVN_SUM_BYTES + 4];
 	} buf;
 	__u8 orig[OVN_ORIG_BYTES];
 };

@@ -8,6 +8,7 @@
 #define OVN_BPF_STORE_H
 
 #include "answer.h"
+#include "sctp.h"
 
 /* Offset from l4 of a transport checksum that may wait for a device, or 0. */
 static __always_inline __u32 l4_csum_at(__u32 proto)
@@ -143,7 +144,20 @@ static __always_inline int store_l4(struct __sk_buff *skb, struct scratch *s)
 			return DROP_STORE;
 		return 0;
 	}
-	return DROP_STORE; /* SCTP's CRC covers the whole packet */
+	if (proto == PROTO_SCTP) {
+		__be32 to = bpf_htonl(is);
+		__u32 csum;
+
+		/* How much the checksum covers is unknown of a fragment. */
+		if (s->frag || bpf_skb_load_bytes(skb, l4 + 8, &csum, 4))
+			return DROP_STORE;
+		csum = sctp_ports(csum, bpf_htonl(was), to, s->l4_len);
+		if (bpf_skb_store_bytes(skb, l4, &to, 4, BPF_F_RECOMPUTE_CSUM) ||
+		    bpf_skb_store_bytes(skb, l4 + 8, &csum, 4, BPF_F_RECOMPUTE_CSUM))
+			return DROP_STORE;
+		return 0;
+	}
+	return DROP_STORE;
 }
 
 static __always_inline int store_arp(struct __sk_buff *skb, struct scratch *s)

@@ -193,6 +193,25 @@ struct ovn_ct_kill {
 };
 #define OVN_CT_KILLS 4096
 
+/* LRU hash `ovn_frags`: what a first fragment had that later ones lack.  Addresses
+ * as in the packet's words, before this zone translates them. */
+struct ovn_first_key {
+	__u32 src[4];
+	__u32 dst[4];
+	__u32 id;
+	__u16 zone;
+	__u8 proto; /* IPv6: what the fragment header says is next */
+	__u8 pad;
+};
+struct ovn_first {
+	struct ovn_first_key key; /* repeated: see the top of tables.h */
+	__u32 ports;		  /* word OW_L4_PORTS */
+	__u32 icmp_id;
+	__u32 l4_proto;
+	__u32 len;  /* bytes of the fragmented part that it had */
+	__u32 seen; /* seconds of CLOCK_BOOTTIME */
+};
+
 /* Map `ovn_ct_count`, per CPU, index enum ovn_ct_counter. */
 enum ovn_ct_counter {
 	OVN_CTC_CREATED = 0,

@@ -58,6 +58,7 @@ SIZES: Final[Mapping[str, int]] = {
     "ovn_conns": CONNECTIONS,
     "ovn_ct_idx": 2 * CONNECTIONS,
     "ovn_ct_free": CONNECTIONS,
+    "ovn_frags": 1 << 13,
 }
 
 

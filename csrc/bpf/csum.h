@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * Is the transport checksum of the frame right?  The tracker asks before it
+ * believes a packet, as OVS and the kernel's tracker do: an invalid packet that
+ * its receiver drops must not move a connection's state.
+ */
+#ifndef OVN_BPF_CSUM_H
+#define OVN_BPF_CSUM_H
+
+#include "inner.h"
+#include "sctp.h"
+
+#define SUM_BLOCK OVN_SUM_BYTES
+#define SUM_BLOCKS (65536 / SUM_BLOCK)
+
+enum csum_state {
+	CSUM_UNKNOWN = 0,
+	CSUM_GOOD,
+	CSUM_BAD,
+};
+
+struct sum_walk {
+	struct __sk_buff *skb;
+	struct scratch *s;
+	__u32 at;
+	__u32 left;
+	__u32 sum;
+};
+
+static long sum_block(__u32 i __attribute__((unused)), struct sum_walk *c)
+{
+	__u8 *b = c->s->buf.bytes;
+	__u32 n = c->left < SUM_BLOCK ? c->left : SUM_BLOCK;
+
+	n--;
+	hide(n);
+	n = (n & (SUM_BLOCK - 1)) + 1;
+	if (bpf_skb_load_bytes(c->skb, c->at, b, n))
+		return 1;
+	b[n] = 0; /* there is room for it behind the block */
+	b[n + 1] = 0;
+	b[n + 2] = 0;
+	c->sum = bpf_csum_diff(NULL, 0, (__be32 *)b, (n + 3) & ~3u, c->sum);
+	c->at += n;
+	c->left -= n;
+	return !c->left;
+}
+
+/* Sum of `len` bytes of the frame from `off`, folded; -1: they are not there. */
+static __always_inline int block_sum(struct __sk_buff *skb, struct scratch *s, __u32 off, __u32 len)
+{
+	struct sum_walk c = { .skb = skb, .s = s, .at = off, .left = len };
+
+	if (len)
+		bpf_loop(SUM_BLOCKS, sum_block, &c, 0);
+	return c.left ? -1 : (__u16)~csum_fold(c.sum);
+}
+
+/* Sum of the pseudo header of what the frame has, folded. */
+static __always_inline __u32 pseudo_sum(const struct scratch *s, __u32 proto)
+{
+	__be32 a[8];
+	__u32 i;
+
+	for (i = 0; i < 8; i++)
+		a[i] = bpf_htonl(s->wire[HDR(OW_IP_SRC + i)]);
+	i = bpf_csum_diff(NULL, 0, a, sizeof(a), bpf_htons(proto));
+	i = (__u16)~csum_fold(i) + (__u32)bpf_htons(s->l4_len & 0xffff);
+	return (__u16)~csum_fold(i);
+}
+
+static __always_inline int l4_sum_good(struct __sk_buff *skb, struct scratch *s)
+{
+	__u32 proto = IP_PROTO(s), at = proto == PROTO_TCP ? 16 : 6, pseudo = 0;
+	int sum, tail = proto == PROTO_TCP || proto == PROTO_UDP;
+	__u16 h[4];
+
+	if (tail) {
+		if (proto == PROTO_UDP &&
+		    (bpf_skb_load_bytes(skb, s->l4, h, 8) || bpf_ntohs(h[2]) < UDP_LEN ||
+		     bpf_ntohs(h[2]) > s->l4_len))
+			return 0;
+		if (bpf_skb_load_bytes(skb, s->l4 + at, h, 2))
+			return 0;
+		if (proto == PROTO_UDP && !h[0])
+			return 1;
+		pseudo = pseudo_sum(s, proto);
+		if (h[0] == pseudo) /* the rest is left to a device */
+			return 1;
+		if (bpf_csum_level(skb, BPF_CSUM_LEVEL_QUERY) >= 0)
+			return 1; /* a device looked */
+	} else if (proto == PROTO_ICMP6) {
+		pseudo = pseudo_sum(s, proto);
+	}
+	sum = block_sum(skb, s, s->l4, s->l4_len);
+	return sum >= 0 && !csum_fold(sum + pseudo);
+}
+
+/*
+ * csum_ok - is the transport checksum of the frame right?
+ *
+ * Yes as well: a checksum that is left to a device, whose sum is of the pseudo
+ * header only (RFC 1071 sums; TCP, UDP); one that a device checked; a UDP checksum
+ * of 0; a fragment, of which one sees too little; a segment that is yet to be cut
+ * up; a reply that is not yet made.  Summed once for a frame, whatever the number
+ * of zones.  Returns 1 or 0.
+ */
+__noinline int csum_ok(struct __sk_buff *skb, __u32 depth)
+{
+	struct scratch *s = scratch_at(depth);
+	__u32 proto;
+	int good = 1;
+
+	if (!s)
+		return 0;
+	if (s->trace || s->cur.reply || s->wire_reply || s->off || !s->l4 || s->frag)
+		return 1;
+	if (s->csum != CSUM_UNKNOWN)
+		return s->csum == CSUM_GOOD;
+	proto = IP_PROTO(s);
+	if (skb->gso_size)
+		good = 1;
+	else if (proto == PROTO_SCTP)
+		good = sctp_sum_good(skb, s, depth);
+	else if (proto == PROTO_TCP || proto == PROTO_UDP || proto == PROTO_ICMP ||
+		 proto == PROTO_ICMP6)
+		good = l4_sum_good(skb, s);
+	s->csum = good ? CSUM_GOOD : CSUM_BAD;
+	return good;
+}
+
+#endif
