@@ -7,6 +7,7 @@ shared: a distributed router whose gateway port has SNAT for all and for one.
 dynamic: a gateway router that learns its neighbours, behind a distributed router whose
 port towards the guests is bound to a chassis.
 plain: a router that must learn who asks it, because Northbound does not say.
+None of them asks by ARP or ND here: that is another part's to show.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
+from scapy.layers.l2 import ARP, Ether
 
 from ovn_bpf_controller.sandbox.bed import Sandbox
-from tests.support import conntrack, talk
+from tests.support import conntrack, talk, traffic
 from tests.support.talk import address
 
 KINDS = ("oracle",)
@@ -190,5 +193,13 @@ def test_the_outside_is_reached_through_a_router_that_learns(bed: Sandbox, versi
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_router_answers_a_guest_that_northbound_does_not_know(bed: Sandbox, version: int) -> None:
+def test_a_router_answers_a_guest_that_only_announced_itself(bed: Sandbox, version: int) -> None:
+    """The switch answers for the router, which hears of the guest by the announcement."""
+    mac, own = bed.ports["p1"].mac, address(bed, "p1", version)
+    if version == 4:
+        news = Ether(src=mac, dst="ff:ff:ff:ff:ff:ff") / ARP(op=1, hwsrc=mac, psrc=own, pdst=own)
+    else:
+        news = Ether(src=mac, dst="33:33:00:00:00:01") / IPv6(src=own, dst="ff02::1", hlim=255)
+        news /= ICMPv6ND_NA(tgt=own, R=0, S=0) / ICMPv6NDOptDstLLAddr(lladdr=mac)
+    traffic.send_raw(bed, "p1", bytes(news))
     assert talk.pings(bed, "p1", {4: "192.168.20.1", 6: "fd15::1"}[version])
