@@ -108,12 +108,18 @@ def talks(bed: Sandbox) -> Iterator[Talks]:
         yield Talks(bed, stack)
 
 
-def restarted(talks: Talks, chassis: Chassis) -> None:
-    """Start the agent; the talks go on at every moment of it."""
+def restarted(bed: Sandbox, talks: Talks, chassis: Chassis) -> None:
+    """Start the agent; the talks go on at every moment until it obeys Northbound again."""
     pid = chassis.spawn_agent()
-    while chassis.agent_pid() != pid:
+    bed.nbctl("--wait=sb", "sync")
+    wanted = int(bed.sbctl("get", "sb_global", ".", "nb_cfg"))
+    find = ("--bare", "--columns=nb_cfg", "find", "chassis_private", f"name={chassis.name}")
+
+    def obeys() -> bool:
         talks.exchange()
-        assert process.alive(pid)
+        return int(bed.sbctl(*find)) >= wanted
+
+    process.wait_until(obeys, 60, f"nb_cfg {wanted} of {chassis.name}")
     chassis.await_agent(pid)
 
 
@@ -124,8 +130,7 @@ def test_connections_outlive_a_killed_agent(bed: Sandbox, talks: Talks, victim: 
     assert len(before) > 4 * len(VERSIONS)
     assert chassis.stop_agent(signal.SIGKILL) == -signal.SIGKILL
     talks.exchange()
-    restarted(talks, chassis)
-    bed.sync()
+    restarted(bed, talks, chassis)
     talks.exchange()
     assert talks.tracked() == before
     assert sorted(chassis.appctl("ct-zone-list").splitlines()) == sorted(zones.splitlines())
@@ -137,8 +142,7 @@ def test_connections_outlive_a_graceful_restart(bed: Sandbox, talks: Talks, vict
     before = talks.tracked()
     chassis.exit_agent("--restart")
     talks.exchange()
-    restarted(talks, chassis)
-    bed.sync()
+    restarted(bed, talks, chassis)
     talks.exchange()
     assert talks.tracked() == before
 
