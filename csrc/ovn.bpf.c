@@ -19,6 +19,7 @@
 #include "ovn_bpf/tables.h"
 #include "ovn_bpf/words.h"
 
+#include "bpf/ct_timer.h"
 #include "bpf/entry.h"
 #include "bpf/interp.h"
 #include "bpf/decap.h"
@@ -50,10 +51,10 @@ static __always_inline int from_vif(struct __sk_buff *skb, struct scratch *s, __
 	s->in_ifindex = skb->ifindex;
 	s->cur.w[OW_DP] = p->key.dp;
 	s->cur.w[OW_INPORT] = p->key.port;
-	s->cur.w[OW_CT_ZONE] = p->ct_zone;
 	if (p->flags & OVN_PORT_F_LOCALPORT)
 		s->cur.w[OW_FLAGS] |= MLF_LOCALPORT;
 	s->cur.dp_index = p->dp_index;
+	load_zones(s, p);
 	push(s, FR_LOOKUP, 0, 0, 0, 0);
 	return 0;
 }
@@ -157,7 +158,7 @@ static __always_inline int from_trace(struct scratch *s)
 	if (!p)
 		return DROP_NO_PORT;
 	s->cur.dp_index = p->dp_index;
-	s->cur.w[OW_CT_ZONE] = p->ct_zone;
+	load_zones(s, p);
 	if (p->flags & OVN_PORT_F_LOCALPORT)
 		s->cur.w[OW_FLAGS] |= MLF_LOCALPORT;
 	push(s, FR_LOOKUP, 0, 0, 0, 0);

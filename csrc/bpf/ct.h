@@ -5,10 +5,28 @@
 #ifndef OVN_BPF_CT_H
 #define OVN_BPF_CT_H
 
+#include "ct_commit.h"
 #include "ct_trace.h"
-#include "ct_maps.h"
 #include "scratch.h"
 #include "select.h"
+
+#define CT_OPERANDS 16
+
+/* OP_SET or OP_MOVE, where dst is a word of the connection's. */
+static __always_inline void ct_operand(__u32 *w, const struct ovn_insn *in)
+{
+	__u32 mask, v, at = in->a & 31, dst = in->dst & (OVN_WORDS - 1);
+
+	if (dst < OW_CT_MARK || dst >= OW_CT_LABEL + 4)
+		return;
+	if (in->op == OP_SET) {
+		w[dst] = (w[dst] & ~in->a) | in->b;
+		return;
+	}
+	mask = in->c >= 32 ? ~0u : (1u << (in->c & 31)) - 1;
+	v = w[in->src & (OVN_WORDS - 1)] >> (in->b & 31) & mask;
+	w[dst] = (w[dst] & ~(mask << at)) | v << at;
+}
 
 /* A backend of the list behind OP_CT_LB, as the arguments of the OP_CT that follows. */
 static __always_inline void ct_backend(struct scratch *s, __u32 pc, const struct ovn_insn *in)
@@ -41,15 +59,162 @@ static __always_inline void ct_backend(struct scratch *s, __u32 pc, const struct
 }
 
 /*
+ * ct_look - find the packet's connection in zone, and say what the packet is to it
+ *
+ * Fills s->cur.ct and, when there is a connection, s->ct.
+ */
+__noinline int ct_look(struct __sk_buff *skb, __u32 depth, __u32 zone)
+{
+	struct scratch *s = scratch_at(depth);
+	__u32 state, verdict = CT_INVALID, try;
+
+	if (!s)
+		return 0;
+	s->ct.conn = 0;
+	s->cur.ct.zone = zone;
+	s->cur.ct.conn = 0;
+	s->cur.ct.dir = 0;
+	s->cur.ct.flags = 0;
+	if (!ct_key(depth, zone)) {
+		if (s->ct.key.proto == PROTO_TCP && !s->ct.related)
+			ct_load_tcp(skb, depth);
+		for (try = 0; try < CT_TRIES; try++) {
+			verdict = ct_find(depth, skb->len);
+			if (verdict != CT_DEAD)
+				break;
+		}
+		if (verdict == CT_REOPEN && !s->trace)
+			ct_end(s->ct.conn, s->ct.birth, OVN_CTC_EXPIRED);
+		if (verdict == CT_NONE || verdict == CT_DEAD || verdict == CT_REOPEN) {
+			s->ct.conn = 0;
+			verdict = may_begin(&s->ct) ? CT_NEW : CT_INVALID;
+		}
+	}
+	if (verdict == CT_INVALID) {
+		s->ct.conn = 0;
+		s->cur.ct.state = OVN_CS_TRK | OVN_CS_INV;
+		if (!s->trace)
+			ct_counted(OVN_CTC_INVALID);
+		return 0;
+	}
+	state = OVN_CS_TRK;
+	if (s->ct.related)
+		state |= OVN_CS_REL;
+	else
+		state |= verdict == CT_VALID ? OVN_CS_EST : OVN_CS_NEW;
+	if (s->ct.conn) {
+		if (s->ct.dir && (s->ct.related || verdict == CT_VALID))
+			state |= OVN_CS_RPL;
+		if (s->ct.flags & OVN_CONN_RELATED)
+			state |= OVN_CS_REL;
+		s->cur.ct.conn = s->ct.conn;
+		s->cur.ct.birth = s->ct.birth;
+		s->cur.ct.dir = s->ct.dir;
+	}
+	s->cur.ct.state = state;
+	return 0;
+}
+
+/* The packet's words for what is in s->cur.ct and s->ct. */
+static __always_inline void ct_words(struct scratch *s)
+{
+	const struct ovn_ct_tuple *o = s->ct.conn ? &s->ct.orig : &s->ct.key;
+	__u32 *w = s->cur.w, i, icmp = is_icmp(o->proto);
+
+	w[OW_CT_STATE] = s->cur.ct.state;
+	for (i = OW_CT_MARK; i <= OW_CT_PROTO; i++)
+		w[i] = 0;
+	if (s->cur.ct.state & OVN_CS_INV)
+		return;
+	if (s->ct.conn) {
+		w[OW_CT_MARK] = s->ct.mark;
+		for (i = 0; i < 4; i++)
+			w[OW_CT_LABEL + i] = s->ct.label[i];
+	}
+	address_to(w + OW_CT_DST, o->dst, o->family == 6);
+	w[OW_CT_PORTS] = icmp ? (o->ports >> 8 & 0xff) << 16 | (o->ports & 0xff) : o->ports;
+	w[OW_CT_PROTO] = o->proto;
+}
+
+/* What becomes of mark and label: the instructions behind an OP_CT, as if run. */
+static __always_inline void ct_operands(struct scratch *s, __u32 pc, __u32 n)
+{
+	const struct ovn_insn *in;
+	__u32 i;
+
+	for (i = 0; i < CT_OPERANDS && i < n; i++) {
+		in = array_at(&ovn_insns, pc + 1 + i);
+		if (!in)
+			return;
+		ct_operand(s->cur.w, in);
+	}
+}
+
+/* A connection, for the packet that has none.  Returns 0 or a drop reason. */
+static __always_inline int ct_new(struct scratch *s, __u32 depth, __u32 len, __u32 action)
+{
+	int err = ct_create(s, depth, len, action);
+
+	if (err == DROP_CT_RACE) { /* it was made meanwhile: take what there is */
+		if (ct_find(depth, len) > CT_NEW || !s->ct.conn)
+			return err;
+	} else if (err) {
+		return err;
+	}
+	s->cur.ct.conn = s->ct.conn;
+	s->cur.ct.birth = s->ct.birth;
+	s->cur.ct.dir = s->ct.dir;
+	return 0;
+}
+
+/*
  * ct_run - the OP_CT at pc
  *
  * Returns 0 or a drop reason.
  */
 __noinline int ct_run(struct __sk_buff *skb, __u32 depth, __u32 pc)
 {
+	struct scratch *s = scratch_at(depth);
+	const struct ovn_insn *in = array_at(&ovn_insns, pc);
+	struct ovn_ct_ctl *ctl = ct_control();
+	__u32 zone, action, i;
+	int err;
+
+	if (!s || !in || !ctl)
+		return DROP_BUG;
 	if (ct_given(depth, pc))
 		return 0;
-	return skb->len && depth < OVN_MAX_DEPTH && pc ? DROP_UNSUPPORTED : DROP_BUG;
+	if (!ctl->ready && !s->trace)
+		ct_defaults();
+	zone = s->cur.w[in->src & (OVN_WORDS - 1)] & 0xffff;
+	action = in->a;
+	if (!(s->cur.ct.state & OVN_CS_TRK) || s->cur.ct.zone != zone)
+		ct_look(skb, depth, zone);
+	else if (s->cur.ct.state & OVN_CS_INV)
+		s->ct.conn = 0;
+	else if (!ct_again(depth))
+		ct_look(skb, depth, zone);
+
+	if (action & OVN_CT_COMMIT && !s->ct.conn && s->cur.ct.state & OVN_CS_NEW && !s->trace) {
+		err = ct_new(s, depth, skb->len, action);
+		if (err)
+			return err;
+	}
+	if (action & OVN_CT_NAT && s->ct.conn && !(s->cur.ct.flags & SEEN_NATTED) &&
+	    s->ct.flags & (OVN_CONN_SNAT | OVN_CONN_DNAT)) {
+		s->cur.ct.flags |= SEEN_NATTED;
+		s->cur.ct.state |= nat_packet(depth);
+	}
+	ct_words(s);
+	if (action & OVN_CT_COMMIT && s->ct.conn && in->c) {
+		ct_operands(s, pc, in->c);
+		if (!s->trace)
+			ct_write(depth);
+	}
+	if (action & OVN_CT_KEEP)
+		for (i = OW_CT_STATE; i <= OW_CT_PROTO; i++)
+			s->cur.w[i] = 0;
+	return 0;
 }
 
 #endif

@@ -166,6 +166,7 @@ __noinline int execute_rare(struct __sk_buff *skb, __u32 depth, __u32 pc)
 		w[OW_IP] -= 1 << 16;
 		return ACT_NEXT;
 	case OP_CT_CLEAR:
+		s->cur.ct.state = 0;
 		for (i = OW_CT_STATE; i <= OW_CT_PROTO; i++)
 			w[i] = 0;
 		return ACT_NEXT;

@@ -36,8 +36,8 @@ static __always_inline int to_egress(struct scratch *s, __u32 slot, const struct
 		return DROP_LOOPBACK;
 	for (i = 0; i < 10; i++)
 		w[OW_REG0 + i] = 0;
-	w[OW_CT_ZONE] = p->ct_zone;
 	s->cur.dp_index = p->dp_index;
+	load_zones(s, p);
 	s->cur.out_slot = slot;
 	s->cur.egress = 1;
 	push(s, FR_LOOKUP, OVN_EGRESS_BASE, 0, 0, 0);
@@ -135,8 +135,9 @@ static __always_inline int cross_patch(struct scratch *s, const struct ovn_port 
 	s->cur.w[OW_RESULT] = 0;
 	s->cur.w[OW_DP] = dp;
 	s->cur.w[OW_INPORT] = port;
-	s->cur.w[OW_CT_ZONE] = peer->ct_zone;
+	s->cur.ct.state = 0;
 	s->cur.dp_index = peer->dp_index;
+	load_zones(s, peer);
 	s->cur.out_slot = 0;
 	s->cur.egress = 0;
 	push(s, FR_LOOKUP, 0, 0, 0, 0);

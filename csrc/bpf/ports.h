@@ -103,4 +103,15 @@ static __always_inline const struct ovn_tunnel *tunnel_to(__u32 chassis)
 	return t->flags & OVN_TUN_VALID ? t : NULL;
 }
 
+/* What connections are tracked in: of the port's traffic, and of the datapath's
+ * translations (OVN's reg13, reg11, reg12). */
+static __always_inline void load_zones(struct scratch *s, const struct ovn_port *p)
+{
+	const struct ovn_datapath *dp = array_at(&ovn_datapaths, s->cur.dp_index);
+
+	s->cur.w[OW_CT_ZONE] = p->ct_zone;
+	s->cur.w[OW_DNAT_ZONE] = dp ? dp->dnat_zone : 0;
+	s->cur.w[OW_SNAT_ZONE] = dp ? dp->snat_zone : 0;
+}
+
 #endif

@@ -33,6 +33,21 @@ struct quoted {
 	__u32 icmp_id; /* of a query */
 };
 
+/* What the tracker found out about a packet, good for one zone: the words may have
+ * been cleared since, and the addresses translated. */
+struct ct_seen {
+	__u32 conn;  /* in ovn_conns; 0: none */
+	__u32 birth; /* of that connection */
+	__u16 zone;
+	__u8 state;  /* enum ovn_ct_state; TRK: it was looked up */
+	__u8 dir;    /* enum ovn_ct_dir */
+	__u32 flags; /* SEEN_* */
+};
+
+enum ct_seen_flag {
+	SEEN_NATTED = 1 << 0, /* translated in this zone */
+};
+
 /* What a clone or a group member gets a copy of. */
 struct pkt {
 	__u32 w[OVN_WORDS];
@@ -46,6 +61,7 @@ struct pkt {
 			      * reply_kind, a NA's flags << 24 */
 	__u32 flow;	     /* the logical flow that matched last, */
 	__u32 table;	     /* and the table it is of */
+	struct ct_seen ct;
 };
 
 enum reply_kind {
@@ -92,6 +108,48 @@ struct memberships {
 	__u32 v[4]; /* for which value */
 	__u32 over; /* there were more than fit */
 	__u32 ids[OVN_MAX_SETS];
+};
+
+/* What the tracker works with while it has a packet in hand. */
+struct ct_work {
+	struct ovn_ct_tuple key;      /* the packet, as it enters */
+	struct ovn_ct_tuple opposite; /* of the connection, in the other direction */
+	struct ovn_ct_tuple orig;     /* in the original one: ct_nw_dst and so on */
+	__u32 conn;		      /* found, or made: 0 for none */
+	__u32 birth;
+	__u32 dir;
+	__u32 flags;   /* of the connection: enum ovn_ct_flag */
+	__u32 related; /* an ICMP error: key is about what it quotes, reversed */
+	__u32 mark;
+	__u32 label[4];
+	__u32 seq;
+	__u32 ack;
+	__u32 tcp_flags;
+	__u32 payload; /* bytes behind the TCP header */
+	__u32 win;
+	__u32 wscale; /* of a SYN: OVN_WSCALE_* */
+	__u32 bare;   /* there is no TCP header to read: only flags are known */
+};
+
+/* The best connection to end so far, when there is no room. */
+struct ct_victim {
+	__u64 now;
+	__u64 used;
+	__u32 conn;
+	__u32 birth;
+	__u32 class; /* enum ovn_ct_counter, of which the least is best; 0: none yet */
+	__u32 high;
+};
+
+/* The search for a free tuple: one port of the reply runs through a range. */
+struct nat_search {
+	__u32 conn;
+	__u32 dst; /* 1: of the connection's destination, else of its source */
+	__u32 icmp;
+	__u32 at;
+	__u32 least;
+	__u32 most;
+	__u32 found;
 };
 
 struct scratch {
@@ -156,6 +214,9 @@ struct scratch {
 		__u8 bytes[OVN_SUM_BYTES + 4];
 	} buf;
 	__u8 orig[OVN_ORIG_BYTES];
+	struct ct_work ct;
+	struct ct_victim victim;
+	struct nat_search nat;
 };
 
 /* Per-packet working memory, by nesting depth. */

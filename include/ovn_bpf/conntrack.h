@@ -75,6 +75,7 @@ enum ovn_ct_flag {
 	OVN_CONN_RELATED = 1 << 5, /* expected by another connection */
 	OVN_CONN_BORN = 1 << 6,	   /* its maker is still at it: nobody else ends it */
 	OVN_CONN_DYING = 1 << 7,   /* not LIVE any more, but the index may name it */
+	OVN_CONN_COUNTED = 1 << 8, /* in its zone's count */
 };
 
 /* TCP as seen from one side, OVS's enum ct_dpif_tcp_state. */
@@ -163,7 +164,9 @@ struct ovn_conn {
 /* Map `ovn_ct_ctl`, one element. */
 struct ovn_ct_ctl {
 	__u32 timeout[OVN_CTT_MAX]; /* ms; 0: OVS's default */
+	__u32 ready;		    /* the defaults are in place */
 	__u32 high;		    /* elements of ovn_conns ever used, 0 not counted */
+	__u32 full;		    /* there are no more: only those given back */
 	__u32 loose;		    /* 1: TCP sequence numbers are not checked */
 	__u32 tick;		    /* ms between two looks for the expired; 0: 100 */
 	__u32 batch;		    /* connections a look; 0: as many as seem right */
