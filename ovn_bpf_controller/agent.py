@@ -21,6 +21,7 @@ from ovn_bpf_controller.binding.snapshot import LocalAdapter
 from ovn_bpf_controller.compile.flow import Problem
 from ovn_bpf_controller.compile.store import RuleChanges
 from ovn_bpf_controller.datapath.attach import Attachments
+from ovn_bpf_controller.datapath.conntrack import Conntrack
 from ovn_bpf_controller.datapath.loader import Plane
 from ovn_bpf_controller.datapath.tables import Tables
 from ovn_bpf_controller.errors import DatabaseError, DataPlaneError, StartupError
@@ -34,6 +35,7 @@ from ovn_bpf_controller.ovsdb.tables import SBGlobal
 from ovn_bpf_controller.process.log import Logger, RateLimit
 from ovn_bpf_controller.process.options import Options
 from ovn_bpf_controller.process.unixctl import Commands
+from ovn_bpf_controller.tracking import Tracking
 from ovn_bpf_controller.tunnelling import Tunnelling
 from ovn_bpf_controller.underlay.route import KernelUnderlay
 from ovn_bpf_controller.vswitch.service import VswitchService
@@ -67,6 +69,8 @@ class Agent:
         self._underlay = KernelUnderlay()
         self._tunnelling = Tunnelling(self.tables, self._underlay.links)
         self.southbound = SouthboundCache([])
+        self.conntrack = Conntrack(self.plane.maps, self.plane.programs)
+        self._tracking = Tracking(self.conntrack, self.southbound)
         pidfile = Path(options.dirs.ovs_rundir, "ovs-vswitchd.pid")
         self._vswitch = VswitchService(self._database, self._underlay.links, pidfile)
         self.binding = Binding(
@@ -74,6 +78,7 @@ class Agent:
             LocalAdapter(self._database, self._underlay),
             self._underlay,
             options.chassis or None,
+            on_zones_moved=self._tracking.zones_moved,
         )
         self.flows = LogicalFlows(self.southbound)
         self.desired = Desired()
@@ -104,7 +109,9 @@ class Agent:
         rules = self.flows.run(changes, desired, delta)
         self.desired = desired
         self._tell_problems()
+        self._tracking.changed(changes, self.flows.template_vars())
         if desired.complete and self._make_live(desired, delta, rules):
+            self._tracking.live(desired)
             self.binding.acknowledge(desired.seq)
 
     def wait(self, poller: Any) -> None:
@@ -130,6 +137,7 @@ class Agent:
         self._database.close()
         self.southbound.close()
         self._settle()
+        self.conntrack.close()
         self.plane.close()
         return True
 
