@@ -11,13 +11,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ovn_bpf_controller.binding.desired import Delta, Desired, LocalDatapath
-from ovn_bpf_controller.compile.compiler import FlowCompiler, LogicalFlow, RuleChanges
+from ovn_bpf_controller.compile.compiler import FlowCompiler, LogicalFlow, RuleChanges, Traits
+from ovn_bpf_controller.compile.lists import SWITCH
 from ovn_bpf_controller.neighbours import Neighbours
 from ovn_bpf_controller.ovsdb import tables
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.store import Changes
 
 PIPELINES = {"ingress": 0, "egress": 1}
+_CONSOLIDATED_SINCE = 26
 
 
 class LogicalFlows:
@@ -33,6 +35,7 @@ class LogicalFlows:
         self._groups: dict[str, tables.PortGroup] = {}
         self._flows_of: dict[str, set[str]] = {}  # datapath or group uuid -> flow uuids
         self._templates: Mapping[str, str] = {}
+        self._traits: dict[int, Traits] = {}
         self._neighbours = Neighbours(self.compiler)
 
     # --- compile.Env ---------------------------------------------------------
@@ -60,6 +63,10 @@ class LogicalFlows:
         """See compile.flow.Env."""
         return self._templates
 
+    def traits(self, dp: int) -> Traits:
+        """See compile.flow.Env."""
+        return self._traits.get(dp, SWITCH)
+
     # --- changes -------------------------------------------------------------
 
     def run(self, changes: Changes, desired: Desired, delta: Delta) -> RuleChanges:
@@ -71,6 +78,7 @@ class LogicalFlows:
         self._by_key = {local.key: local for local in desired.datapaths.values()}
         self._follow_sets(changes)
         self._follow_templates(changes)
+        self._follow_traits()
         self._follow_flows(changes, {u: d.key for u, d in desired.datapaths.items()})
         self._neighbours.run(changes, desired.datapaths, delta)
         for datapath, name in delta.names:
@@ -113,6 +121,18 @@ class LogicalFlows:
         for name in old.keys() | self._templates.keys():
             if old.get(name) != self._templates.get(name):
                 self.compiler.template_changed(name)
+
+    def _follow_traits(self) -> None:
+        """Cheap enough for every change: local datapaths are few."""
+        central = consolidated(self._cache)
+        rows = self._cache.table(tables.DatapathBinding)
+        old, self._traits = self._traits, {}
+        for uuid, local in self._desired.datapaths.items():
+            row = rows.get(uuid)
+            if row is not None:
+                self._traits[local.key] = datapath_traits(row, central)
+                if old.get(local.key) != self._traits[local.key]:
+                    self.compiler.traits_changed(local.key)
 
     # --- flows ----------------------------------------------------------------
 
@@ -168,3 +188,24 @@ class LogicalFlows:
             row.uuid, pipeline, row.table_id, row.priority, row.match, row.actions, stage
         )
         self.compiler.set_flow(row.uuid, flow, keys)
+
+
+def consolidated(cache: SouthboundCache) -> bool:
+    """Whether northd keeps load balancers' registers as OVN 25.03 and later do.
+
+    25.03 to 25.09 say so (SB_Global options:register_consolidation), older ones have
+    not heard of it, later ones know nothing else.
+    """
+    for row in cache.table(tables.SBGlobal).values():
+        version = row.options.get("northd_internal_version", "").partition(".")[0]
+        said = row.options.get("register_consolidation") == "true"
+        return said or (version.isdigit() and int(version) >= _CONSOLIDATED_SINCE)
+    return False
+
+
+def datapath_traits(row: tables.DatapathBinding, central: bool) -> Traits:
+    """What kind of datapath a row is of; central: see consolidated()."""
+    router = row.type == "logical-router" or (
+        not row.type and "logical-switch" not in row.external_ids
+    )
+    return Traits(router, "snat-ct-zone" in row.external_ids, central)

@@ -233,9 +233,9 @@ enum ovn_op {
 	OP_DATA,       /* not run.  IPv4: a address, b port.  IPv6: a, b, c the
 			* first three words of the address; then a the fourth, b
 			* the port */
-	OP_LEARN,      /* remember what the packet tells: a, enum ovn_learnt */
-	OP_LEARNT,     /* bit a of w[dst] = something is remembered; b, enum
-			* ovn_learnt; what is goes where that says */
+	OP_LEARN,      /* remember what the packet tells: a, enum ovn_learnt; c
+			* instructions of OP_DATA follow */
+	OP_LEARNT,     /* bit a of w[dst] = it is remembered; b, enum ovn_learnt */
 	OP_MAX,
 };
 
@@ -406,11 +406,28 @@ struct ovn_mac {
 
 /* --- accounting ------------------------------------------------------ */
 
-/* What OP_LEARN and OP_LEARNT are about (OVS's learn(), without its flows). */
+/*
+ * What OP_LEARN and OP_LEARNT are about (OVS's learn(), without its flows).
+ *
+ * HAIRPIN: OP_DATA has the address that the source becomes.  Remembered is that a
+ * backend (the packet's source, here) answers to it, from the packet's destination
+ * port if insn.b, else from any.  OP_LEARNT is asked about the answer; insn.c as
+ * insn.b of OP_LEARN.
+ *
+ * LB_AFF: OP_DATA has a virtual address and a backend, each with its port; insn.dst
+ * the protocol, 0 for any.  A client, the packet's source, is remembered for insn.b
+ * seconds after its last packet.  OP_LEARNT puts the backend's address into w[src]
+ * (IPv4) or w[aux .. aux + 3], and its port, if it has one, into w[c][0..15].
+ *
+ * ECMP_NH: by which link-layer source a connection came; 20 seconds after its last
+ * packet, at most 30.  OP_LEARNT asks about the other direction; about the same one,
+ * from the same link-layer source, with ECMP_NH_MAC.
+ */
 enum ovn_learnt {
-	OVN_LEARNT_HAIRPIN = 1, /* replies of a hairpinned connection */
-	OVN_LEARNT_LB_AFF,	/* which backend a client got */
-	OVN_LEARNT_ECMP_NH,	/* by which next hop a connection came */
+	OVN_LEARNT_HAIRPIN = 1,
+	OVN_LEARNT_LB_AFF,
+	OVN_LEARNT_ECMP_NH,
+	OVN_LEARNT_ECMP_NH_MAC,
 };
 
 /* Why a packet ended.  Names are shown to operators: keep them in step with

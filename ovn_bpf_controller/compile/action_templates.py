@@ -2,8 +2,9 @@
 """Lists of actions by their shape, as compile.templates has it for matches.
 
 A literal is free where it is the value of an assignment, which becomes OP_SETs
-with just that value, or in a verb that the data plane lacks, where it decides
-nothing.  All else, and every doubt, is left to the parser (None here).
+with just that value, an address or port of a load balancer or of NAT, which become
+words of their own, or in a list that the data plane cannot carry out, where they
+decide nothing.  All else, and every doubt, is left to the parser (None here).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from ovn_bpf_controller._native import lib
-from ovn_bpf_controller.compile.actions import Lowered, lower
+from ovn_bpf_controller.compile.actions import Lowered, Traits, lower
 from ovn_bpf_controller.compile.insns import INSN_BYTES, decode
 from ovn_bpf_controller.compile.layout import chunks, cut, place
 from ovn_bpf_controller.compile.templates import PLANS, SHAPES, Names, Text, another, take_apart
@@ -23,7 +24,8 @@ from ovn_bpf_controller.lang import nodes
 from ovn_bpf_controller.lang.actions import action_prereqs, parse_actions
 from ovn_bpf_controller.lang.nodes import Format
 
-_OFFSET_B: Final = struct.calcsize("=BBBBI")  # of b in struct ovn_insn
+# Words of struct ovn_insn that a literal can become, and where they begin.
+_OFFSETS: Final = {name: struct.calcsize("=BBBB" + "I" * n) for n, name in enumerate("abc")}
 _WORD: Final = struct.Struct("=I")
 _ALL: Final = 0xFFFFFFFF
 
@@ -82,27 +84,28 @@ class ActionTemplates:
         self._shapes: dict[object, _ActionShape] = {}
 
     def lower(
-        self, actions: str, pipeline: int, table: int, names: Names
+        self, actions: str, pipeline: int, table: int, names: Names, traits: Traits
     ) -> tuple[Lowered, nodes.Expr] | None:
         """Instructions and prerequisites of a list; None: ask the parser."""
         text = take_apart(actions)
         if text is None or not text.literals:
             return None
-        what = (text.parts, tuple([kind for kind, _ in text.values]), pipeline, table)
+        what = (text.parts, tuple([kind for kind, _ in text.values]), pipeline, table, traits)
         shape = self._shapes.get(what)
         if shape is None:
             if len(self._shapes) >= SHAPES:
                 return None
-            shape = self._shapes[what] = _ActionShape(pipeline, table)
+            shape = self._shapes[what] = _ActionShape(pipeline, table, traits)
         return shape.lower(actions, text, names)
 
 
 class _ActionShape:
     """One template, with a plan for each combination of literals that are not free."""
 
-    def __init__(self, pipeline: int, table: int) -> None:
+    def __init__(self, pipeline: int, table: int, traits: Traits) -> None:
         self._pipeline = pipeline
         self._table = table
+        self._traits = traits
         self._fixed: tuple[int, ...] | None = None
         self._plans: dict[object, _Plan | None] = {}
 
@@ -133,7 +136,7 @@ class _ActionShape:
             asked.append(name)
             return 0
 
-        base = self._lower(parsed, nothing)
+        base = self._lower(parsed, nothing, lambda name: not nothing(name))
         if any(text.values[i][1] in asked for i in fixed):
             return None  # what it decides differs between datapaths
         insns = bytearray(base.insns)
@@ -143,11 +146,16 @@ class _ActionShape:
                 _WORD.pack_into(insns, at, word & ~(ones << shift))
         empty = Lowered(bytes(insns), base.unsupported, base.partial)
         plan = _Plan(empty, action_prereqs(parsed), tuple(holes))
-        whole = self._lower(parsed, lambda name: names.port_key(name) or 0)
+        whole = self._lower(parsed, lambda name: names.port_key(name) or 0, names.is_resident)
         return plan if plan.fill(text, names) == whole else None
 
-    def _lower(self, actions: Sequence[nodes.Action], port_key: Callable[[str], int]) -> Lowered:
-        return lower(actions, self._pipeline, self._table, port_key)
+    def _lower(
+        self,
+        actions: Sequence[nodes.Action],
+        port_key: Callable[[str], int],
+        is_resident: Callable[[str], bool] = lambda _: True,
+    ) -> Lowered:
+        return lower(actions, self._pipeline, self._table, port_key, is_resident, self._traits)
 
     def _holes(self, actions: str, text: Text) -> Iterator[_Hole]:
         """The free literals of a list."""
@@ -174,10 +182,9 @@ class _ActionShape:
         """Literal `index`, which changed nothing but `action`, one of `parsed`."""
         kind, value = text.values[index]
         base = self._lower(parsed, lambda _: 0)
-        if isinstance(action, nodes.CtLbBase):
-            if not base.unsupported or kind not in (Format.IP4, Format.DECIMAL):
-                return None
-            return _Hole(index, 0, 1, 0xFFFF if kind is Format.DECIMAL else _ALL, ())
+        if isinstance(action, nodes.CtLbBase | nodes.CtNat):
+            width = _widths(action).get(kind)
+            return self._words(index, text, base, width) if width else None
         if not isinstance(action, nodes.Load) or action.value != value:
             return None
         mask = _ALL if isinstance(value, str) else action.mask
@@ -193,9 +200,55 @@ class _ActionShape:
                 return None
         return _set_words(index, action, mask, base, self._varied(varied, value))
 
+    def _words(self, index: int, text: Text, base: Lowered, width: int) -> _Hole | None:
+        """Where a literal stands in the instructions, word by word; None if in part."""
+        ones = min(_ALL, (1 << width) - 1)
+        hole = _Hole(index, (1 << width) - 1, 0, (1 << width) - 1, ())
+        if base.unsupported:
+            return hole
+        slots = []
+        for pos in range(0, width, 32):
+            other = another(text.values[index], ones << pos)
+            if other is None:
+                return None
+            try:
+                varied = parse_actions(text.with_literal(index, other))
+            except OvnBpfError:
+                return None
+            at = _changed_word(base, self._lower(varied, lambda _: 0), ones)
+            if at is None:
+                return None
+            slots.append(_Slot(at, pos, ones, 0))
+        return hole._replace(slots=tuple(slots))
+
     def _varied(self, actions: Sequence[nodes.Action], value: int | str) -> Lowered:
         """With the changed port, if it is one, as the one whose key is all ones."""
         return self._lower(actions, lambda name: _ALL if name == f"{value}'" else 0)
+
+
+def _widths(action: nodes.Action) -> dict[object, int]:
+    """Kinds of literals of a verb that can be free, with their bits."""
+    widths: dict[object, int] = {Format.IP4: 32, Format.IP6: 128}
+    if isinstance(action, nodes.CtLbBase):
+        widths[Format.DECIMAL] = 16
+    return widths
+
+
+def _changed_word(base: Lowered, varied: Lowered, ones: int) -> int | None:
+    """Offset of the one word that differs, which was and is no more than the literal."""
+    old, new = decode(base.insns), decode(varied.insns)
+    if len(old) != len(new):
+        return None
+    found = []
+    for n, (a, b) in enumerate(zip(old, new, strict=True)):
+        for name, offset in _OFFSETS.items():
+            if getattr(a, name) != getattr(b, name):
+                found.append((n * INSN_BYTES + offset, getattr(a, name) ^ getattr(b, name)))
+        if a._replace(a=b.a, b=b.b, c=b.c) != b:
+            return None
+    if len(found) != 1 or found[0][1] != ones:
+        return None
+    return found[0][0]
 
 
 def _set_words(
@@ -217,7 +270,7 @@ def _set_words(
         if old[n].dst != piece.word or old[n].b ^ new[n].b != cut(mask, piece):
             return None
         ones = (1 << piece.bits) - 1
-        slots.append(_Slot(n * INSN_BYTES + _OFFSET_B, piece.pos, ones, piece.shift))
+        slots.append(_Slot(n * INSN_BYTES + _OFFSETS["b"], piece.pos, ones, piece.shift))
     return _Hole(index, mask, 0, mask, tuple(slots))
 
 

@@ -27,12 +27,21 @@ from ovn_bpf_controller.compile.flow import (
 from ovn_bpf_controller.compile.flow_ids import FlowIds
 from ovn_bpf_controller.compile.insns import disassemble
 from ovn_bpf_controller.compile.layout import Conj, Key, describe, pack
+from ovn_bpf_controller.compile.lists import Traits
 from ovn_bpf_controller.compile.sets import Name, SetBook
 from ovn_bpf_controller.compile.store import Owner, RuleChanges, RuleStore
 from ovn_bpf_controller.errors import LangError
 from ovn_bpf_controller.model import Rule, SetMember
 
-__all__ = ["Env", "FlowCompiler", "LogicalFlow", "Problem", "RuleChanges", "UnsupportedFlow"]
+__all__ = [
+    "Env",
+    "FlowCompiler",
+    "LogicalFlow",
+    "Problem",
+    "RuleChanges",
+    "Traits",
+    "UnsupportedFlow",
+]
 
 _BY_NUMBER: Final = frozenset({Kind.SET_NUMBER, Kind.GROUP_NUMBER})
 
@@ -177,6 +186,10 @@ class FlowCompiler:
         self._changed(Ref(Kind.PORT, name), dp)
         self._sets.port_changed(name, dp)
 
+    def traits_changed(self, dp: int) -> None:
+        """Env.traits() says something else about a datapath."""
+        self._changed(Ref(Kind.TRAITS, ""), dp)
+
     def template_changed(self, name: str) -> None:
         """A template variable of this chassis got another value, or none."""
         self._changed(Ref(Kind.TEMPLATE, name))
@@ -185,17 +198,18 @@ class FlowCompiler:
 
     def flush(self) -> RuleChanges:
         """Compiles what is due; returns how the rules differ from the last time."""
-        shared: dict[str, Compiled] = {}
+        shared: dict[tuple[str, Traits], Compiled] = {}
         for name, dp in self._sets.follow():
             self._changed(_by_number(name, dp))
         for uuid, dp in self._dirty:
             flow = self._flows[uuid]
             old = flow.compiled[dp]
-            new = shared.get(uuid)
+            which = (uuid, self._env.traits(dp))
+            new = shared.get(which)
             if new is None:
                 new = compile_flow(flow.row, dp, self._env, self._sets)
                 if new.same_everywhere:
-                    shared[uuid] = new
+                    shared[which] = new
             flow.compiled[dp] = new
             self._unrefer(uuid, dp, old)
             for ref in new.refs:

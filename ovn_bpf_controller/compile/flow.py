@@ -9,6 +9,7 @@ nothing is computed once per text, however many flows and datapaths repeat it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -17,7 +18,7 @@ from typing import Final, NamedTuple, Protocol
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.action_templates import ActionTemplates
-from ovn_bpf_controller.compile.actions import EGRESS, INGRESS, TABLES, Lowered, lower
+from ovn_bpf_controller.compile.actions import EGRESS, INGRESS, TABLES, Lowered, Traits, lower
 from ovn_bpf_controller.compile.layout import Conj, Key, pack
 from ovn_bpf_controller.compile.sets import SetBook
 from ovn_bpf_controller.compile.templates import Matches
@@ -75,6 +76,9 @@ class Env(Protocol):
     def template_vars(self) -> Mapping[str, str]:
         """Variables of this chassis (Chassis_Template_Var)."""
 
+    def traits(self, dp: int) -> Traits:
+        """What kind of datapath dp is."""
+
 
 class Kind(Enum):
     """Kinds of names that an outcome can depend on."""
@@ -85,6 +89,7 @@ class Kind(Enum):
     GROUP_NUMBER = "port group by number"
     PORT = "port"
     TEMPLATE = "template variable"
+    TRAITS = "kind of datapath"
 
 
 class Ref(NamedTuple):
@@ -99,6 +104,9 @@ class Ref(NamedTuple):
     where: int = 0
 
 
+# Verbs whose instructions depend on the kind of datapath (compile.ct_actions).
+_STATEFUL: Final = re.compile(r"\bct_(?!clear)|\bchk_lb_aff\b")
+_TRAITS: Final = Ref(Kind.TRAITS, "")
 _OF_DATAPATH: Final = frozenset({Kind.PORT, Kind.PORT_GROUP, Kind.GROUP_NUMBER})
 
 
@@ -125,7 +133,7 @@ class Compiled:
 
     @property
     def same_everywhere(self) -> bool:
-        """Whether it holds for every datapath of the flow: no port was asked for."""
+        """Whether it holds for every datapath of one kind: no port was asked for."""
         return not any(ref.kind in _OF_DATAPATH for ref in self.refs)
 
 
@@ -167,6 +175,13 @@ class _Names:
         if number is not None:
             self.refs.add(Ref(Kind.GROUP_NUMBER, name, self._dp))
         return number
+
+    def traits(self, actions: str) -> Traits:
+        """Of the datapath, as far as they can matter to the actions."""
+        if not _STATEFUL.search(actions):
+            return Traits()
+        self.refs.add(_TRAITS)
+        return self._env.traits(self._dp)
 
     def port_key_or_0(self, lport: str) -> int:
         """OVN stores 0 for a port that the datapath does not have."""
@@ -224,21 +239,25 @@ def _check(flow: LogicalFlow) -> None:
 
 def _lower(text: str, pipeline: int, table: int, names: _Names) -> tuple[Lowered, nodes.Expr]:
     """The instructions, and what the fields that the actions write require."""
-    made = _ACTIONS.lower(text, pipeline, table, names)
+    traits = names.traits(text)
+    made = _ACTIONS.lower(text, pipeline, table, names, traits)
     if made is not None:
         return made
-    prereqs = action_prereqs(parse_actions(text))
-    constant = _lower_constant(text, pipeline, table)
+    actions = parse_actions(text)
+    prereqs = action_prereqs(actions)
+    constant = _lower_constant(text, pipeline, table, traits)
     if constant is not None:
         return constant, prereqs
-    return lower(parse_actions(text), pipeline, table, names.port_key_or_0), prereqs
+    key, resident = names.port_key_or_0, names.is_resident
+    return lower(actions, pipeline, table, key, resident, traits), prereqs
 
 
 @lru_cache(maxsize=_TEXTS)
-def _lower_constant(text: str, pipeline: int, table: int) -> Lowered | None:
+def _lower_constant(text: str, pipeline: int, table: int, traits: Traits) -> Lowered | None:
     """lower() of actions that name nothing; None for others."""
+    no = _NoNames()
     try:
-        return lower(parse_actions(text), pipeline, table, _NoNames().port_key)
+        return lower(parse_actions(text), pipeline, table, no.port_key, no.is_resident, traits)
     except _NameAskedError:
         return None
 

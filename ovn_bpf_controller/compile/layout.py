@@ -113,6 +113,11 @@ ROOTS: Final[dict[str, Place]] = {
     "arg.port": Place(lib.OW_ARG_PORT, 0, 32),
     "arg.ip": _wide(lib.OW_ARG_IP, 128),
     "arg.mac": _wide(lib.OW_ARG_MAC, 48),
+    # Not OVN's: what its ct_*_dst() and ct_state_save() read.
+    "ct.dst4": Place(lib.OW_CT_DST + 3, 0, 32),
+    "ct.dst6": _wide(lib.OW_CT_DST, 128),
+    "ct.tp_dst": Place(lib.OW_CT_PORTS, 0, 16),
+    "ct.saved": Place(lib.OW_CT_STATE, 0, 8),
 }
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ovn_bpf_controller.compile.actions import _Lowering
 from ovn_bpf_controller.compile.insns import encode
+from ovn_bpf_controller.compile.lists import SWITCH, Traits
 from ovn_bpf_controller.lang import nodes
 
 
@@ -29,8 +30,15 @@ class Marks:
 
 
 class _Marking(_Lowering):
-    def __init__(self, pipeline: int, table: int, port_key: Callable[[str], int]) -> None:
-        super().__init__(pipeline, table, port_key)
+    def __init__(
+        self,
+        pipeline: int,
+        table: int,
+        port_key: Callable[[str], int],
+        is_resident: Callable[[str], bool],
+        traits: Traits,
+    ) -> None:
+        super().__init__(pipeline, table, port_key, is_resident, traits)
         self.marks: list[tuple[int, nodes.Action]] = []
 
     def _one(self, action: nodes.Action) -> None:
@@ -39,9 +47,14 @@ class _Marking(_Lowering):
 
 
 def mark(
-    actions: Sequence[nodes.Action], pipeline: int, table: int, port_key: Callable[[str], int]
+    actions: Sequence[nodes.Action],
+    pipeline: int,
+    table: int,
+    port_key: Callable[[str], int],
+    is_resident: Callable[[str], bool] = lambda _: False,
+    traits: Traits = SWITCH,
 ) -> Marks:
     """Arguments as of compile.actions.lower()."""
-    marking = _Marking(pipeline, table, port_key)
+    marking = _Marking(pipeline, table, port_key, is_resident, traits)
     marking.run(actions or (nodes.Drop(),))
     return Marks(encode(marking.insns), tuple(marking.marks))

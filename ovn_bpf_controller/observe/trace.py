@@ -53,7 +53,12 @@ class World:
         text = substitute_templates(row.actions, self.env.template_vars())
         actions = parse_actions(text)
         marks = mark(
-            actions, row.pipeline, row.table, lambda name: self.env.port_key(dp, name) or 0
+            actions,
+            row.pipeline,
+            row.table,
+            lambda name: self.env.port_key(dp, name) or 0,
+            self.env.is_resident,
+            self.env.traits(dp),
         )
         texts = tuple(statements(text)) or ("drop;",)
         if len(texts) != len(marks.actions):

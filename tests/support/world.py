@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ovn_bpf_controller.compile.lists import Traits
+
 
 @dataclass
 class World:
@@ -16,6 +18,7 @@ class World:
     ports: dict[tuple[int, str], int] = field(default_factory=dict)
     residents: set[str] = field(default_factory=set)
     templates: dict[str, str] = field(default_factory=dict)
+    kinds: dict[int, Traits] = field(default_factory=dict)
 
     def address_set(self, name: str) -> Sequence[str] | None:
         return self.address_sets.get(name)
@@ -31,3 +34,6 @@ class World:
 
     def template_vars(self) -> Mapping[str, str]:
         return self.templates
+
+    def traits(self, dp: int) -> Traits:
+        return self.kinds.get(dp, Traits())

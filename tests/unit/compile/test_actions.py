@@ -162,8 +162,10 @@ def test_neighbour_advertisements_carry_their_flags() -> None:
 
 
 def test_a_verb_that_is_not_supported_makes_the_whole_list_a_drop() -> None:
-    lowered = low(nodes.CtNext(), nodes.Next(), nodes.Clone((nodes.CtNext(), nodes.Igmp())))
-    assert lowered.unsupported == ("ct_next", "igmp")
+    lowered = low(
+        nodes.HandleBfdMsg(), nodes.Next(), nodes.Clone((nodes.HandleBfdMsg(), nodes.Igmp()))
+    )
+    assert lowered.unsupported == ("handle_bfd_msg", "igmp")
     assert decode(lowered.insns) == [Insn(lib.OP_DROP, a=lib.DROP_UNSUPPORTED), Insn(lib.OP_END)]
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ovn_bpf_controller.compile import flow as flow_module
 from ovn_bpf_controller.compile.action_templates import ActionTemplates
 from ovn_bpf_controller.compile.flow import Compiled, LogicalFlow, compile_flow
+from ovn_bpf_controller.compile.lists import Traits
 from ovn_bpf_controller.compile.sets import SetBook
 from ovn_bpf_controller.compile.templates import Matches
 from tests.support.world import World
@@ -74,6 +75,15 @@ ACTIONS = [
     "outport = \"{p}\"; inport = \"{q}\"; output;",
     "ct_lb_mark(backends={a}:{n},{b}:{m});",
     "reg4 = {n}; ct_lb_mark(backends={a}:{m}; force_snat);",
+    'ct_lb_mark(backends=[{v}]:{n},{v}; hash_fields="ip_src");',
+    'ct_lb_mark_local(backends="{p}":{a}:{n},"{q}":{b}:{m});',
+    "ct_lb(backends={a},{b}:{m}; skip_snat);",
+    "ct_snat({a});",
+    "ct_dnat({v});",
+    "ct_snat({a},{n}-60000);",
+    "ct_dnat_in_czone({a},{n}); next;",
+    "ct_commit {{ ct_mark.blocked = 1; ct_label[0..31] = {n}; }}; next;",
+    "commit_lb_aff(vip = \"{a}:80\", backend = \"{b}:8080\", proto = tcp, timeout = 5); next;",
     "clone {{ reg0 = {n}; outport = \"{p}\"; output; }}; next;",
     "next(pipeline=ingress,table={n});",
     "ip.ttl = {n}; next;",
@@ -109,6 +119,7 @@ def world() -> World:
     made.address_sets = {"set": ["10.0.0.1", "10.1.0.0/16"]}
     made.port_groups = {(1, "group"): ["p1", "p2"]}
     made.residents = {"p1", "p3"}
+    made.kinds = {1: Traits(router=True)}
     return made
 
 
