@@ -5,8 +5,10 @@
 #ifndef OVN_BPF_CT_H
 #define OVN_BPF_CT_H
 
+#include "csum.h"
 #include "ct_commit.h"
 #include "ct_trace.h"
+#include "frag.h"
 #include "scratch.h"
 #include "select.h"
 
@@ -61,21 +63,22 @@ static __always_inline void ct_backend(struct scratch *s, __u32 pc, const struct
 /*
  * ct_look - find the packet's connection in zone, and say what the packet is to it
  *
- * Fills s->cur.ct and, when there is a connection, s->ct.
+ * Fills s->cur.ct and, when there is a connection, s->ct.  Returns 0 or a drop reason.
  */
 __noinline int ct_look(struct __sk_buff *skb, __u32 depth, __u32 zone)
 {
 	struct scratch *s = scratch_at(depth);
 	__u32 state, verdict = CT_INVALID, try;
+	int err = frag_ports(skb, depth, zone);
 
-	if (!s)
-		return 0;
+	if (!s || err)
+		return err;
 	s->ct.conn = 0;
 	s->cur.ct.zone = zone;
 	s->cur.ct.conn = 0;
 	s->cur.ct.dir = 0;
 	s->cur.ct.flags = 0;
-	if (!ct_key(depth, zone)) {
+	if (csum_ok(skb, depth) && !ct_key(depth, zone)) {
 		if (s->ct.key.proto == PROTO_TCP && !s->ct.related)
 			ct_load_tcp(skb, depth);
 		for (try = 0; try < CT_TRIES; try++) {
@@ -113,6 +116,16 @@ __noinline int ct_look(struct __sk_buff *skb, __u32 depth, __u32 zone)
 	}
 	s->cur.ct.state = state;
 	return 0;
+}
+
+/* The packet is of no connection, as far as we know. */
+static __always_inline void ct_forget(struct scratch *s)
+{
+	__u32 i;
+
+	s->cur.ct.state = 0;
+	for (i = OW_CT_STATE; i <= OW_CT_PROTO; i++)
+		s->cur.w[i] = 0;
 }
 
 /* The packet's words for what is in s->cur.ct and s->ct. */
@@ -178,7 +191,7 @@ __noinline int ct_run(struct __sk_buff *skb, __u32 depth, __u32 pc)
 	const struct ovn_insn *in = array_at(&ovn_insns, pc);
 	struct ovn_ct_ctl *ctl = ct_control();
 	__u32 zone, action, i;
-	int err;
+	int err = 0;
 
 	if (!s || !in || !ctl)
 		return DROP_BUG;
@@ -189,11 +202,13 @@ __noinline int ct_run(struct __sk_buff *skb, __u32 depth, __u32 pc)
 	zone = s->cur.w[in->src & (OVN_WORDS - 1)] & 0xffff;
 	action = in->a;
 	if (!(s->cur.ct.state & OVN_CS_TRK) || s->cur.ct.zone != zone)
-		ct_look(skb, depth, zone);
+		err = ct_look(skb, depth, zone);
 	else if (s->cur.ct.state & OVN_CS_INV)
 		s->ct.conn = 0;
 	else if (!ct_again(depth))
-		ct_look(skb, depth, zone);
+		err = ct_look(skb, depth, zone);
+	if (err)
+		return err;
 
 	if (action & OVN_CT_COMMIT && !s->ct.conn && s->cur.ct.state & OVN_CS_NEW && !s->trace) {
 		err = ct_new(s, depth, skb->len, action);

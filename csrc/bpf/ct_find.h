@@ -28,7 +28,7 @@ static __always_inline int other_update(struct ovn_conn *c, __u32 dir, int icmp,
 	return p->state == OVN_OTHERS_BIDIR ? CT_VALID : CT_NEW;
 }
 
-/* What a packet would be that changes nothing: an error, or one only tried. */
+/* What a packet is that changes nothing. */
 static __always_inline int conn_state(const struct ovn_conn *c, __u32 dir)
 {
 	return dir || c->flags & OVN_CONN_SEEN_RPL ? CT_VALID : CT_NEW;
@@ -113,7 +113,7 @@ __noinline int ct_find(__u32 depth, __u32 len)
 	now = ct_now();
 	bpf_spin_lock(&c->lock);
 	if (conn_lives(c, gen, now) && same_tuple(&c->tuple[dir], &t->key)) {
-		if (t->related || s->trace)
+		if (t->peek)
 			verdict = conn_state(c, dir);
 		else
 			verdict = conn_update(c, t, ctl, dir, now, len);

@@ -3,8 +3,8 @@
  * TCP as the tracker sees it: which segments may belong to a connection, and how
  * far each side is.  The rules are those of OVS's lib/conntrack-tcp.c, which has
  * them from pf: sequence tracking after Guido van Rooij, "Real Stateful TCP Packet
- * Filtering in IP Filter".  Everything here runs under the connection's lock, so it
- * calls nothing.
+ * Filtering in IP Filter".  Under the connection's lock nothing can be
+ * called, so ct_load_tcp() reads the segment before.
  */
 #ifndef OVN_BPF_CT_TCP_H
 #define OVN_BPF_CT_TCP_H
@@ -222,6 +222,65 @@ static __always_inline int tcp_update(struct ovn_conn *c, const struct ct_work *
 		return CT_VALID;
 	}
 	return CT_INVALID;
+}
+
+/* A shift count for TCP's window out of a SYN's options, as OVN_WSCALE_*. */
+static __always_inline __u32 tcp_wscale(struct __sk_buff *skb, __u32 at, __u32 end)
+{
+	__u32 i;
+	__u8 opt[3];
+
+	for (i = 0; i < 40; i++) {
+		if (at + 3 > end || bpf_skb_load_bytes(skb, at, opt, 3) || !opt[0])
+			return 0;
+		if (opt[0] == 3)
+			return OVN_WSCALE_KNOWN | (opt[2] > 14 ? 14 : opt[2]);
+		at += opt[0] == 1 ? 1 : opt[1] < 2 ? 2 : opt[1];
+	}
+	return 0;
+}
+
+/*
+ * ct_load_tcp - what the state machine wants to know of the segment
+ */
+__noinline int ct_load_tcp(struct __sk_buff *skb, __u32 depth)
+{
+	struct scratch *s = scratch_at(depth);
+	struct ct_work *t;
+	__u32 l3, l4, end, hlen;
+	__u8 h[16];
+
+	if (!s)
+		return 0;
+	t = &s->ct;
+	t->bare = 1;
+	t->tcp_flags = t->peek ? CT_TCP_ACK : s->cur.w[OW_TCP_ARP] & 0xfff;
+	t->seq = 0;
+	t->ack = 0;
+	t->win = 0;
+	t->payload = 0;
+	t->wscale = 0;
+	if (!s->l4 || s->trace || s->cur.reply)
+		return 0;
+	l3 = s->off + s->l3;
+	l4 = s->off + s->l4;
+	if (bpf_skb_load_bytes(skb, l3, h, 8))
+		return 0;
+	end = h[0] >> 4 == 6 ? get16(h + 4) + IP6_LEN : get16(h + 2);
+	if (end == (h[0] >> 4 == 6 ? IP6_LEN : 0)) /* BIG TCP */
+		end = skb->len - l3;
+	end += l3;
+	if (bpf_skb_load_bytes(skb, l4, h, sizeof(h)))
+		return 0;
+	hlen = (h[12] >> 4) * 4;
+	t->bare = 0;
+	t->seq = get32(h + 4);
+	t->ack = get32(h + 8);
+	t->win = get16(h + 14);
+	t->payload = end > l4 + hlen ? end - l4 - hlen : 0;
+	if (t->tcp_flags & 0x02)
+		t->wscale = tcp_wscale(skb, l4 + 20, l4 + hlen);
+	return 0;
 }
 
 #endif

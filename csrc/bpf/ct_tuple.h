@@ -109,6 +109,7 @@ static __always_inline int quoted_key(struct scratch *s, struct ovn_ct_tuple *k,
 	else if (is_icmp(q->proto))
 		return 1;
 	s->ct.related = 1;
+	s->ct.peek = 1;
 	return 0;
 }
 
@@ -131,6 +132,7 @@ __noinline int ct_key(__u32 depth, __u32 zone)
 	proto = w[OW_IP] >> 24;
 	ip6 = type == ETH_P_IPV6;
 	s->ct.related = 0;
+	s->ct.peek = s->trace || s->frag & OVN_FRAG_LATER;
 	if ((type != ETH_P_IP && !ip6) || w[OW_IP] & OVN_FRAG_LATER)
 		return 1;
 	address_from(k->src, w + OW_IP_SRC, ip6);
@@ -151,65 +153,6 @@ __noinline int ct_key(__u32 depth, __u32 zone)
 			return 1;
 		k->ports = s->cur.icmp_id << 16 | (icmp & 0xff) << 8;
 	}
-	return 0;
-}
-
-/* A shift count for TCP's window out of a SYN's options, as OVN_WSCALE_*. */
-static __always_inline __u32 tcp_wscale(struct __sk_buff *skb, __u32 at, __u32 end)
-{
-	__u32 i;
-	__u8 opt[3];
-
-	for (i = 0; i < 40; i++) {
-		if (at + 3 > end || bpf_skb_load_bytes(skb, at, opt, 3) || !opt[0])
-			return 0;
-		if (opt[0] == 3)
-			return OVN_WSCALE_KNOWN | (opt[2] > 14 ? 14 : opt[2]);
-		at += opt[0] == 1 ? 1 : opt[1] < 2 ? 2 : opt[1];
-	}
-	return 0;
-}
-
-/*
- * ct_load_tcp - what the state machine wants to know of the segment
- */
-__noinline int ct_load_tcp(struct __sk_buff *skb, __u32 depth)
-{
-	struct scratch *s = scratch_at(depth);
-	struct ct_work *t;
-	__u32 l3, l4, end, hlen;
-	__u8 h[16];
-
-	if (!s)
-		return 0;
-	t = &s->ct;
-	t->bare = 1;
-	t->tcp_flags = s->cur.w[OW_TCP_ARP] & 0xfff;
-	t->seq = 0;
-	t->ack = 0;
-	t->win = 0;
-	t->payload = 0;
-	t->wscale = 0;
-	if (!s->l4 || s->trace || s->cur.reply)
-		return 0;
-	l3 = s->off + s->l3;
-	l4 = s->off + s->l4;
-	if (bpf_skb_load_bytes(skb, l3, h, 8))
-		return 0;
-	end = h[0] >> 4 == 6 ? get16(h + 4) + IP6_LEN : get16(h + 2);
-	if (end == (h[0] >> 4 == 6 ? IP6_LEN : 0)) /* BIG TCP */
-		end = skb->len - l3;
-	end += l3;
-	if (bpf_skb_load_bytes(skb, l4, h, sizeof(h)))
-		return 0;
-	hlen = (h[12] >> 4) * 4;
-	t->bare = 0;
-	t->seq = get32(h + 4);
-	t->ack = get32(h + 8);
-	t->win = get16(h + 14);
-	t->payload = end > l4 + hlen ? end - l4 - hlen : 0;
-	if (t->tcp_flags & 0x02)
-		t->wscale = tcp_wscale(skb, l4 + 20, l4 + hlen);
 	return 0;
 }
 

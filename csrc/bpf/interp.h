@@ -141,6 +141,7 @@ __noinline int execute_rare(struct __sk_buff *skb, __u32 depth, __u32 pc)
 			reason = become_reply(s, in->a);
 		if (reason)
 			break;
+		ct_forget(s);
 		return ACT_NEXT;
 	case OP_LARGER:
 		set_bit(w, in->dst, in->a, segment_len(skb, s) > in->b);
@@ -166,9 +167,7 @@ __noinline int execute_rare(struct __sk_buff *skb, __u32 depth, __u32 pc)
 		w[OW_IP] -= 1 << 16;
 		return ACT_NEXT;
 	case OP_CT_CLEAR:
-		s->cur.ct.state = 0;
-		for (i = OW_CT_STATE; i <= OW_CT_PROTO; i++)
-			w[i] = 0;
+		ct_forget(s);
 		return ACT_NEXT;
 	case OP_GET_FDB:
 		w[OW_OUTPORT] = fdb_port(s, in->src);

@@ -120,6 +120,7 @@ struct ct_work {
 	__u32 dir;
 	__u32 flags;   /* of the connection: enum ovn_ct_flag */
 	__u32 related; /* an ICMP error: key is about what it quotes, reversed */
+	__u32 peek;    /* the packet changes nothing: an error, a later fragment, a trace */
 	__u32 mark;
 	__u32 label[4];
 	__u32 seq;

@@ -9,7 +9,6 @@ PROG_TEST_RUN of the program that ports run, so that thousands of them are cheap
 from __future__ import annotations
 
 import ipaddress
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,8 +21,6 @@ from scapy.packet import Packet
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.insns import Insn, program
 from ovn_bpf_controller.datapath.conntrack import Connection, Conntrack
-from ovn_bpf_controller.datapath.counters import Counters
-from ovn_bpf_controller.datapath.run import run_once
 from ovn_bpf_controller.model import Rule
 from tests.support.dataplane import Bed, bed, mac
 
