@@ -20,6 +20,7 @@ from ovn_bpf_controller.binding.engine import Binding
 from ovn_bpf_controller.binding.snapshot import LocalAdapter
 from ovn_bpf_controller.compile.flow import Problem
 from ovn_bpf_controller.compile.store import RuleChanges
+from ovn_bpf_controller.datapath import leftovers
 from ovn_bpf_controller.datapath.attach import Attachments
 from ovn_bpf_controller.datapath.conntrack import Conntrack
 from ovn_bpf_controller.datapath.loader import Plane
@@ -59,7 +60,8 @@ class Agent:
             self._database = LocalDatabase(options.ovs_remote)
         except DatabaseError as error:
             raise StartupError(str(error)) from error
-        self.plane = Plane(options.dirs.instance)
+        self._instance = options.dirs.instance
+        self.plane = Plane(self._instance)
         self.tables = Tables(self.plane.maps)
         if self.plane.adopted:
             self.tables.adopt()
@@ -139,7 +141,16 @@ class Agent:
         self._settle()
         self.conntrack.close()
         self.plane.close()
+        if not restart and self.binding.config.cleanup_on_exit:
+            self._vacate()
         return True
+
+    def _vacate(self) -> None:
+        """Clean exit: nothing of ours stays in the kernel."""
+        try:
+            leftovers.clean(self._instance)
+        except (DataPlaneError, OSError) as error:
+            _log.warn(f"not all of the data plane could be removed: {error}")
 
     # --- the data plane -------------------------------------------------------
 

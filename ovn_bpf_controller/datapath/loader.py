@@ -180,7 +180,8 @@ class Plane:
         """Takes every pin of this instance away: its devices carry nothing more."""
         self.close()
         for path in [*self.older(), self.directory]:
-            shutil.rmtree(path, ignore_errors=True)
+            if path.exists():
+                shutil.rmtree(path)
             _remove_if_empty(path.parent)
         _remove_if_empty(self._top)
 

@@ -18,7 +18,7 @@ import ovs.poller
 
 from ovn_bpf_controller.process import log, vlog_commands
 from ovn_bpf_controller.process.garbage import Collector
-from ovn_bpf_controller.process.notify import notify
+from ovn_bpf_controller.process.notify import Watchdog, notify
 from ovn_bpf_controller.process.poller import Poller
 from ovn_bpf_controller.process.unixctl import Commands, Registry, Request, Server
 from ovn_bpf_controller.process.version import program_version
@@ -77,6 +77,7 @@ class MainLoop:
         self._signal = 0
         self._hangup = False
         self._wake_fd = -1
+        self._watchdog = Watchdog()
         registry.register("exit", "[--restart]", 0, 1, self._exit)
         registry.register("version", "", 0, 0, lambda _request: program_version())
         registry.register("debug/pause", "", 0, 0, self._pause)
@@ -97,6 +98,7 @@ class MainLoop:
         self._catch_signals()
         while True:
             self._handle_signals()
+            self._watchdog.run()
             self._server.run()
             if self._step():
                 break
@@ -127,6 +129,9 @@ class MainLoop:
             self._agent.wait(poller)
         if self._stopping and self._signal:
             poller.timer_wait(100)
+        due = self._watchdog.timeout()
+        if due is not None:
+            poller.timer_wait(due)
 
     # Signals: a handler runs between two instructions, so it only takes a note; the
     # pipe makes sure that poll(2) returns.
