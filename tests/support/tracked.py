@@ -83,20 +83,31 @@ def address(text: str, ports: tuple[int, int] = (0, 0)) -> list[Insn]:
 
 
 # The answer goes where the command was: state and half of the mark.
-_TELL: Final = [
+TELL: Final = [
     Insn(lib.OP_MOVE, dst=lib.OW_ETH_SRC, src=lib.OW_CT_MARK, c=16),
     Insn(lib.OP_MOVE, dst=lib.OW_ETH_SRC + 1, src=lib.OW_CT_STATE, c=32),
 ]
-NEXT: Final = [*ct(), *_TELL]
-COMMIT: Final = [*ct(), *_TELL, *ct(lib.OVN_CT_COMMIT | lib.OVN_CT_KEEP)]
+NEXT: Final = [*ct(), *TELL]
+COMMIT: Final = [*ct(), *TELL, *ct(lib.OVN_CT_COMMIT | lib.OVN_CT_KEEP)]
 
 
-def translate(action: int, text: str, ports: tuple[int, int] = (0, 0)) -> list[Insn]:
+def translate(
+    action: int, text: str, ports: tuple[int, int] = (0, 0), zone: int = ZONE
+) -> list[Insn]:
     """A commit with an address to translate to, and what the packet then is."""
-    return [*address(text, ports), *ct(lib.OVN_CT_COMMIT | lib.OVN_CT_NAT | action), *_TELL]
+    return [
+        *address(text, ports),
+        *ct(lib.OVN_CT_COMMIT | lib.OVN_CT_NAT | action, zone),
+        *TELL,
+    ]
 
 
-UNDO: Final = [*ct(lib.OVN_CT_NAT), *_TELL]
+def undo(zone: int) -> list[Insn]:
+    """Translates packets of connections that are, as they are."""
+    return [*ct(lib.OVN_CT_NAT, zone), *TELL]
+
+
+UNDO: Final = undo(ZONE)
 
 
 class Tracked:
