@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ovn_bpf_controller.balancers import Balancers
 from ovn_bpf_controller.binding.desired import Delta, Desired, LocalDatapath
 from ovn_bpf_controller.compile.compiler import FlowCompiler, LogicalFlow, RuleChanges, Traits
 from ovn_bpf_controller.compile.lists import SWITCH
+from ovn_bpf_controller.compile.load_balancer import Central
 from ovn_bpf_controller.neighbours import Neighbours
 from ovn_bpf_controller.ovsdb import tables
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
@@ -37,6 +39,7 @@ class LogicalFlows:
         self._templates: Mapping[str, str] = {}
         self._traits: dict[int, Traits] = {}
         self._neighbours = Neighbours(self.compiler)
+        self._balancers = Balancers(cache, self.compiler)
 
     # --- compile.Env ---------------------------------------------------------
 
@@ -78,8 +81,10 @@ class LogicalFlows:
         self._by_key = {local.key: local for local in desired.datapaths.values()}
         self._follow_sets(changes)
         self._follow_templates(changes)
-        self._follow_traits()
+        central = central_of(self._cache)
+        self._follow_traits(central.consolidated)
         self._follow_flows(changes, {u: d.key for u, d in desired.datapaths.items()})
+        self._balancers.run(changes, self._switches(), self._templates, central)
         self._neighbours.run(changes, desired.datapaths, delta)
         for datapath, name in delta.names:
             self.compiler.port_changed(name, self._keys.get(datapath))
@@ -122,15 +127,18 @@ class LogicalFlows:
             if old.get(name) != self._templates.get(name):
                 self.compiler.template_changed(name)
 
-    def _follow_traits(self) -> None:
+    def _switches(self) -> dict[str, int]:
+        """Local ones: uuid -> tunnel key."""
+        return {uuid: dp for uuid, dp in self._keys.items() if not self.traits(dp).router}
+
+    def _follow_traits(self, consolidated: bool) -> None:
         """Cheap enough for every change: local datapaths are few."""
-        central = consolidated(self._cache)
         rows = self._cache.table(tables.DatapathBinding)
         old, self._traits = self._traits, {}
         for uuid, local in self._desired.datapaths.items():
             row = rows.get(uuid)
             if row is not None:
-                self._traits[local.key] = datapath_traits(row, central)
+                self._traits[local.key] = datapath_traits(row, consolidated)
                 if old.get(local.key) != self._traits[local.key]:
                     self.compiler.traits_changed(local.key)
 
@@ -190,22 +198,24 @@ class LogicalFlows:
         self.compiler.set_flow(row.uuid, flow, keys)
 
 
-def consolidated(cache: SouthboundCache) -> bool:
-    """Whether northd keeps load balancers' registers as OVN 25.03 and later do.
+def central_of(cache: SouthboundCache) -> Central:
+    """How the central's northd works.
 
-    25.03 to 25.09 say so (SB_Global options:register_consolidation), older ones have
-    not heard of it, later ones know nothing else.
+    25.03 to 25.09 say that load balancers' registers are consolidated (SB_Global
+    options:register_consolidation), older ones have not heard of it, later ones know
+    nothing else.
     """
     for row in cache.table(tables.SBGlobal).values():
         version = row.options.get("northd_internal_version", "").partition(".")[0]
         said = row.options.get("register_consolidation") == "true"
-        return said or (version.isdigit() and int(version) >= _CONSOLIDATED_SINCE)
-    return False
+        later = version.isdigit() and int(version) >= _CONSOLIDATED_SINCE
+        return Central(said or later, row.options.get("lb_hairpin_use_ct_mark") != "false")
+    return Central()
 
 
-def datapath_traits(row: tables.DatapathBinding, central: bool) -> Traits:
-    """What kind of datapath a row is of; central: see consolidated()."""
+def datapath_traits(row: tables.DatapathBinding, consolidated: bool) -> Traits:
+    """What kind of datapath a row is of; consolidated: see central_of()."""
     router = row.type == "logical-router" or (
         not row.type and "logical-switch" not in row.external_ids
     )
-    return Traits(router, "snat-ct-zone" in row.external_ids, central)
+    return Traits(router, "snat-ct-zone" in row.external_ids, consolidated)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ovn_bpf_controller._native import lib
-from ovn_bpf_controller.compile import mac_binding, port_security
+from ovn_bpf_controller.compile import load_balancer, mac_binding, port_security
 from ovn_bpf_controller.compile.flow import (
     Compiled,
     Env,
@@ -28,6 +28,7 @@ from ovn_bpf_controller.compile.flow_ids import FlowIds
 from ovn_bpf_controller.compile.insns import disassemble
 from ovn_bpf_controller.compile.layout import Conj, Key, describe, pack
 from ovn_bpf_controller.compile.lists import Traits
+from ovn_bpf_controller.compile.mac_binding import SideRule
 from ovn_bpf_controller.compile.sets import Name, SetBook
 from ovn_bpf_controller.compile.store import Owner, RuleChanges, RuleStore
 from ovn_bpf_controller.errors import LangError
@@ -91,6 +92,7 @@ class FlowCompiler:
         self._port_problems: dict[tuple[int, int], tuple[UnsupportedFlow, ...]] = {}
         self._mac_problems: dict[tuple[str, int], UnsupportedFlow] = {}
         self._dp_users: dict[int, int] = {}
+        self._side_owners: dict[str, set[int]] = {}
 
     @property
     def flow_ids(self) -> FlowIds:
@@ -167,6 +169,19 @@ class FlowCompiler:
         """The row went, or its port is not known here any more."""
         self._store.drop(_mac_binding_owner(uuid, dp))
         self._mac_problems.pop((uuid, dp), None)
+
+    def set_side_rules(
+        self, name: str, rules: Sequence[SideRule], datapaths: Iterable[int]
+    ) -> None:
+        """Makes `rules` all that the owner `name` has in side tables, on each of these."""
+        old = self._side_owners.pop(name, set())
+        wanted = set(datapaths) if rules else set()
+        for dp in old - wanted:
+            self._store.drop((name, dp))
+        for dp in wanted:
+            self._store.put((name, dp), _side_rules(dp, rules))
+        if wanted:
+            self._side_owners[name] = wanted
 
     def address_set_changed(self, name: str) -> None:
         """Members were added or removed, or the set came or went."""
@@ -349,6 +364,7 @@ def _mac_binding_owner(uuid: str, dp: int) -> Owner:
 def _default_rules(dp: int) -> Iterator[Rule]:
     yield from _security_rules(dp, port_security.default_rules())
     yield from _side_rules(dp, mac_binding.default_rules())
+    yield from _side_rules(dp, load_balancer.default_rules())
 
 
 def _security_rules(dp: int, rules: Iterable[port_security.SideRule]) -> Iterator[Rule]:

@@ -32,7 +32,13 @@ SECURITY_TABLES = {
     lib.OVN_TABLE_OUT_PORT_SEC,
     lib.OVN_TABLE_IN_PORT_SEC_ND,
 }
-SIDE_TABLES = SECURITY_TABLES | {lib.OVN_TABLE_MAC_BINDING, lib.OVN_TABLE_MAC_LOOKUP}
+SIDE_TABLES = SECURITY_TABLES | {
+    lib.OVN_TABLE_MAC_BINDING,
+    lib.OVN_TABLE_MAC_LOOKUP,
+    lib.OVN_TABLE_LB_HAIRPIN,
+    lib.OVN_TABLE_LB_HAIRPIN_REPLY,
+    lib.OVN_TABLE_SNAT_HAIRPIN,
+}
 
 
 def flow(match: str, actions: str = "next;", *, uuid: str = "u1", **more: Any) -> LogicalFlow:
