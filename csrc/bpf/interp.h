@@ -10,6 +10,7 @@
 #include "ct.h"
 #include "drop.h"
 #include "fdb.h"
+#include "learnt.h"
 #include "neighbour.h"
 #include "output.h"
 #include "select.h"
@@ -130,6 +131,13 @@ __noinline int execute_rare(struct __sk_buff *skb, __u32 depth, __u32 pc)
 		ct_backend(s, pc, in);
 		push(s, FR_ACTS, s->cur.egress, pc + 1 + in->a * in->c, 0, 0);
 		return ACT_STOP;
+	case OP_LEARN:
+		learn(depth, pc);
+		push(s, FR_ACTS, s->cur.egress, pc + 1 + in->c, 0, 0);
+		return ACT_STOP;
+	case OP_LEARNT:
+		set_bit(w, in->dst, in->a, learnt(depth, pc));
+		return ACT_NEXT;
 	case OP_ND_NA:
 		become_na(w);
 		s->cur.reply = in->a << 24 | REPLY_NA;

@@ -210,6 +210,7 @@ struct scratch {
 		struct ovn_key_l l;
 		struct bpf_tunnel_key key;
 		struct geneve_opt opt;
+		struct ovn_learnt learnt;
 		struct ovn_first first;
 		__be32 words[OVN_SUM_BYTES / 4];
 		__u8 bytes[OVN_SUM_BYTES + 4];

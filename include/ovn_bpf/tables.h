@@ -233,9 +233,9 @@ enum ovn_op {
 	OP_DATA,       /* not run.  IPv4: a address, b port.  IPv6: a, b, c the
 			* first three words of the address; then a the fourth, b
 			* the port */
-	OP_LEARN,      /* remember what the packet tells: a, enum ovn_learnt; c
+	OP_LEARN,      /* remember what the packet tells: a, enum ovn_learnt_kind; c
 			* instructions of OP_DATA follow */
-	OP_LEARNT,     /* bit a of w[dst] = it is remembered; b, enum ovn_learnt */
+	OP_LEARNT,     /* bit a of w[dst] = it is remembered; b, enum ovn_learnt_kind */
 	OP_MAX,
 };
 
@@ -423,11 +423,33 @@ struct ovn_mac {
  * packet, at most 30.  OP_LEARNT asks about the other direction; about the same one,
  * from the same link-layer source, with ECMP_NH_MAC.
  */
-enum ovn_learnt {
+enum ovn_learnt_kind {
 	OVN_LEARNT_HAIRPIN = 1,
 	OVN_LEARNT_LB_AFF,
 	OVN_LEARNT_ECMP_NH,
 	OVN_LEARNT_ECMP_NH_MAC,
+};
+
+/* Hash `ovn_learnt`, the oldest make room.  Words as in the packet's context. */
+struct ovn_learnt_key {
+	__u32 kind; /* enum ovn_learnt_kind */
+	__u32 dp;
+	__u32 src[4];
+	__u32 dst[4];
+	__u32 ports; /* src << 16 | dst; what does not matter is 0 */
+	__u16 eth_type;
+	__u16 proto;
+	__u32 eth_src[2];
+};
+struct ovn_learnt {
+	struct ovn_learnt_key key; /* repeated: see the top of this file */
+	__u32 ip[4];
+	__u32 port;
+	__u32 idle; /* seconds after `seen` that it is good for; 0: for ever */
+	__u32 hard; /* and after `born` */
+	__u32 pad;
+	__u64 seen; /* nanoseconds of CLOCK_BOOTTIME */
+	__u64 born;
 };
 
 /* Why a packet ended.  Names are shown to operators: keep them in step with
