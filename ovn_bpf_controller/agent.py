@@ -28,6 +28,7 @@ from ovn_bpf_controller.datapath.tables import Tables
 from ovn_bpf_controller.errors import DatabaseError, DataPlaneError, StartupError
 from ovn_bpf_controller.logical import LogicalFlows
 from ovn_bpf_controller.observe import accounts
+from ovn_bpf_controller.observe.jobs import Jobs
 from ovn_bpf_controller.ovsdb import tls
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.local import LocalDatabase
@@ -67,12 +68,14 @@ class Agent:
             self.tables.adopt()
             accounts.forget(self.plane.maps)  # the flows get other numbers
             _log.info("took over the data plane that an earlier agent left")
+        self.conntrack = Conntrack(self.plane.maps, self.plane.programs)
+        self._start_timer()
         self._attachments = Attachments(self.plane)
         self._underlay = KernelUnderlay()
         self._tunnelling = Tunnelling(self.tables, self._underlay.links)
         self.southbound = SouthboundCache([])
-        self.conntrack = Conntrack(self.plane.maps, self.plane.programs)
         self._tracking = Tracking(self.conntrack, self.southbound)
+        self.jobs = Jobs()
         pidfile = Path(options.dirs.ovs_rundir, "ovs-vswitchd.pid")
         self._vswitch = VswitchService(self._database, self._underlay.links, pidfile)
         self.binding = Binding(
@@ -115,6 +118,7 @@ class Agent:
         if desired.complete and self._make_live(desired, delta, rules):
             self._tracking.live(desired)
             self.binding.acknowledge(desired.seq)
+        self.jobs.run()
 
     def wait(self, poller: Any) -> None:
         """See AgentProtocol."""
@@ -122,6 +126,7 @@ class Agent:
         self._vswitch.wait(poller)
         self.southbound.wait(poller)
         self.binding.wait(poller)
+        self.jobs.wait(poller)
         if self.desired.complete:
             due = self._retry_at if self._incomplete else self._attach_at
             poller.timer_wait_until(int(due * 1000))
@@ -151,6 +156,13 @@ class Agent:
             leftovers.clean(self._instance)
         except (DataPlaneError, OSError) as error:
             _log.warn(f"not all of the data plane could be removed: {error}")
+
+    def _start_timer(self) -> None:
+        """Without it expired connections go only when somebody looks for them."""
+        try:
+            self.conntrack.start()
+        except DataPlaneError as error:
+            _log.warn(f"{error}: expired connections may take room")
 
     # --- the data plane -------------------------------------------------------
 

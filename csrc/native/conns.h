@@ -19,4 +19,7 @@ struct ovn_conn;
 int ovn_conn_dump(int fd, uint64_t *cursor, uint32_t *ids, struct ovn_conn *conns, uint32_t n,
 		  uint32_t high, uint32_t zone, int *more);
 
+/* Ends all connections of a zone; zones: map ovn_ct_zones, mapped. */
+void ovn_zone_flush(void *zones, uint32_t zone);
+
 #endif

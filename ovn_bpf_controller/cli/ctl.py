@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import ovs.daemon
 import ovs.dirs
@@ -82,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="list the flows that were left out instead, and why",
     )
+    _add_ct(commands, common)
     commands.add_parser("drops", parents=[common], help="dropped packets by reason")
     commands.add_parser("status", parents=[common], help="what the agent is doing")
     commands.add_parser("version", parents=[common], help="the running agent's version")
@@ -89,6 +91,38 @@ def _parser() -> argparse.ArgumentParser:
         "cleanup", help="remove what an agent that no longer runs left in the kernel"
     )
     return parser
+
+
+def _add_ct(commands: Any, common: argparse.ArgumentParser) -> None:
+    ct = commands.add_parser("ct", parents=[common], help="tracked connections")
+    ct.add_argument("--zone", metavar="N", help="only those of this conntrack zone")
+    ct.add_argument("--lport", metavar="PORT", help="only those of this logical port's zone")
+    ct.add_argument("--limit", metavar="N", help="top: how many (default: 10)")
+    ct.add_argument(
+        "what",
+        nargs="?",
+        choices=("list", "top", "stats", "flush"),
+        default="list",
+        help="list them (default), the largest by bytes, how full the table is, or end them",
+    )
+    ct.add_argument(
+        "tuple",
+        nargs="*",
+        metavar="MATCH",
+        help="flush: [mark=X[/M]] [labels=X[/M]] [ORIG [REPLY]], as of ovs-dpctl flush-conntrack",
+    )
+
+
+def _ct(arguments: argparse.Namespace) -> tuple[str, list[str]]:
+    """Command and arguments.  Raises Refused for what does not go together."""
+    what = arguments.what
+    if arguments.tuple and what != "flush":
+        raise Refused(f"unexpected argument {arguments.tuple[0]}")
+    options = [("zone", arguments.zone), ("lport", arguments.lport), ("limit", arguments.limit)]
+    args = [f"--{name}={value}" for name, value in options if value is not None]
+    if arguments.json and what != "flush":
+        args.append("--json")
+    return "ovn-bpf/ct" + ("" if what == "list" else f"-{what}"), [*args, *arguments.tuple]
 
 
 def _run(arguments: argparse.Namespace) -> str:
@@ -102,6 +136,8 @@ def _run(arguments: argparse.Namespace) -> str:
     args = ["--json"] if arguments.json else []
     if arguments.command == "version":
         return _version(transact(arguments.target, "version", []), arguments.json)
+    if arguments.command == "ct":
+        command, args = _ct(arguments)
     if arguments.command == "flows":
         if arguments.unsupported:
             command = "ovn-bpf/unsupported"

@@ -19,6 +19,7 @@ from ovn_bpf_controller.datapath.counters import possible_cpus
 from ovn_bpf_controller.datapath.maps import ArrayMap, check, map_info
 from ovn_bpf_controller.datapath.records import position, record, word
 from ovn_bpf_controller.datapath.run import run_once
+from ovn_bpf_controller.errors import DataPlaneError
 
 MAX_ZONE: Final = 0xFFFF
 BATCH: Final = 4096  # elements read by one system call
@@ -179,8 +180,7 @@ class Conntrack:
 
     def flush_zone(self, zone: int) -> None:
         """Ends all connections of a zone, at once."""
-        at = zone * self._zones.pitch
-        self._zones.publish(zone, _GEN, self._zones.words[at + _GEN] + 1 & 0xFFFFFFFF)
+        lib.ovn_zone_flush(ffi.from_buffer(self._zones.memory, require_writable=True), zone)
 
     def flush_all(self) -> None:
         """Ends all connections."""
@@ -223,7 +223,9 @@ class Conntrack:
 
     def start(self) -> None:
         """Starts the look for expired connections, which goes on without us."""
-        run_once(self._programs["ovn_ct_start"], "the connections' timer cannot be started")
+        what = "the timer of connections cannot be started"
+        if run_once(self._programs["ovn_ct_start"], what):
+            raise DataPlaneError(what)
 
 
 def _at(*path: str | int) -> int:

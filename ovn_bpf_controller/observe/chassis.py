@@ -7,9 +7,11 @@ from typing import Any, Protocol
 
 from ovn_bpf_controller.binding.desired import Desired
 from ovn_bpf_controller.binding.engine import Binding
+from ovn_bpf_controller.datapath.conntrack import Conntrack
 from ovn_bpf_controller.datapath.loader import Plane
 from ovn_bpf_controller.datapath.tables import Tables
 from ovn_bpf_controller.logical import LogicalFlows
+from ovn_bpf_controller.observe.jobs import Jobs
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.tables import DatapathBinding
 from ovn_bpf_controller.process.unixctl import CommandError
@@ -22,6 +24,8 @@ class Chassis(Protocol):
 
     desired: Desired
     binding: Binding
+    conntrack: Conntrack
+    jobs: Jobs
     flows: LogicalFlows
     plane: Plane
     southbound: SouthboundCache

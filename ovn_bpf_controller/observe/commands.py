@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ovn_bpf_controller.observe import accounts, trace_command
+from ovn_bpf_controller.observe import accounts, conntrack, ct_commands, trace_command
 from ovn_bpf_controller.observe.chassis import Chassis, Rows, datapath_keys
 from ovn_bpf_controller.process.unixctl import CommandError, Commands, Request
 
@@ -30,6 +30,8 @@ def register(commands: Commands, chassis: Chassis) -> None:
     ):
         commands.register(f"ovn-bpf/{name}", usage, 0, 2, partial(_answer, chassis, rows))
     trace_command.register(commands, chassis)
+    conntrack.register(commands, chassis.conntrack, chassis.jobs)
+    ct_commands.register(commands, chassis)
 
 
 def _answer(chassis: Chassis, rows: Callable[[Chassis, str], Rows], request: Request) -> str:
@@ -84,5 +86,7 @@ def status(chassis: Chassis, _which: str) -> Rows:
     }
     for name, (used, room) in chassis.tables.use().items():
         facts[f"map {name}"] = f"{used} of {room}"
+    connections = sum(chassis.conntrack.zone_counts().values())
+    facts["connections"] = f"{connections} of {chassis.conntrack.capacity}"
     facts |= {f"port {name}": state.name for name, state in chassis.binding.port_states().items()}
     return [{"what": f"{name}:", "value": value} for name, value in facts.items()]
