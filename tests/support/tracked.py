@@ -32,14 +32,20 @@ NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a packet; state: names of ct_state's bits, mark: 16 bits of it.
+    """What became of a packet; number: the word that TELL put there, or another.
 
-    packet: as it left, from the network header on; None when it was dropped.
+    mark: 16 bits of it.  packet: as it left, from the network header on; None when it
+    was dropped.
     """
 
-    state: frozenset[str]
+    number: int
     mark: int
     packet: Packet | None
+
+    @property
+    def state(self) -> frozenset[str]:
+        """The number as ct_state."""
+        return frozenset(name for i, name in enumerate(_NAMES) if self.number & 1 << i)
 
     @property
     def sent(self) -> Packet:
@@ -156,12 +162,12 @@ class Tracked:
         frame = bytes(Ether(src=source, dst=mac(2)) / packet)
         got = self.bed.run("ovn_vif", frame, self.bed.devices["v1"])
         if got.verdict != _REDIRECTED:
-            return Answer(frozenset(), 0, None)
+            return Answer(0, 0, None)
         ether = Ether(got.data)
         answer = bytes.fromhex(ether.src.replace(":", ""))
-        state = int.from_bytes(answer[2:], "big")
-        names = frozenset(name for i, name in enumerate(_NAMES) if state & 1 << i)
-        return Answer(names, int.from_bytes(answer[:2], "big"), ether.payload)
+        return Answer(
+            int.from_bytes(answer[2:], "big"), int.from_bytes(answer[:2], "big"), ether.payload
+        )
 
     def connections(self, zone: int | None = None) -> list[Connection]:
         """All that live."""
