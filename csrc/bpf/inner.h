@@ -9,6 +9,7 @@
 
 #include "packet.h"
 #include "scratch.h"
+#include "sctp.h"
 
 #define HDR(word) ((word)-OW_HEADERS)
 #define IP_PROTO(s) ((s)->wire[HDR(OW_IP)] >> 24)
@@ -183,31 +184,81 @@ static __always_inline __u16 csum_add16(__u16 csum, __u32 diff)
 	return csum_fold((__u32)(__u16)~csum + (__u16)~csum_fold(diff));
 }
 
+/* Sum of two sums, folded. */
+static __always_inline __u32 sum_of(__u32 a, __u32 b)
+{
+	return (__u16)~csum_fold((__u32)(__u16)~csum_fold(a) + (__u16)~csum_fold(b));
+}
+
+static __always_inline int inner_put(struct __sk_buff *skb, const struct scratch *s, __u32 at,
+				     const void *from, __u32 n)
+{
+	return bpf_skb_store_bytes(skb, s->off + at, from, n, BPF_F_RECOMPUTE_CSUM);
+}
+
+/* Bytes of the quoted packet's transport part, as its header has them. */
+static __always_inline __u32 inner_whole(struct __sk_buff *skb, const struct scratch *s, int ip6)
+{
+	__be16 total;
+
+	if (bpf_skb_load_bytes(skb, s->off + s->inner_l3 + (ip6 ? 4 : 2), &total, 2))
+		return 0;
+	return bpf_ntohs(total) + (ip6 ? IP6_LEN : 0) - (s->inner_l4 - s->inner_l3);
+}
+
 /* Has the sender left the quoted transport checksum at `field` to a device?  Then
  * it is the sum of the pseudo header, of which the addresses are in b[0..7]. */
 static __always_inline int inner_partial(struct __sk_buff *skb, const struct scratch *s,
 					 const __be32 *b, __u16 field, int ip6)
 {
-	__u32 proto = s->wire_inner.proto, sum, len;
-	__be16 total;
+	__u32 proto = s->wire_inner.proto, sum;
 
 	if (s->reply_part)
 		return 1;
-	if ((proto != PROTO_TCP && proto != PROTO_UDP) ||
-	    bpf_skb_load_bytes(skb, s->off + s->inner_l3 + (ip6 ? 4 : 2), &total, 2))
+	if (proto != PROTO_TCP && proto != PROTO_UDP)
 		return 0;
-	len = bpf_ntohs(total) + (ip6 ? IP6_LEN : 0) - (s->inner_l4 - s->inner_l3);
 	sum = bpf_csum_diff(NULL, 0, (__be32 *)b, 32, bpf_htons(proto));
-	sum = (__u16)~csum_fold(sum) + (__u32)bpf_htons(len & 0xffff);
-	return (__u16)~csum_fold(sum) == field;
+	return sum_of(sum, bpf_htons(inner_whole(skb, s, ip6) & 0xffff)) == field;
+}
+
+/* Addresses of the quoted header, out of b[8..15], and IPv4's checksum. */
+static __always_inline int put_inner_ip(struct __sk_buff *skb, const struct scratch *s, __be32 *b,
+					int ip6, __u32 pseudo)
+{
+	__u16 field;
+
+	if (ip6)
+		return inner_put(skb, s, s->inner_l3 + 8, b + 8, 32);
+	b[16] = b[11];
+	b[17] = b[15];
+	if (bpf_skb_load_bytes(skb, s->off + s->inner_l3 + 10, &field, 2))
+		return -1;
+	field = csum_add16(field, pseudo);
+	return inner_put(skb, s, s->inner_l3 + 10, &field, 2) ||
+	       inner_put(skb, s, s->inner_l3 + 12, b + 16, 8);
+}
+
+/* SCTP's quoted checksum after a change of ports; returns what its sum gained. */
+static __always_inline int put_inner_crc(struct __sk_buff *skb, const struct scratch *s, __be32 was,
+					 __be32 is, int ip6)
+{
+	__u32 at = s->inner_l4 + 8, len = inner_whole(skb, s, ip6);
+	__be32 from, to;
+
+	if (s->inner_len < 12 || bpf_skb_load_bytes(skb, s->off + at, &from, 4))
+		return 0;
+	to = sctp_ports(from, was, is, len);
+	if (inner_put(skb, s, at, &to, 4))
+		return 0;
+	return (__u16)~csum_fold(bpf_csum_diff(&from, 4, &to, 4, 0));
 }
 
 /*
  * store_inner - make the quotation say what pkt.inner says
  *
- * The quoted headers' own checksums are mended; an SCTP checksum is not, as the
- * quotation seldom has all that it covers.  Returns, folded, what the sum of the
- * bytes gained (for the checksum of the error), or -1.
+ * The quoted headers' own checksums are mended as far as they are quoted.
+ * Returns, folded, what the sum of the bytes gained (for the checksum of the
+ * error), or -1.
  */
 __noinline int store_inner(struct __sk_buff *skb, __u32 depth)
 {
@@ -224,7 +275,7 @@ __noinline int store_inner(struct __sk_buff *skb, __u32 depth)
 	was = &s->wire_inner;
 	b = s->buf.words;
 	proto = was->proto;
-	ip6 = s->wire[OW_ETH_TYPE - OW_HEADERS] >> 16 == ETH_P_IPV6;
+	ip6 = s->wire[HDR(OW_ETH_TYPE)] >> 16 == ETH_P_IPV6;
 	for (i = 0; i < 4; i++) {
 		b[i] = bpf_htonl(was->src[i]);
 		b[4 + i] = bpf_htonl(was->dst[i]);
@@ -232,43 +283,30 @@ __noinline int store_inner(struct __sk_buff *skb, __u32 depth)
 		b[12 + i] = bpf_htonl(is->dst[i]);
 	}
 	pseudo = bpf_csum_diff(b, 32, b + 8, 32, 0);
-	if (ip6) {
-		if (bpf_skb_store_bytes(skb, s->off + s->inner_l3 + 8, b + 8, 32,
-					BPF_F_RECOMPUTE_CSUM))
-			return -1;
-	} else {
-		b[16] = b[11];
-		b[17] = b[15];
-		if (bpf_skb_load_bytes(skb, s->off + s->inner_l3 + 10, &field, 2))
-			return -1;
-		field = csum_add16(field, pseudo);
-		if (bpf_skb_store_bytes(skb, s->off + s->inner_l3 + 10, &field, 2,
-					BPF_F_RECOMPUTE_CSUM) ||
-		    bpf_skb_store_bytes(skb, s->off + s->inner_l3 + 12, b + 16, 8,
-					BPF_F_RECOMPUTE_CSUM))
-			return -1;
-	}
+	if (put_inner_ip(skb, s, b, ip6, pseudo))
+		return -1;
+	at = s->inner_l4;
 	if (proto == PROTO_ICMP || proto == PROTO_ICMP6) {
-		from = bpf_htons(was->icmp_id);
-		to = bpf_htons(is->icmp_id);
-		field = to;
-		if (bpf_skb_store_bytes(skb, s->off + s->inner_l4 + 4, &field, 2,
-					BPF_F_RECOMPUTE_CSUM))
+		from = bpf_htonl(was->icmp_id << 16);
+		to = bpf_htonl(is->icmp_id << 16);
+		field = bpf_htons(is->icmp_id);
+		if (inner_put(skb, s, at + 4, &field, 2))
 			return -1;
 	} else {
 		from = bpf_htonl(was->ports);
 		to = bpf_htonl(is->ports);
-		if (from != to &&
-		    bpf_skb_store_bytes(skb, s->inner_l4, &to, 4, BPF_F_RECOMPUTE_CSUM))
+		if (from != to && inner_put(skb, s, at, &to, 4))
 			return -1;
 	}
 	ports = bpf_csum_diff(&from, 4, &to, 4, 0);
-	at = inner_csum_at(proto);
 	sum = ip6 ? pseudo : 0; /* IPv4's own checksum makes up for it */
-	if (!at || s->inner_len < at + 2 ||
-	    bpf_skb_load_bytes(skb, s->off + s->inner_l4 + at, &field, 2) ||
+	if (proto == PROTO_SCTP && from != to)
+		sum = sum_of(sum, put_inner_crc(skb, s, from, to, ip6));
+	i = inner_csum_at(proto);
+	at += i;
+	if (!i || s->inner_len < i + 2 || bpf_skb_load_bytes(skb, s->off + at, &field, 2) ||
 	    (proto == PROTO_UDP && !field))
-		return (__u16)~csum_fold((__u64)sum + ports > ~0u ? sum + ports + 1 : sum + ports);
+		return sum_of(sum, ports);
 	/* From here on the transport part's sum loses what the pseudo header
 	 * gained, however its ports changed. */
 	if (proto == PROTO_ICMP) {
@@ -276,11 +314,11 @@ __noinline int store_inner(struct __sk_buff *skb, __u32 depth)
 	} else if (inner_partial(skb, s, b, field, ip6)) {
 		field = ~csum_add16(~field, pseudo);
 	} else {
-		field = csum_add16(field, (__u16)~csum_fold(pseudo) + (__u16)~csum_fold(ports));
+		field = csum_add16(field, sum_of(pseudo, ports));
 		if (proto == PROTO_UDP && !field)
 			field = 0xffff;
 	}
-	if (bpf_skb_store_bytes(skb, s->off + s->inner_l4 + at, &field, 2, BPF_F_RECOMPUTE_CSUM))
+	if (inner_put(skb, s, at, &field, 2))
 		return -1;
 	if (proto == PROTO_ICMP || ip6)
 		return 0;

@@ -118,10 +118,10 @@ static __always_inline int store_icmp(struct __sk_buff *skb, struct scratch *s, 
 	from[1] = bpf_htonl(s->wire_id << 16);
 	to[1] = bpf_htonl(s->cur.icmp_id << 16);
 	sum = bpf_csum_diff(from, 8, to, 8, sum);
-	half = to[0];
+	half = bpf_htons((is >> 8 & 0xff00) | (is & 0xff));
 	if (was != is && bpf_skb_store_bytes(skb, l4, &half, 2, BPF_F_RECOMPUTE_CSUM))
 		return DROP_STORE;
-	half = to[1];
+	half = bpf_htons(s->cur.icmp_id);
 	if (from[1] != to[1] && bpf_skb_store_bytes(skb, l4 + 4, &half, 2, BPF_F_RECOMPUTE_CSUM))
 		return DROP_STORE;
 	sum = (__u16)~csum_fold(sum) + gained;

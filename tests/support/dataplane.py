@@ -81,15 +81,19 @@ class Bed:
             for end in (name, peer):
                 index = netlink.link_lookup(ifname=end)[0]
                 netlink.link("set", index=index, mtu=9000)
+        self.attach(name, ifindex, program)
+        tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+        tap.bind((peer, 0))
+        self._sockets[peer] = tap
+        return ifindex
+
+    def attach(self, name: str, ifindex: int, program: str) -> None:
+        """Lets a device that there is run `program`."""
         self._wanted.add((ifindex, program))
         self.attachments.set_wanted(self._wanted)
         self.attachments.reconcile()
         assert not self.attachments.failed
         self.devices[name] = ifindex
-        tap = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
-        tap.bind((peer, 0))
-        self._sockets[peer] = tap
-        return ifindex
 
     def plug(self, *ports: int, dp: int = 1) -> None:
         """Ports with a device each."""
