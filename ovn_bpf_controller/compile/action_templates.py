@@ -16,9 +16,11 @@ from typing import Final, NamedTuple
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.actions import Lowered, Traits, lower
+from ovn_bpf_controller.compile.holes import Names
 from ovn_bpf_controller.compile.insns import INSN_BYTES, decode
 from ovn_bpf_controller.compile.layout import chunks, cut, place
-from ovn_bpf_controller.compile.templates import PLANS, SHAPES, Names, Text, another, take_apart
+from ovn_bpf_controller.compile.literals import Text, another, take_apart
+from ovn_bpf_controller.compile.templates import PLANS, SHAPES
 from ovn_bpf_controller.errors import OvnBpfError
 from ovn_bpf_controller.lang import nodes
 from ovn_bpf_controller.lang.actions import action_prereqs, parse_actions

@@ -325,7 +325,7 @@ class _NoNames:
 
 
 def _pack(conjunctions: Sequence[Conj]) -> tuple[Key, ...]:
-    """Keys without repetitions, in a stable order."""
+    """Keys without repetitions, sorted."""
     keys: dict[Key, None] = {}
     for conj in conjunctions:
         key = pack(conj)
@@ -334,4 +334,4 @@ def _pack(conjunctions: Sequence[Conj]) -> tuple[Key, ...]:
         if len(key.mask) > lib.OVN_CLASS_L:
             raise UnsupportedError(f"match on {len(key.mask)} words")
         keys[key] = None
-    return tuple(keys)
+    return tuple(sorted(keys))

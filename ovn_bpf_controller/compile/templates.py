@@ -3,106 +3,34 @@
 
 compile.flow asks here before it parses.  150,000 matches of a large Southbound
 are a hundred texts once their numbers, addresses and names are taken out.  A
-literal is free only if no other part of its match looks at the same bits, so that
-its value can decide nothing but itself; every doubt, and whatever a set or group
-decides, is left to the parser (None here).
+literal is free only if nothing that must hold together with it looks at the same
+bits, so that its value can decide nothing but itself; every doubt, and instances
+whose keys meet, are left to the parser (None here).
 """
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from functools import lru_cache
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
+from ovn_bpf_controller.compile.holes import Hole, Names, free_literals
 from ovn_bpf_controller.compile.layout import _CUTS as CUTS
 from ovn_bpf_controller.compile.layout import Key
-from ovn_bpf_controller.errors import OvnBpfError
-from ovn_bpf_controller.lang import nodes
-from ovn_bpf_controller.lang.lexer import ConstantError, parse_constant
-from ovn_bpf_controller.lang.nodes import Format
-from ovn_bpf_controller.lang.registers import pieces
-from ovn_bpf_controller.lang.sets import may_ask
-
-# As lang.lexer reads constants, but without a mask: masks stay in the template.
-_LITERAL: Final = re.compile(
-    r"""("[^"\\]*"|(?<![\w.$@/])(?=[0-9]|::|[0-9a-fA-F]+:)"""
-    r"""[0-9A-Za-z:]*(?:\.(?!\.)[0-9A-Za-z]*)*)"""
+from ovn_bpf_controller.compile.literals import (
+    GROUP,
+    SET,
+    STRING,
+    Text,
+    another,
+    take_apart,
 )
-# Variables, IPv6 masks, escapes: not worth a template.
-_ODD: Final = re.compile(r"//|\^|\\|/[0-9a-fA-F]*:")
-STRING: Final = "string"
+from ovn_bpf_controller.lang import nodes
+from ovn_bpf_controller.lang.registers import pieces
+
 PLANS: Final = 64  # per shape: how many combinations of other literals are worth one
 SHAPES: Final = 4096
-_WIDTHS: Final = {Format.IP4: 32, Format.IP6: 128, Format.ETH: 48}
-
-Literal = tuple[object, int | str]  # Format or STRING, value
-
-
-class Names(Protocol):
-    """compile.flow's view of one datapath."""
-
-    def port_key(self, lport: str) -> int | None:
-        """Tunnel key of a port, None if there is none."""
-
-    def is_resident(self, lport: str) -> bool:
-        """is_chassis_resident()."""
-
-
-class Text(NamedTuple):
-    """A text taken apart: parts[i] stands before literal i."""
-
-    parts: tuple[str, ...]
-    literals: tuple[str, ...]
-    values: tuple[Literal, ...]
-
-    def with_literal(self, index: int, text: str) -> str:
-        """The text with another literal."""
-        literals = [*self.literals[:index], text, *self.literals[index + 1 :], ""]
-        return "".join(p + q for p, q in zip(self.parts, literals, strict=True))
-
-
-@lru_cache(maxsize=1 << 16)
-def _value(text: str) -> Literal | None:
-    if text[0] == '"':
-        return STRING, text[1:-1]
-    try:
-        const = parse_constant(text)
-    except ConstantError:
-        return None
-    assert isinstance(const.value, int)
-    return const.format, const.value
-
-
-def take_apart(text: str) -> Text | None:
-    """The literals of a match or of actions; None for texts that have no template."""
-    if _ODD.search(text):
-        return None
-    pieces_ = _LITERAL.split(text)
-    values = [_value(literal) for literal in pieces_[1::2]]
-    known = tuple([value for value in values if value is not None])
-    if len(known) != len(values):
-        return None
-    return Text(tuple(pieces_[::2]), tuple(pieces_[1::2]), known)
-
-
-def another(value: Literal, mask: int = 0) -> str | None:
-    """A literal of the same kind with another value; mask: the bits to turn over."""
-    kind, number = value
-    if isinstance(number, str):
-        return f'"{number}\'"' if number else None
-    if not mask:
-        mask = 1 << _WIDTHS[kind] - 1 if kind in _WIDTHS else 1
-    number ^= mask
-    if kind is Format.IP4:
-        return str(ipaddress.IPv4Address(number))
-    if kind is Format.IP6:
-        return str(ipaddress.IPv6Address(number))
-    if kind is Format.ETH:
-        return ":".join(f"{byte:02x}" for byte in number.to_bytes(6, "big"))
-    return f"{number:#x}" if kind is Format.HEX else str(number)
+PAIRS: Final = 256  # of keys that may meet: more are not worth the comparisons
+_TRIES: Final = 3  # instances from which no plan came, before none is tried again
 
 
 class _Slot(NamedTuple):
@@ -114,104 +42,90 @@ class _Slot(NamedTuple):
     shift: int
 
 
-class _Hole(NamedTuple):
-    """A free literal.  width: of its field, 0 for a port's name."""
+# A key with its holes emptied, and what fills them: (number of the hole, its slots).
+_Form = tuple[Key, tuple[tuple[int, tuple[_Slot, ...]], ...]]
 
-    literal: int
-    width: int
-    mask: int
-    root: str
-    offset: int
+# Two keys of which the one with the first number absorbs the other, if they agree in
+# (index of a word in the first, index in the second, mask).
+_Pair = tuple[int, int, tuple[tuple[int, int, int], ...]]
 
 
 class _Plan(NamedTuple):
     """A template's keys, with what is to be filled in for each."""
 
-    holes: tuple[_Hole, ...]
-    keys: tuple[tuple[Key, tuple[tuple[int, tuple[_Slot, ...]], ...]], ...]
+    holes: tuple[Hole, ...]
+    forms: tuple[_Form, ...]
+    pairs: tuple[_Pair, ...]
 
     def fill(self, text: Text, names: Names) -> tuple[Key, ...] | None:
-        """The keys of an instance; None when a value does not fit."""
+        """The keys of an instance; None when a value does not fit, or keys meet."""
         values = []
-        for index, width, mask, _, _ in self.holes:
-            value = text.values[index][1]
-            if isinstance(value, str):
-                port = names.port_key(value)
-                if port is None:
-                    return None
-                value = port
-            elif value >> width:
+        for hole in self.holes:
+            value = hole.value(text.values[hole.literal], names)
+            if value is None:
                 return None
-            values.append(value & mask)
+            values.append(value)
         found = []
-        for key, holes in self.keys:
-            if not holes:
-                found.append(key)
-                continue
+        for key, holes in self.forms:
             words = list(key.values)
             for number, slots in holes:
                 value = values[number]
                 for at, pos, ones, shift in slots:
                     words[at] |= (value >> pos & ones) << shift
             found.append(Key(key.mask, tuple(words)))
+        if len(found) > 1:
+            for wide, narrow, common in self.pairs:
+                a, b = found[wide].values, found[narrow].values
+                if all(not (a[i] ^ b[j]) & mask for i, j, mask in common):
+                    return None
+            found.sort()
         return tuple(found)
 
 
-def _leaves(expr: nodes.Expr) -> Iterator[nodes.Expr]:
-    if isinstance(expr, nodes.And | nodes.Or):
-        for arg in expr.args:
-            yield from _leaves(arg)
-    else:
-        yield expr
+def _pairs(forms: Sequence[_Form]) -> tuple[_Pair, ...] | None:
+    """What fill() has to compare; None: too much."""
+    found: list[_Pair] = []
+    for a, (wide, _) in enumerate(forms):
+        for b, (narrow, _) in enumerate(forms):
+            common = _common(wide, narrow) if a != b else None
+            if common is None or _differ(forms[a], forms[b], common):
+                continue
+            found.append((a, b, common))
+            if len(found) > PAIRS:
+                return None
+    return tuple(found)
 
 
-def _skeleton(expr: nodes.Expr) -> object:
-    """The tree without its leaves."""
-    if isinstance(expr, nodes.And | nodes.Or):
-        return (type(expr).__name__, *[_skeleton(arg) for arg in expr.args])
-    return None
+def _common(wide: Key, narrow: Key) -> tuple[tuple[int, int, int], ...] | None:
+    """The words of `wide`, if `narrow` looks at all its bits too."""
+    where = {word: (at, mask) for at, (word, mask) in enumerate(narrow.mask)}
+    found = []
+    for at, (word, mask) in enumerate(wide.mask):
+        other, bits = where.get(word, (0, 0))
+        if mask & ~bits:
+            return None
+        found.append((at, other, mask))
+    return tuple(found)
 
 
-def _words(leaf: nodes.Expr) -> dict[int, int]:
-    """The bits of packet words that a leaf looks at, as far as whole fields go."""
-    if isinstance(leaf, nodes.PortCmp):
-        roots = {leaf.root}
-    elif isinstance(leaf, nodes.Cmp):
-        roots = {piece.root for piece in pieces(leaf.root, leaf.offset, leaf.width)}
-    else:
-        return {}
-    found: dict[int, int] = {}
-    for root in roots:
-        for word, _, ones, shift in CUTS.get(root, ()):
-            found[word] = found.get(word, 0) | ones << shift
-    return found
-
-
-def _only_value(old: nodes.Expr, new: nodes.Expr) -> bool:
-    """Whether two comparisons look at the same bits, in the same way."""
-    if isinstance(old, nodes.Cmp) and isinstance(new, nodes.Cmp):
-        return replace(old, value=new.value) == new
-    if isinstance(old, nodes.PortCmp) and isinstance(new, nodes.PortCmp):
-        return replace(old, port=new.port) == new
+def _differ(one: _Form, two: _Form, common: Sequence[tuple[int, int, int]]) -> bool:
+    """Whether two keys differ in bits that no literal decides."""
+    for at, other, mask in common:
+        known = mask & ~_open_bits(one, at) & ~_open_bits(two, other)
+        if (one[0].values[at] ^ two[0].values[other]) & known:
+            return True
     return False
 
 
-def _hole(index: int, text: Text, leaf: nodes.Expr) -> _Hole | None:
-    """A literal that is just the value of `leaf`, if it is."""
-    kind, value = text.values[index]
-    if isinstance(leaf, nodes.PortCmp):
-        if leaf.relop is nodes.Relop.EQ and leaf.port == value:
-            return _Hole(index, 0, 0xFFFFFFFF, leaf.root, 0)
-        return None
-    if not isinstance(leaf, nodes.Cmp) or leaf.relop is not nodes.Relop.EQ:
-        return None
-    if not isinstance(value, int) or value & leaf.mask != leaf.value:
-        return None
-    masked = text.parts[index + 1].startswith("/")
-    if masked and kind not in _WIDTHS:
-        return None  # in 0/0xff the zero means something
-    width = _WIDTHS.get(kind, leaf.width)  # type: ignore[call-overload]
-    return _Hole(index, min(width, leaf.width), leaf.mask, leaf.root, leaf.offset)
+def _open_bits(form: _Form, at: int) -> int:
+    slots = (slot for _, slots in form[1] for slot in slots if slot.at == at)
+    bits = 0
+    for slot in slots:
+        bits |= slot.ones << slot.shift
+    return bits
+
+
+# --- templates --------------------------------------------------------------------
 
 
 class Matches:
@@ -232,7 +146,7 @@ class Matches:
         parse: Callable[[str], nodes.Expr],
         compile_: Callable[[str], tuple[Key, ...]],
     ) -> tuple[Key, ...] | None:
-        """The keys of `match`; None: ask the parser.
+        """The keys of `match`, sorted; None: ask the parser.
 
         extra: whatever else parse() and compile_() depend on.
         """
@@ -249,14 +163,17 @@ class Matches:
 
 
 class _MatchShape:
-    """One template: which literals are free, and a Plan for each of the others'."""
+    """One template: which literals are free, and a Plan for each of the others'.
+
+    _plans: an int says how often none could be made.
+    """
 
     def __init__(self) -> None:
         self._known = False
         self._hopeless = False
         self._fixed: tuple[int, ...] = ()
         self._residents: tuple[int, ...] = ()
-        self._plans: dict[object, _Plan | None] = {}
+        self._plans: dict[object, _Plan | int] = {}
 
     def keys(
         self,
@@ -275,24 +192,26 @@ class _MatchShape:
             tuple([values[i][1] for i in self._fixed]),
             tuple([names.is_resident(str(values[i][1])) for i in self._residents]),
         )
-        plan = self._plans.get(which)
-        if plan is None:
-            if which in self._plans or len(self._plans) >= PLANS:
+        plan = self._plans.get(which, 0)
+        if isinstance(plan, int):
+            if plan >= _TRIES or len(self._plans) >= PLANS:
                 return None
-            plan = self._plans[which] = self._plan(match, text, names, parse, compile_)
-            if plan is None:
+            made = self._plan(match, text, names, parse, compile_)
+            self._plans[which] = plan + 1 if made is None else made
+            if made is None:
                 return None
+            plan = made
         return plan.fill(text, names)
 
     def _learn(self, match: str, text: Text, parse: Callable[[str], nodes.Expr]) -> None:
-        free, residents = _free(match, text, parse)
+        free, residents = free_literals(match, text, parse)
         holes = {hole.literal for hole in free}
         self._residents = tuple(residents)
         self._fixed = tuple(
             i for i in range(len(text.literals)) if i not in holes and i not in residents
         )
-        # What a port that is not free decides differs between datapaths.
-        self._hopeless = any(text.values[i][0] is STRING for i in self._fixed)
+        # What a name that is not free decides differs between datapaths.
+        self._hopeless = not free or any(isinstance(text.values[i][1], str) for i in self._fixed)
         self._known = True
 
     def _plan(
@@ -303,92 +222,93 @@ class _MatchShape:
         parse: Callable[[str], nodes.Expr],
         compile_: Callable[[str], tuple[Key, ...]],
     ) -> _Plan | None:
-        free, residents = _free(match, text, parse)
+        free, residents = free_literals(match, text, parse)
         known = {hole.literal for hole in free} | set(residents) | set(self._fixed)
-        if not free or len(known) != len(text.literals):
-            return None
         if not known.issuperset(range(len(text.literals))):
             return None
         holes = [hole for hole in free if hole.literal not in self._fixed]
-        if any(
-            names.port_key(str(text.values[h.literal][1])) is None for h in holes if not h.width
-        ):
+        values = [hole.value(text.values[hole.literal], names) for hole in holes]
+        known_values = [value for value in values if value is not None]
+        if len(known_values) != len(values):
             return None
         keys = compile_(match)
-        plan = _Plan(tuple(holes), tuple(_cut(key, holes) for key in keys))
-        return plan if plan.fill(text, names) == keys else None
+        forms = tuple(_cut(key, holes, known_values) for key in keys)
+        pairs = _pairs(forms)
+        if pairs is None or not _all_used(holes, forms) or any(map(_ambiguous, forms)):
+            return None
+        plan = _Plan(tuple(holes), forms, pairs)
+        other = self._other(text, holes)
+        if plan.fill(text, names) != keys or plan.fill(other, names) != compile_(other.text()):
+            return None
+        return plan
+
+    @staticmethod
+    def _other(text: Text, holes: Sequence[Hole]) -> Text:
+        """An instance with other numbers: did keys of `text` meet, it has more of them."""
+        for hole in holes:
+            other = another(text.values[hole.literal])
+            if other is not None and isinstance(text.values[hole.literal][1], int):
+                varied = take_apart(text.with_literal(hole.literal, other))
+                text = varied if varied is not None else text
+        return text
 
 
-def _cut(key: Key, holes: Sequence[_Hole]) -> tuple[Key, tuple[tuple[int, tuple[_Slot, ...]], ...]]:
-    """A key with its holes emptied, and what fills them."""
+def _all_used(holes: Sequence[Hole], forms: Sequence[_Form]) -> bool:
+    """Whether each literal decides something, if there are keys at all."""
+    used = {number for _, filled in forms for number, _ in filled}
+    return not forms or all(n in used or not hole.mask for n, hole in enumerate(holes))
+
+
+def _ambiguous(form: _Form) -> bool:
+    """Whether two literals of one value could both stand in one place."""
+    taken: dict[int, int] = {}
+    for _, slots in form[1]:
+        for slot in slots:
+            bits = slot.ones << slot.shift
+            if taken.get(slot.at, 0) & bits:
+                return True
+            taken[slot.at] = taken.get(slot.at, 0) | bits
+    return False
+
+
+def _cut(key: Key, holes: Sequence[Hole], values: Sequence[int]) -> _Form:
+    """A key with its holes emptied, and what fills them.
+
+    Of several literals that may stand in a word, it is the one whose value is there.
+    """
     at = {word: n for n, (word, _) in enumerate(key.mask)}
-    values = list(key.values)
+    rest = list(key.values)
     found = []
     for number, hole in enumerate(holes):
-        slots = []
-        for root, low, width, shift in _pieces(hole):
-            ones_of_piece = (1 << width) - 1
-            for word, pos, ones, left in CUTS[root]:
-                # Bits of the literal in this word: field bits [low, low + width).
-                field = (hole.mask >> shift & ones_of_piece) << low
-                bits = (field >> pos & ones) << left
-                if not bits or word not in at or key.mask[at[word]][1] & bits != bits:
-                    continue
-                values[at[word]] &= ~bits
-                start = max(low, pos)
-                wide = (1 << min(low + width, pos + ones.bit_length()) - start) - 1
-                slots.append(_Slot(at[word], shift + start - low, wide, left + start - pos))
-        if slots:
-            found.append((number, tuple(slots)))
-    return Key(key.mask, tuple(values)), tuple(found)
+        slots = tuple(_slots(hole, key, at))
+        there = all(
+            key.values[s.at] >> s.shift & s.ones == values[number] >> s.pos & s.ones for s in slots
+        )
+        if slots and there:
+            found.append((number, slots))
+            for slot in slots:
+                rest[slot.at] &= ~(slot.ones << slot.shift)
+    return Key(key.mask, tuple(rest)), tuple(found)
 
 
-def _pieces(hole: _Hole) -> Sequence[tuple[str, int, int, int]]:
-    if not hole.width:
+def _slots(hole: Hole, key: Key, at: dict[int, int]) -> Iterator[_Slot]:
+    """Where in a key's words the bits of a literal would stand."""
+    for root, low, width, shift in _pieces(hole):
+        ones_of_piece = (1 << width) - 1
+        for word, pos, ones, left in CUTS[root]:
+            # Bits of the literal in this word: field bits [low, low + width).
+            field = (hole.mask >> shift & ones_of_piece) << low
+            bits = (field >> pos & ones) << left
+            if not bits or word not in at or key.mask[at[word]][1] & bits != bits:
+                continue
+            start = max(low, pos)
+            wide = (1 << min(low + width, pos + ones.bit_length()) - start) - 1
+            yield _Slot(
+                at[word], shift + start - low, wide & bits >> left + start - pos, left + start - pos
+            )
+
+
+def _pieces(hole: Hole) -> Sequence[tuple[str, int, int, int]]:
+    if hole.kind in (STRING, SET, GROUP):
         return ((hole.root, 0, 32, 0),)
     return pieces(hole.root, hole.offset, hole.mask.bit_length())
-
-
-def _free(
-    match: str, text: Text, parse: Callable[[str], nodes.Expr]
-) -> tuple[list[_Hole], list[int]]:
-    """The free literals, and those that only name a port whose residency counts."""
-    tree = parse(match)
-    leaves = list(_leaves(tree))
-    if any(isinstance(leaf, nodes.SetRef | nodes.PortGroupRef) for leaf in leaves):
-        return [], []
-    if may_ask(tree):  # the numbers of sets that long lists become are the compiler's
-        return [], []
-    skeleton = _skeleton(tree)
-    looks = [_words(leaf) for leaf in leaves]
-    free, residents = [], []
-    for index, value in enumerate(text.values):
-        other = another(value)
-        if other is None:
-            continue
-        try:
-            tree = parse(text.with_literal(index, other))
-        except OvnBpfError:
-            continue
-        varied = list(_leaves(tree))
-        if _skeleton(tree) != skeleton:
-            continue
-        changed = [n for n, (a, b) in enumerate(zip(leaves, varied, strict=True)) if a != b]
-        if len(changed) != 1:
-            continue
-        at = changed[0]
-        if isinstance(leaves[at], nodes.Resident):
-            residents.append(index)
-            continue
-        if not _only_value(leaves[at], varied[at]):
-            continue
-        hole = _hole(index, text, leaves[at])
-        alone = not any(
-            bits & looks[at].get(word, 0)
-            for n, look in enumerate(looks)
-            if n != at
-            for word, bits in look.items()
-        )
-        if hole is not None and alone and looks[at]:
-            free.append(hole)
-    return free, residents
