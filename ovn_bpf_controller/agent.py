@@ -28,6 +28,7 @@ from ovn_bpf_controller.datapath.tables import Tables
 from ovn_bpf_controller.errors import DatabaseError, DataPlaneError, StartupError
 from ovn_bpf_controller.logical import LogicalFlows
 from ovn_bpf_controller.observe import accounts
+from ovn_bpf_controller.observe.engine import Engine
 from ovn_bpf_controller.observe.jobs import Jobs
 from ovn_bpf_controller.ovsdb import tls
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
@@ -36,6 +37,7 @@ from ovn_bpf_controller.ovsdb.local_tables import SSL
 from ovn_bpf_controller.ovsdb.tables import SBGlobal
 from ovn_bpf_controller.process.log import Logger, RateLimit
 from ovn_bpf_controller.process.options import Options
+from ovn_bpf_controller.process.stopwatch import timed
 from ovn_bpf_controller.process.unixctl import Commands
 from ovn_bpf_controller.tracking import Tracking
 from ovn_bpf_controller.tunnelling import Tunnelling
@@ -86,6 +88,7 @@ class Agent:
             on_zones_moved=self._tracking.zones_moved,
         )
         self.flows = LogicalFlows(self.southbound)
+        self.engine = Engine()
         self.desired = Desired()
         self._incomplete = True  # the tables do not hold all that is desired
         self._retry_at = 0.0
@@ -109,13 +112,18 @@ class Agent:
         self._configure_tls(self._database.ssl)
         self._vswitch.run()
         changes = self.southbound.run()
-        desired = self._without_clear_text(self.binding.run(changes))
+        with timed("if-status-mgr-run"):
+            desired = self._without_clear_text(self.binding.run(changes))
         delta = diff(self.desired, desired)
-        rules = self.flows.run(changes, desired, delta)
+        with timed("flow-generation"):
+            rules = self.flows.run(changes, desired, delta)
+        self._incomplete |= self.engine.count(delta, rules, self._incomplete)
         self.desired = desired
         self._tell_problems()
         self._tracking.changed(changes, self.flows.template_vars())
-        if desired.complete and self._make_live(desired, delta, rules):
+        with timed("flow-installation"):
+            live = desired.complete and self._make_live(desired, delta, rules)
+        if live:
             self._tracking.live(desired)
             self.binding.acknowledge(desired.seq)
         self.jobs.run()

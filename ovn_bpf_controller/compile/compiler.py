@@ -328,6 +328,11 @@ class FlowCompiler:
                 self._sets.drop((Name(name, 0), where))
         self._unused.clear()
 
+    @property
+    def flow_count(self) -> int:
+        """Logical flows in hand."""
+        return len(self._flows)
+
     def _count_datapaths(self, new: Iterable[int], old: Iterable[int]) -> None:
         """Each datapath with flows has the default rules of the side tables."""
         for dp in new:

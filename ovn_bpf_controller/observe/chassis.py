@@ -11,6 +11,7 @@ from ovn_bpf_controller.datapath.conntrack import Conntrack
 from ovn_bpf_controller.datapath.loader import Plane
 from ovn_bpf_controller.datapath.tables import Tables
 from ovn_bpf_controller.logical import LogicalFlows
+from ovn_bpf_controller.observe.engine import Engine
 from ovn_bpf_controller.observe.jobs import Jobs
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.tables import DatapathBinding
@@ -26,6 +27,7 @@ class Chassis(Protocol):
     binding: Binding
     conntrack: Conntrack
     jobs: Jobs
+    engine: Engine
     flows: LogicalFlows
     plane: Plane
     southbound: SouthboundCache

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ovn_bpf_controller.observe import accounts, conntrack, ct_commands, trace_command
+from ovn_bpf_controller.observe import accounts, conntrack, ct_commands, debug, trace_command
 from ovn_bpf_controller.observe.chassis import Chassis, Rows, datapath_keys
 from ovn_bpf_controller.process.unixctl import CommandError, Commands, Request
 
@@ -32,6 +32,8 @@ def register(commands: Commands, chassis: Chassis) -> None:
     trace_command.register(commands, chassis)
     conntrack.register(commands, chassis.conntrack, chassis.jobs)
     ct_commands.register(commands, chassis)
+    debug.register(commands, chassis)
+    chassis.engine.register(commands)
 
 
 def _answer(chassis: Chassis, rows: Callable[[Chassis, str], Rows], request: Request) -> str:

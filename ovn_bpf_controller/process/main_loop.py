@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import ovs.poller
 
-from ovn_bpf_controller.process import log, vlog_commands
+from ovn_bpf_controller.process import coverage, log, stopwatch, vlog_commands
 from ovn_bpf_controller.process.garbage import Collector
 from ovn_bpf_controller.process.notify import Watchdog, notify
 from ovn_bpf_controller.process.poller import Poller
@@ -84,6 +84,8 @@ class MainLoop:
         registry.register("debug/resume", "", 0, 0, self._resume)
         registry.register("debug/status", "", 0, 0, self._status)
         vlog_commands.register(registry)
+        coverage.register(registry)
+        stopwatch.register(registry)
         agent.register(registry)
 
     def run(self, on_ready: Ready) -> int:
@@ -99,6 +101,7 @@ class MainLoop:
         while True:
             self._handle_signals()
             self._watchdog.run()
+            coverage.run()
             self._server.run()
             if self._step():
                 break

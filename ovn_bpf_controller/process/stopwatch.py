@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How long the parts of the main loop take, as OVS's daemons tell it (lib/stopwatch.c).
+
+The agent wraps its steps in timed(); `stopwatch/show` prints OVS's text, which
+exporters parse.  Names are ovn-controller's; one for what we do otherwise or not
+at all stays at 0 samples, so that nobody's dashboard breaks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ovn_bpf_controller.process.unixctl import CommandError, Commands
+
+# Weight of a new sample in the moving averages, as in lib/stopwatch.c.
+_SHORT, _LONG = 0.5, 0.01
+# The percentile is of the latest samples: exact, and enough for a person.
+_KEPT = 1000
+
+
+class Stopwatch:
+    """Statistics over samples in milliseconds."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets all samples."""
+        self._count = 0
+        self._max = self._min = 0.0
+        self._short = self._long = 0.0
+        self._latest: deque[float] = deque(maxlen=_KEPT)
+
+    def add(self, ms: float) -> None:
+        """One more sample."""
+        if not self._count:
+            self._max = self._min = self._short = self._long = ms
+        self._count += 1
+        self._max, self._min = max(self._max, ms), min(self._min, ms)
+        self._short += (ms - self._short) * _SHORT
+        self._long += (ms - self._long) * _LONG
+        self._latest.append(ms)
+
+    def text(self, name: str) -> str:
+        """OVS's words about it."""
+        ordered = sorted(self._latest)
+        percentile = ordered[int(len(ordered) * 0.95)] if ordered else 0.0
+        return "\n".join(
+            (
+                f"Statistics for '{name}'",
+                f"  Total samples: {self._count}",
+                f"  Maximum: {self._max:.0f} msec",
+                f"  Minimum: {self._min:.0f} msec",
+                f"  95th percentile: {percentile:.6f} msec",
+                f"  Short term average: {self._short:.6f} msec",
+                f"  Long term average: {self._long:.6f} msec",
+            )
+        )
+
+
+_watches: dict[str, Stopwatch] = {}
+
+
+def declare(*names: str) -> None:
+    """Stopwatches to show although nothing was timed yet."""
+    for name in names:
+        _watches.setdefault(name, Stopwatch())
+
+
+@contextmanager
+def timed(name: str) -> Iterator[None]:
+    """Times the block."""
+    start = time.monotonic()
+    try:
+        yield
+    finally:
+        declare(name)
+        _watches[name].add((time.monotonic() - start) * 1000)
+
+
+def _named(args: list[str]) -> dict[str, Stopwatch]:
+    if not args:
+        return _watches
+    if args[0] not in _watches:
+        raise CommandError("No such stopwatch")
+    return {args[0]: _watches[args[0]]}
+
+
+def _show(args: list[str]) -> str:
+    return "\n".join(watch.text(name) for name, watch in _named(args).items())
+
+
+def _reset(args: list[str]) -> str:
+    for watch in _named(args).values():
+        watch.reset()
+    return ""
+
+
+def register(commands: Commands) -> None:
+    """Adds the commands."""
+    commands.register("stopwatch/show", "[NAME]", 0, 1, lambda request: _show(request.args))
+    commands.register("stopwatch/reset", "[NAME]", 0, 1, lambda request: _reset(request.args))
