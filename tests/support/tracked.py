@@ -18,7 +18,7 @@ from typing import Final
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
-from ovn_bpf_controller._native import lib
+from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.compile.insns import Insn, program
 from ovn_bpf_controller.datapath.conntrack import Connection, Conntrack
 from ovn_bpf_controller.model import Rule
@@ -26,6 +26,7 @@ from tests.support.dataplane import Bed, bed, mac
 
 ZONE: Final = 7
 _NAMES: Final = ("new", "est", "rel", "rpl", "inv", "trk", "snat", "dnat")
+_DUMP: Final = 4096  # entries a system call
 _REDIRECTED: Final = 7  # TC_ACT_REDIRECT
 NOTHING: Final[Mapping[str, int]] = MappingProxyType({})
 
@@ -172,6 +173,18 @@ class Tracked:
     def connections(self, zone: int | None = None) -> list[Connection]:
         """All that live."""
         return [each for batch in self.conntrack.dump(zone) for each in batch]
+
+    def indexed(self) -> int:
+        """Tuples in the index, of whatever is still or is no more."""
+        keys = ffi.new("struct ovn_ct_tuple[]", _DUMP)
+        values = ffi.new("struct ovn_ct_ref[]", _DUMP)
+        cursor, more = ffi.new("uint64_t *"), ffi.new("int *", 1)
+        fd, found = self.bed.plane.maps["ovn_ct_idx"], 0
+        while more[0]:
+            n = lib.ovn_map_dump(fd, cursor, keys, values, _DUMP, 0, more)
+            assert n >= 0, n
+            found += n
+        return found
 
     def counted(self, what: str) -> int:
         """A counter of enum ovn_ct_counter, by its name in conntrack.COUNTERS."""
