@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ovn_bpf_controller import observe, wiring
+from ovn_bpf_controller import observe, sizing, wiring
 from ovn_bpf_controller.binding.desired import Delta, Desired, diff
 from ovn_bpf_controller.binding.engine import Binding
 from ovn_bpf_controller.binding.snapshot import LocalAdapter
@@ -23,7 +23,7 @@ from ovn_bpf_controller.compile.store import RuleChanges
 from ovn_bpf_controller.datapath import leftovers
 from ovn_bpf_controller.datapath.attach import Attachments
 from ovn_bpf_controller.datapath.conntrack import Conntrack
-from ovn_bpf_controller.datapath.loader import Plane
+from ovn_bpf_controller.datapath.loader import Plane, sizes
 from ovn_bpf_controller.datapath.tables import Tables
 from ovn_bpf_controller.errors import DatabaseError, DataPlaneError, StartupError
 from ovn_bpf_controller.logical import LogicalFlows
@@ -64,7 +64,9 @@ class Agent:
         except DatabaseError as error:
             raise StartupError(str(error)) from error
         self._instance = options.dirs.instance
-        self.plane = Plane(self._instance)
+        room = sizing.connections(self._database, self._instance, options.chassis or None)
+        self._size_notice = sizing.Notice(room)
+        self.plane = Plane(self._instance, sizes=sizes(room))
         self.tables = Tables(self.plane.maps)
         if self.plane.adopted:
             self.tables.adopt()
@@ -120,6 +122,8 @@ class Agent:
         self._incomplete |= self.engine.count(delta, rules, self._incomplete)
         self.desired = desired
         self._tell_problems()
+        if desired.complete:
+            self._size_notice.look(self.binding.config)
         self._tracking.changed(changes, self.flows.template_vars())
         with timed("flow-installation"):
             live = desired.complete and self._make_live(desired, delta, rules)

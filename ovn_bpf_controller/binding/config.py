@@ -23,6 +23,8 @@ vlog = ovs.vlog.Vlog("binding_config")
 
 DEFAULT_PROBE_MS = 5000
 MAX_CT_ZONE = 65535
+DEFAULT_CT_MAX = 1 << 18
+CT_MAX_RANGE = range(1024, (1 << 24) + 1)
 OVERRIDE = "system-id-override"
 # Values of ovn-bpf-tunnel, a key of our own; the first is the default.
 TUNNELS = ("auto", "netdev", "inline")
@@ -51,7 +53,7 @@ class Config:
 
     chassis: "" while unknown.  probe_ms: inactivity probe of the Southbound, 0 is
     off.  encap_tos: 0..255, None for "inherit".  tunnel: a word of TUNNELS.
-    ct_zones: inclusive range.
+    ct_zones: inclusive range.  ct_max: connections to track.
     """
 
     chassis: str
@@ -71,6 +73,7 @@ class Config:
     transport_zones: frozenset[str]
     is_interconn: bool
     ct_zones: tuple[int, int]
+    ct_max: int
     cleanup_on_exit: bool
     echoed: tuple[tuple[str, str], ...]
 
@@ -129,6 +132,7 @@ def read_config(external_ids: Mapping[str, str], override: str | None = None) ->
         transport_zones=frozenset(_split(keys.text("ovn-transport-zones", ""))),
         is_interconn=keys.flag("ovn-is-interconn", False),
         ct_zones=_zone_range(keys),
+        ct_max=_ct_max(keys),
         cleanup_on_exit=keys.flag("ovn-cleanup-on-exit", True),
         echoed=tuple((key, keys.text(key, default)) for key, default in ECHOED.items()),
     )
@@ -210,6 +214,15 @@ def _tunnel(keys: _Keys) -> str:
         return text
     vlog.warn(f"ovn-bpf-tunnel: {text!r} is none of {', '.join(TUNNELS)}, ignored")
     return TUNNELS[0]
+
+
+def _ct_max(keys: _Keys) -> int:
+    wanted = keys.number("ovn-bpf-ct-max")
+    if wanted is None:
+        return DEFAULT_CT_MAX
+    if wanted not in CT_MAX_RANGE:
+        vlog.warn(f"ovn-bpf-ct-max: {wanted} is not within {CT_MAX_RANGE[0]}-{CT_MAX_RANGE[-1]}")
+    return min(max(wanted, CT_MAX_RANGE[0]), CT_MAX_RANGE[-1])
 
 
 def _zone_range(keys: _Keys) -> tuple[int, int]:

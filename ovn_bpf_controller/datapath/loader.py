@@ -19,6 +19,7 @@ from typing import Final
 
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath import libbpf, probe
+from ovn_bpf_controller.datapath.maps import map_info
 from ovn_bpf_controller.datapath.programs import Programs, entries, open_pins, pin_all
 from ovn_bpf_controller.datapath.trace import Tracer
 from ovn_bpf_controller.errors import DataPlaneError
@@ -61,6 +62,32 @@ SIZES: Final[Mapping[str, int]] = {
     "ovn_ct_free": CONNECTIONS,
     "ovn_frags": 1 << 13,
 }
+
+
+def sizes(connections: int) -> dict[str, int]:
+    """SIZES for this many tracked connections, about 400 bytes of memory each."""
+    tracker = {
+        "ovn_conns": connections,
+        "ovn_ct_idx": 2 * connections,
+        "ovn_ct_free": connections,
+    }
+    return {**SIZES, **tracker}
+
+
+def pinned_connections(instance: str, bpffs: Path = probe.BPFFS) -> int:
+    """How many connections the table that is pinned has room for; 0 if there is none.
+
+    Of several (an upgrade was not finished) the newest counts.
+    """
+    found = (bpffs / TOP).glob(f"*/{pin_name(instance)}/maps/ovn_conns")
+    newest = max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+    if newest is None:
+        return 0
+    fd = libbpf.pinned(newest)
+    try:
+        return map_info(fd).max_entries
+    finally:
+        os.close(fd)
 
 
 def pin_name(instance: str) -> str:
