@@ -16,6 +16,8 @@ import struct
 import time
 from pathlib import Path
 
+from pyroute2 import IPRoute
+
 _TUNSETIFF = 0x400454CA
 _TUNSETOFFLOAD = 0x400454D0
 _IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
@@ -37,6 +39,8 @@ class Tap:
         fcntl.ioctl(self._fd, _TUNSETOFFLOAD, 0)
         Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("1")
         self.ifindex = socket.if_nametoindex(name)
+        with IPRoute() as netlink:
+            netlink.link("set", index=self.ifindex, state="up")
 
     def close(self) -> None:
         os.close(self._fd)
