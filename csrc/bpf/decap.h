@@ -10,11 +10,6 @@
 #include "packet.h"
 #include "ports.h"
 
-#ifndef BPF_F_ADJ_ROOM_DECAP_L3_IPV4 /* kernel 6.3 */
-#define BPF_F_ADJ_ROOM_DECAP_L3_IPV4 (1ULL << 7)
-#define BPF_F_ADJ_ROOM_DECAP_L3_IPV6 (1ULL << 8)
-#endif
-
 /* What the outer headers say. */
 struct outer {
 	struct ovn_peer_key from;

@@ -43,10 +43,28 @@ static __always_inline __u32 segment_len(struct __sk_buff *skb, const struct scr
 
 #define EALREADY 114
 
-/* Make room for the outer headers in front of the inner Ethernet header.
- * mac: the next hop's is known. */
+/* The same for a frame that came through a tunnel and remembers: what the flags
+ * would note is noted already, but not that the outer protocol is another now.
+ * From 6.3 on taking room away notes it; before, only a frame that nobody will
+ * segment may go, to a next hop that is known. */
+static __always_inline int make_room_again(struct __sk_buff *skb, __u32 outer, int ip6, int same,
+					   const struct ovn_tunnel *t)
+{
+	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO;
+	const struct ovn_ctl *ctl = control();
+
+	if (same || (!skb->gso_size && t->flags & OVN_TUN_MAC))
+		return bpf_skb_adjust_room(skb, outer, BPF_ADJ_ROOM_MAC, flags);
+	if (!ctl || !ctl->decap_flags ||
+	    bpf_skb_adjust_room(skb, outer + IP6_LEN, BPF_ADJ_ROOM_MAC, flags))
+		return -1;
+	flags |= ip6 ? BPF_F_ADJ_ROOM_DECAP_L3_IPV6 : BPF_F_ADJ_ROOM_DECAP_L3_IPV4;
+	return bpf_skb_adjust_room(skb, -IP6_LEN, BPF_ADJ_ROOM_MAC, flags);
+}
+
+/* Make room for the outer headers in front of the inner Ethernet header. */
 static __always_inline int make_room(struct __sk_buff *skb, struct scratch *s, __u32 outer, int ip6,
-				     int mac)
+				     const struct ovn_tunnel *t)
 {
 	__u32 type = s->wire[OW_ETH_TYPE - OW_HEADERS] >> 16;
 	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L4_UDP | ENCAP_L2_ETH |
@@ -62,10 +80,8 @@ static __always_inline int make_room(struct __sk_buff *skb, struct scratch *s, _
 	if (bpf_skb_load_bytes(skb, 0, eth, ETH_LEN))
 		return -1;
 	err = bpf_skb_adjust_room(skb, outer, BPF_ADJ_ROOM_MAC, flags);
-	if (err == -EALREADY && (ip6 == (type == ETH_P_IPV6) || (!skb->gso_size && mac)))
-		/* It came through a tunnel and remembers: what the flags would
-		 * note is noted already, but not the outer protocol. */
-		err = bpf_skb_adjust_room(skb, outer, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO);
+	if (err == -EALREADY)
+		err = make_room_again(skb, outer, ip6, ip6 == (type == ETH_P_IPV6), t);
 	return err || bpf_skb_store_bytes(skb, outer, eth, ETH_LEN, 0) ? -1 : 0;
 }
 
@@ -143,7 +159,7 @@ static __noinline int send_inline(struct __sk_buff *skb, struct scratch *s,
 		return DROP_TUN_ENCAP; /* the tag would end on the outer frame */
 	hash = bpf_get_hash_recalc(skb);
 	if (!s->outer) {
-		if (make_room(skb, s, outer, ip6, !!(t->flags & OVN_TUN_MAC)))
+		if (make_room(skb, s, outer, ip6, t))
 			return DROP_TUN_ENCAP;
 		s->outer = outer;
 		s->off = outer;

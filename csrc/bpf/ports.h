@@ -9,6 +9,11 @@
 
 #include "classify.h"
 
+#ifndef BPF_F_ADJ_ROOM_DECAP_L3_IPV4 /* kernel 6.3 */
+#define BPF_F_ADJ_ROOM_DECAP_L3_IPV4 (1ULL << 7)
+#define BPF_F_ADJ_ROOM_DECAP_L3_IPV6 (1ULL << 8)
+#endif
+
 /* Slot of the version of a port that counts, or 0. */
 static __always_inline __u32 port_slot(const struct scratch *s, __u32 dp, __u32 port)
 {
