@@ -119,6 +119,8 @@ __noinline int turn_frame(struct __sk_buff *skb, __u32 depth)
 		err = make_error(skb, s);
 	else if (!err && kind == REPLY_RESET)
 		err = make_reset(skb, s);
+	else if (!err && kind == REPLY_ABORT)
+		err = make_abort(skb, s);
 	return err;
 }
 
@@ -140,6 +142,7 @@ __noinline int put_reply(struct __sk_buff *skb, __u32 depth, __u32 gained)
 		s->reply_sum = (__u16)~csum_fold(s->reply_sum + (gained & 0xffff));
 	err = kind == REPLY_NA	    ? put_na(skb, s)
 	      : kind == REPLY_ERROR ? put_error(skb, s)
+	      : kind == REPLY_ABORT ? put_abort(skb, s)
 				    : put_reset(skb, s);
 	if (!err)
 		s->wire_reply = s->cur.reply;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * Packets that answer the one in hand without anybody's help: neighbour
- * advertisements, ICMP errors, TCP resets.  Here their words are made; the frame
- * follows when they leave (store.h, icmp.h, reset.h).
+ * advertisements, ICMP errors, TCP resets, SCTP aborts.  Here their words are made;
+ * the frame follows when they leave (store.h, icmp.h, reset.h, abort.h).
  */
 #ifndef OVN_BPF_REPLY_H
 #define OVN_BPF_REPLY_H
 
-#include "reset.h"
+#include "abort.h"
 
 static __always_inline void swap_words(__u32 *w, __u32 a, __u32 b, __u32 n)
 {
@@ -41,13 +41,14 @@ static __always_inline void become_na(__u32 *w)
 	w[OW_ND_TLL + 1] = w[OW_ETH_SRC + 1];
 }
 
-/* May anybody be told about this packet?  RFC 1122, 3.2.2; RFC 4443, 2.4 (e). */
+/* May anybody be told about this packet?  RFC 1122, 3.2.2; RFC 4443, 2.4 (e); but
+ * for link-layer groups, where ovn-controller leaves that to the logical flows. */
 static __always_inline int may_answer(const struct scratch *s)
 {
 	const __u32 *w = s->cur.w;
 	__u32 type = w[OW_ETH_TYPE] >> 16, proto = w[OW_IP] >> 24, icmp = w[OW_L4_PORTS] >> 16;
 
-	if (w[OW_ETH_DST] & 0x100 || (w[OW_IP] | s->frag) & OVN_FRAG_LATER)
+	if ((w[OW_IP] | s->frag) & OVN_FRAG_LATER)
 		return 0;
 	if (type == ETH_P_IP)
 		return w[OW_IP_SRC + 3] && w[OW_IP_SRC + 3] >> 28 < 14 &&
@@ -66,6 +67,14 @@ static __always_inline void become_reset(__u32 *w)
 	w[OW_IP] = PROTO_TCP << 24 | 63 << 16;
 	w[OW_L4_PORTS] = ports << 16 | ports >> 16;
 	w[OW_TCP_ARP] = ack ? TCP_RST : TCP_RST | TCP_ACK;
+}
+
+static __always_inline void become_abort(__u32 *w)
+{
+	__u32 ports = w[OW_L4_PORTS];
+
+	w[OW_IP] = PROTO_SCTP << 24 | 63 << 16;
+	w[OW_L4_PORTS] = ports << 16 | ports >> 16;
 }
 
 static __always_inline void become_error(__u32 *w, __u32 flags)
@@ -88,13 +97,20 @@ static __always_inline void become_error(__u32 *w, __u32 flags)
  */
 static __always_inline int become_reply(struct scratch *s, __u32 flags)
 {
-	__u32 *w = s->cur.w, tcp = w[OW_IP] >> 24 == PROTO_TCP;
-	int reset = tcp && flags & OVN_REPLY_RESET;
+	__u32 *w = s->cur.w, proto = w[OW_IP] >> 24, kind;
 
-	if (s->cur.reply || !may_answer(s) || (!reset && !(flags & OVN_REPLY_ERROR)) ||
-	    (reset && w[OW_TCP_ARP] & TCP_RST))
+	if (s->cur.reply || !may_answer(s))
 		return DROP_NO_REPLY;
-	if (!reset)
+	if (proto == PROTO_TCP && flags & OVN_REPLY_RESET)
+		kind = REPLY_RESET;
+	else if (proto == PROTO_SCTP && flags & OVN_REPLY_ABORT)
+		kind = REPLY_ABORT;
+	else
+		kind = REPLY_ERROR;
+	if (kind == REPLY_ERROR ? !(flags & OVN_REPLY_ERROR)
+				: kind == REPLY_RESET && w[OW_TCP_ARP] & TCP_RST)
+		return DROP_NO_REPLY;
+	if (kind == REPLY_ERROR)
 		quote_words(&s->cur.inner, w + OW_HEADERS, s->cur.icmp_id);
 	s->cur.icmp_id = 0;
 	if (flags & OVN_REPLY_SWAP) {
@@ -102,11 +118,13 @@ static __always_inline int become_reply(struct scratch *s, __u32 flags)
 		swap_words(w, OW_IP_SRC, OW_IP_DST, 4);
 	}
 	w[OW_IP6_LABEL] = 0;
-	if (reset)
+	if (kind == REPLY_RESET)
 		become_reset(w);
+	else if (kind == REPLY_ABORT)
+		become_abort(w);
 	else
 		become_error(w, flags);
-	s->cur.reply = reset ? REPLY_RESET : REPLY_ERROR;
+	s->cur.reply = kind;
 	return 0;
 }
 

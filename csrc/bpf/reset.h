@@ -39,40 +39,52 @@ static __always_inline int make_reset(struct __sk_buff *skb, struct scratch *s)
 	return cut(skb, hlen + TCP_LEN) ? DROP_STORE : 0;
 }
 
+/* Ethernet and IP header as the words have them, in front of len bytes at f + ETH_LEN
+ * and IP4_LEN or IP6_LEN. */
+static __always_inline void put_ip(const __u32 *w, __u8 *f, __u32 proto, __u32 len)
+{
+	__u8 *ip = f + ETH_LEN;
+	__u32 i;
+
+	put_mac(f, w + OW_ETH_DST);
+	put_mac(f + 6, w + OW_ETH_SRC);
+	put16(f + 12, w[OW_ETH_TYPE] >> 16);
+	if (w[OW_ETH_TYPE] >> 16 == ETH_P_IPV6) {
+		put32(ip, 6u << 28 | (w[OW_IP] & 0xff00) << 12 | (w[OW_IP6_LABEL] & 0xfffff));
+		put16(ip + 4, len);
+		ip[6] = proto;
+		ip[7] = w[OW_IP] >> 16;
+		for (i = 0; i < 4; i++) {
+			put32(ip + 8 + 4 * i, w[OW_IP_SRC + i]);
+			put32(ip + 24 + 4 * i, w[OW_IP_DST + i]);
+		}
+		return;
+	}
+	ip[0] = 0x45;
+	ip[1] = w[OW_IP] >> 8;
+	put16(ip + 2, IP4_LEN + len);
+	put16(ip + 6, 0x4000);
+	ip[8] = w[OW_IP] >> 16;
+	ip[9] = proto;
+	put32(ip + 12, w[OW_IP_SRC + 3]);
+	put32(ip + 16, w[OW_IP_DST + 3]);
+	*(__u16 *)(ip + 10) = csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)ip, IP4_LEN, 0));
+}
+
 /* The words as the whole frame. */
 static __always_inline int put_reset(struct __sk_buff *skb, struct scratch *s)
 {
 	const __u32 *w = s->cur.w;
 	__u8 *f = s->buf.bytes + 2, *ip = f + ETH_LEN, *tcp;
 	int ip6 = w[OW_ETH_TYPE] >> 16 == ETH_P_IPV6;
-	__u32 sum, i;
+	__u32 sum;
 
 	__builtin_memset(f, 0, ETH_LEN + IP6_LEN + TCP_LEN);
-	put_mac(f, w + OW_ETH_DST);
-	put_mac(f + 6, w + OW_ETH_SRC);
-	put16(f + 12, w[OW_ETH_TYPE] >> 16);
-	if (ip6) {
-		put32(ip, 6u << 28 | (w[OW_IP] & 0xff00) << 12 | (w[OW_IP6_LABEL] & 0xfffff));
-		put16(ip + 4, TCP_LEN);
-		ip[6] = PROTO_TCP;
-		ip[7] = w[OW_IP] >> 16;
-		for (i = 0; i < 4; i++) {
-			put32(ip + 8 + 4 * i, w[OW_IP_SRC + i]);
-			put32(ip + 24 + 4 * i, w[OW_IP_DST + i]);
-		}
+	put_ip(w, f, PROTO_TCP, TCP_LEN);
+	if (ip6)
 		sum = bpf_csum_diff(NULL, 0, (__be32 *)(ip + 8), 32, 0);
-	} else {
-		ip[0] = 0x45;
-		ip[1] = w[OW_IP] >> 8;
-		put16(ip + 2, IP4_LEN + TCP_LEN);
-		put16(ip + 6, 0x4000);
-		ip[8] = w[OW_IP] >> 16;
-		ip[9] = PROTO_TCP;
-		put32(ip + 12, w[OW_IP_SRC + 3]);
-		put32(ip + 16, w[OW_IP_DST + 3]);
-		*(__u16 *)(ip + 10) = csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)ip, IP4_LEN, 0));
+	else
 		sum = bpf_csum_diff(NULL, 0, (__be32 *)(ip + 12), 8, 0);
-	}
 	sum = (__u16)~csum_fold(sum);
 	sum += bpf_htons(TCP_LEN) + bpf_htons(PROTO_TCP);
 	tcp = ip + (ip6 ? IP6_LEN : IP4_LEN);

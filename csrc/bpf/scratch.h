@@ -68,6 +68,7 @@ enum reply_kind {
 	REPLY_NA = 1,
 	REPLY_ERROR = 2,
 	REPLY_RESET = 3,
+	REPLY_ABORT = 4,
 };
 
 enum frame_kind {

@@ -25,7 +25,7 @@ static __always_inline int too_big(struct scratch *s, __u32 mtu)
 	for (i = OW_HEADERS; i < OW_END; i++)
 		w[i] = s->wire[HDR(i)];
 	s->cur.icmp_id = s->wire_id;
-	if (become_reply(s, OVN_REPLY_ERROR | OVN_REPLY_SWAP))
+	if (w[OW_ETH_DST] & 0x100 || become_reply(s, OVN_REPLY_ERROR | OVN_REPLY_SWAP))
 		return -1;
 	w[OW_L4_PORTS] = w[OW_ETH_TYPE] >> 16 == ETH_P_IPV6 ? 2 << 16 : 3 << 16 | 4;
 	w[OW_ICMP_REST] = mtu;

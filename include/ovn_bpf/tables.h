@@ -259,6 +259,7 @@ enum ovn_reply {
 	OVN_REPLY_PORT = 1 << 2,  /* UDP "port unreachable" */
 	OVN_REPLY_SWAP = 1 << 3,  /* addressed to the sender; else the logical
 				   * flow does that */
+	OVN_REPLY_ABORT = 1 << 4, /* SCTP gets an abort */
 };
 
 /* Map `ovn_insns`: action lists, laid one after the other, each ended by

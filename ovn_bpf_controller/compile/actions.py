@@ -49,8 +49,13 @@ _REPLIES: Final[dict[type[nodes.Action], int]] = {
     nodes.Icmp4Error: lib.OVN_REPLY_ERROR,
     nodes.Icmp6Error: lib.OVN_REPLY_ERROR,
     nodes.TcpReset: lib.OVN_REPLY_RESET,
+    nodes.SctpAbort: lib.OVN_REPLY_ABORT,
     nodes.Reject: (
-        lib.OVN_REPLY_RESET | lib.OVN_REPLY_ERROR | lib.OVN_REPLY_PORT | lib.OVN_REPLY_SWAP
+        lib.OVN_REPLY_RESET
+        | lib.OVN_REPLY_ABORT
+        | lib.OVN_REPLY_ERROR
+        | lib.OVN_REPLY_PORT
+        | lib.OVN_REPLY_SWAP
     ),
 }
 

@@ -15,6 +15,7 @@ from scapy.layers.inet6 import (
     IPv6ExtHdrFragment,
 )
 from scapy.layers.l2 import Ether
+from scapy.layers.sctp import SCTP, SCTPChunkAbort, SCTPChunkData, SCTPChunkInit
 from scapy.packet import Packet, Raw
 
 from ovn_bpf_controller._native import lib
@@ -271,6 +272,48 @@ def test_reject_on_the_way_in_leaves_by_the_port_it_came_from(bed: Bed) -> None:
     _, found = asked(bed, udp4(100))
     assert found[Ether].dst == mac(1)
     assert (found[ICMP].type, found[ICMP].code) == (3, 3)
+
+
+# --- SCTP -----------------------------------------------------------------------------
+
+
+def sctp(v6: bool, tag: int, chunk: Packet) -> Packet:
+    ip = IPv6(src="fd00::1", dst="fd01::9") if v6 else IP(src="10.0.0.1", dst="10.1.0.9")
+    segment = SCTP(sport=1000, dport=80, tag=tag) / chunk
+    return Ether(bytes(Ether(src=mac(1), dst=ROUTER) / ip / segment))
+
+
+@pytest.mark.parametrize("v6", [False, True])
+@pytest.mark.parametrize(
+    ("tag", "chunk", "answered", "reflected"),
+    [
+        (0, SCTPChunkInit(init_tag=0x12345678), 0x12345678, 0),
+        (77, SCTPChunkInit(init_tag=0x12345678), 77, 1),
+        (0xDEADBEEF, SCTPChunkData(data=b"hello world!"), 0xDEADBEEF, 1),
+    ],
+)
+def test_reject_aborts_sctp(
+    bed: Bed, v6: bool, tag: int, chunk: Packet, answered: int, reflected: int
+) -> None:
+    """RFC 9260, section 8.4, items 3 and 8."""
+    answering(bed, ("sctp", f"reject {{ {BACK} }};"))
+    data, got = asked(bed, sctp(v6, tag, chunk))
+    ip = got[IPv6] if v6 else got[IP]
+    assert (ip.src, ip.dst) == (("fd01::9", "fd00::1") if v6 else ("10.1.0.9", "10.0.0.1"))
+    header, abort = got[SCTP], got[SCTPChunkAbort]
+    assert (header.sport, header.dport, header.tag) == (80, 1000, answered)
+    assert (abort.TCB, abort.len) == (reflected, 4)
+    assert len(data) == 14 + (40 if v6 else 20) + 16
+    assert with_right_sums(data) == data
+
+
+def test_an_abort_is_never_answered(bed: Bed) -> None:
+    answering(bed, ("sctp", f"reject {{ {BACK} }};"))
+    bed.send("p1", bytes(sctp(False, 77, SCTPChunkAbort())))
+    bed.send("p1", bytes(sctp(False, 0, SCTPChunkInit()))[:-16])  # cut within the chunk
+    assert bed.nothing_received()
+    assert bed.dropped(lib.DROP_NO_REPLY) >= 1
+    assert bed.all_dropped() == 2
 
 
 # --- echo ---------------------------------------------------------------------------

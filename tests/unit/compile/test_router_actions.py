@@ -31,7 +31,8 @@ def code(text: str) -> list[Insn]:
         ("icmp4_error", lib.OVN_REPLY_ERROR),
         ("icmp6_error", lib.OVN_REPLY_ERROR),
         ("tcp_reset", lib.OVN_REPLY_RESET),
-        ("reject", 0xF),
+        ("sctp_abort", lib.OVN_REPLY_ABORT),
+        ("reject", 0x1F),
     ],
 )
 def test_replies_are_made_of_a_copy(verb: str, flags: int) -> None:
