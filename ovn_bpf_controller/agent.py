@@ -23,9 +23,11 @@ from ovn_bpf_controller.compile.store import RuleChanges
 from ovn_bpf_controller.datapath import leftovers
 from ovn_bpf_controller.datapath.attach import Attachments
 from ovn_bpf_controller.datapath.conntrack import Conntrack
+from ovn_bpf_controller.datapath.learnt import Learnt
 from ovn_bpf_controller.datapath.loader import Plane, sizes
 from ovn_bpf_controller.datapath.tables import Tables
 from ovn_bpf_controller.errors import DatabaseError, DataPlaneError, StartupError
+from ovn_bpf_controller.learnt import LearntState
 from ovn_bpf_controller.logical import LogicalFlows
 from ovn_bpf_controller.observe import accounts
 from ovn_bpf_controller.observe.engine import Engine
@@ -74,6 +76,7 @@ class Agent:
             _log.info("took over the data plane that an earlier agent left")
         self.conntrack = Conntrack(self.plane.maps, self.plane.programs)
         self._start_timer()
+        self._learnt = LearntState(Learnt(self.plane.maps))
         self._attachments = Attachments(self.plane)
         self._underlay = KernelUnderlay()
         self._tunnelling = Tunnelling(self.tables, self._underlay.links)
@@ -121,6 +124,7 @@ class Agent:
             rules = self.flows.run(changes, desired, delta)
         self._incomplete |= self.engine.count(delta, rules, self._incomplete)
         self.desired = desired
+        self._learnt.note(changes, delta)
         self._tell_problems()
         if desired.complete:
             self._size_notice.look(self.binding.config)
@@ -129,6 +133,7 @@ class Agent:
             live = desired.complete and self._make_live(desired, delta, rules)
         if live:
             self._tracking.live(desired)
+            self._follow_learnt(desired)
             self.binding.acknowledge(desired.seq)
         self.jobs.run()
 
@@ -209,6 +214,12 @@ class Agent:
         if first:
             self.plane.supersede()
         return True
+
+    def _follow_learnt(self, desired: Desired) -> None:
+        try:
+            self._learnt.run(desired)
+        except DataPlaneError as error:
+            _rate.warn(_log, f"what was learnt is not as the Southbound says: {error}")
 
     def _settle(self) -> None:
         """Nothing to do: what the last change replaced can go, old peers above all."""

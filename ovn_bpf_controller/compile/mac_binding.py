@@ -52,7 +52,7 @@ def default_rules() -> list[SideRule]:
 
 def expand(port_key: int, ip: str, mac: str, priority: int) -> list[SideRule]:
     """The rules for one row.  Raises LangError for addresses that are none."""
-    address, link = _ip(ip), _mac(mac)
+    address, link = addresses(ip, mac)
     conj: Conj = (("arg.port", port_key, _FULL), ("arg.ip", address, (1 << 128) - 1))
     get = [*_set_mac(link), _FOUND]
     if priority < DYNAMIC:
@@ -66,6 +66,14 @@ def expand(port_key: int, ip: str, mac: str, priority: int) -> list[SideRule]:
             program([_FOUND]),
         ),
     ]
+
+
+def addresses(ip: str, mac: str) -> tuple[int, int]:
+    """A row's addresses: 128 bits (IPv4 as ::ffff:a.b.c.d) and 48.
+
+    Raises LangError for what is none.
+    """
+    return _ip(ip), _mac(mac)
 
 
 def _set_mac(mac: int) -> list[Insn]:
