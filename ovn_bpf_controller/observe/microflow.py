@@ -120,11 +120,13 @@ def mac(value: int) -> str:
 # --- Open vSwitch's words -----------------------------------------------------
 
 _IP4, _IP6, _ARP, _RARP = 0x0800, 0x86DD, 0x0806, 0x8035
+_MPLS = {0x8847: "mpls", 0x8848: "mplsm"}
 _PROTOS = {
     _IP4: {1: "icmp", 6: "tcp", 17: "udp", 132: "sctp"},
     _IP6: {58: "icmp6", 6: "tcp6", 17: "udp6", 132: "sctp6"},
 }
-_TYPES = {_IP4: "ip", _IP6: "ipv6", _ARP: "arp", _RARP: "rarp"}
+_TYPES = {_IP4: "ip", _IP6: "ipv6", _ARP: "arp", _RARP: "rarp"} | _MPLS
+_NO_LABEL = "mpls_label=0,mpls_tc=0,mpls_ttl=0,mpls_bos=0,mpls_lse1=0,mpls_lse2=0"
 _WITH_PORTS = (1, 2, 6, 17, 58, 132)
 _TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns")
 
@@ -151,6 +153,8 @@ def _terms(w: Sequence[int]) -> Iterator[str]:
         yield f"dl_type=0x{kind:04x}"
     elif kind in (_ARP, _RARP):
         yield from _arp(w)
+    elif kind in _MPLS:
+        yield _NO_LABEL  # OVN has no field for it
     else:
         yield from _ip(w, kind, proto, name)
 
@@ -190,6 +194,8 @@ def _ip(w: Sequence[int], kind: int, proto: int, name: str | None) -> Iterator[s
     yield f"nw_ttl={read(w, 'ip.ttl')}"
     frag = read(w, "ip.frag")
     yield f"nw_frag={('no', 'first', '<error>', 'later')[frag]}"
+    if frag & lib.OVN_FRAG_LATER and name == "icmp6":
+        yield "icmp_type=0,icmp_code=0"  # Open vSwitch has them even so
     if frag & lib.OVN_FRAG_LATER or proto not in _WITH_PORTS:
         return
     if name in ("icmp", "icmp6"):

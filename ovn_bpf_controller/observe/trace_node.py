@@ -23,6 +23,7 @@ class Kind(StrEnum):
     MODIFY = "modify"  # what the packet shows of it
     OUTPUT = "output"  # where it goes, as a comment
     BLOCK = "block"  # a copy: clone, nd_na, icmp4 …
+    NO_ANSWER = "no answer"  # such a copy that is not made, and why
     DROP = "drop"  # the end of a copy, and why
     ERROR = "error"  # what ovn-trace warns of
 
@@ -65,7 +66,7 @@ def uuids(node: Node) -> Iterator[str]:
 # --- text -----------------------------------------------------------------------
 
 _MINIMAL = frozenset((Kind.MODIFY, Kind.ERROR, Kind.BLOCK))
-_SUMMARY = frozenset(Kind) - {Kind.MODIFY, Kind.TABLE}
+_SUMMARY = frozenset(Kind) - {Kind.MODIFY, Kind.TABLE, Kind.NO_ANSWER}
 
 
 def minimal(root: Node) -> str:
@@ -90,7 +91,7 @@ def _pruned(nodes: Sequence[Node], keep: frozenset[Kind]) -> list[Node]:
         subs = _pruned(node.subs, keep)
         if node.kind in keep:
             found.append(Node(node.kind, node.text, node.uuid, node.remark, subs))
-        else:
+        elif node.kind is not Kind.NO_ANSWER:
             found += subs
     return found
 
@@ -114,7 +115,7 @@ def _detailed(nodes: Sequence[Node], level: int, stages: Mapping[str, str]) -> I
     for node in nodes:
         if node.kind is Kind.MODIFY:
             continue
-        title = node.kind in (Kind.PIPELINE, Kind.BLOCK)
+        title = node.kind in (Kind.PIPELINE, Kind.BLOCK, Kind.NO_ANSWER)
         deeper = level + (title and len(nodes) > 1 and node is not nodes[-1])
         indent = " " * 4 * deeper
         if title:

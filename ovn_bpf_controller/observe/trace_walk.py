@@ -23,7 +23,7 @@ from ovn_bpf_controller.datapath.trace import TraceEvent
 from ovn_bpf_controller.errors import DataPlaneError
 from ovn_bpf_controller.lang import nodes
 from ovn_bpf_controller.observe import trace_ct
-from ovn_bpf_controller.observe.microflow import mac, read
+from ovn_bpf_controller.observe.microflow import header, mac, read
 from ovn_bpf_controller.observe.trace_node import Kind, Node
 
 _OMITTED: Final = "/* omitting output because inport == outport && !flags.loopback */"
@@ -180,7 +180,7 @@ class _Walk:
             if asked and actions.begins(pc):
                 asked.text = f"eth.dst = {mac(read(e.words, 'eth.dst'))}"
                 asked = None
-            tell = actions.tell(pc, insn, e.words, into)
+            tell = actions.tell(pc, insn, e, into)
             if tell:
                 asked = tell
             if insn.op == lib.OP_CT and not insn.a & lib.OVN_CT_KEEP:
@@ -203,8 +203,12 @@ class _Walk:
             self._take(lib.TRACE_CLONE)
             block = into.add(Kind.BLOCK, actions.block(pc, self._insn(pc + 1), e.words))
             self._list(pc + 1, actions, block, block)
+            if self._events[self._next - 1].reason == lib.DROP_NO_REPLY and len(block.subs) == 1:
+                block.kind = Kind.NO_ANSWER
             return self._unless_end(pc + 1 + insn.a)
         if insn.op == lib.OP_NEXT:
+            if chosen := actions.chosen(e.words):
+                tables = tables.add(Kind.BLOCK, chosen)
             self._lookup(self._pipeline(insn, e, into, tables))
             return self._unless_end(pc + 1)
         if insn.op == lib.OP_OUTPUT:
@@ -328,6 +332,7 @@ class _Actions:
     def __init__(self, flow: FlowText | None, base: int, stored: bool) -> None:
         self._base = base
         self.stateful: nodes.Action | None = None
+        self._select: nodes.Select | None = None  # on its way to the next table
         self._marks: dict[int, list[tuple[str, nodes.Action]]] = {}
         if flow is None or not stored:
             return
@@ -338,7 +343,7 @@ class _Actions:
         """Whether an action, or the end of the list, is at pc."""
         return pc in self._marks or not self._marks
 
-    def tell(self, pc: int, insn: Insn, words: Sequence[int], into: Node) -> Node | None:
+    def tell(self, pc: int, insn: Insn, e: TraceEvent, into: Node) -> Node | None:
         """Adds the actions that begin at pc.
 
         Returns the node whose text is only known when the action is done.
@@ -352,9 +357,21 @@ class _Actions:
                 self.stateful = action
             if isinstance(action, nodes.GetMacBind):
                 waits = into.add(Kind.MODIFY, "eth.dst = ?")
-            for line in _modifications(action, text, words):
+            elif isinstance(action, nodes.Log):
+                into.add(Kind.BLOCK, _log(action, e))
+            elif isinstance(action, nodes.Select):
+                self._select = action
+            for line in _modifications(action, text, e.words):
                 into.add(Kind.MODIFY, line)
         return waits
+
+    def chosen(self, words: Sequence[int]) -> str:
+        """What the select before this next has chosen, "" if there was none."""
+        select, self._select = self._select, None
+        if select is None:
+            return ""
+        dst = select.dst
+        return f"select: {_written(dst)} = {read(words, dst.root, dst.offset, dst.width)}"
 
     def block(self, pc: int, first: Insn, words: Sequence[int]) -> str:
         """What a copy that begins at pc is for, in ovn-trace's words."""
@@ -363,11 +380,27 @@ class _Actions:
             return "nd_na" if first.op == lib.OP_ND_NA else "clone"
         action = marks[-1][1]
         if isinstance(action, nodes.Reject):
-            if read(words, "ip.proto") == 6:
-                return "tcp_reset"
+            if reset := _RESETS.get(read(words, "ip.proto")):
+                return reset
             return "icmp4" if read(words, "eth.type") == 0x0800 else "icmp6"
         name = verb(action).removesuffix("_error")
         return "nd_na" if name == "nd_na_router" else name
+
+
+_RESETS: Final = {6: "tcp_reset", 132: "sctp_abort"}
+# Registers of the context that ovn-trace leaves alone: zones and physical flags.
+_OURS: Final = (lib.OW_DNAT_ZONE, lib.OW_SNAT_ZONE, lib.OW_CT_ZONE)
+_PHYSICAL: Final = lib.MLF_NESTED_CONTAINER | lib.MLF_LOCALPORT | lib.MLF_RX_FROM_TUNNEL
+
+
+def _log(action: nodes.Log, e: TraceEvent) -> str:
+    """A line of the ACL log, as ovn-trace has it."""
+    words = [0 if n in _OURS else word for n, word in enumerate(e.words)]
+    words[lib.OW_FLAGS] &= ~_PHYSICAL
+    return (
+        f"LOG: ACL name={action.name or '<unnamed>'}, direction={'OUT' if e.egress else 'IN'}, "
+        f'verdict={action.verdict}, severity={action.severity}, packet="{header(words)}"'
+    )
 
 
 def _modifications(action: nodes.Action, text: str, words: Sequence[int]) -> Iterator[str]:
