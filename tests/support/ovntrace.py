@@ -47,9 +47,13 @@ class OvnTrace(Daemon):
 
     def minimal(self, datapath: str, microflow: str) -> str:
         """What ovn-trace --minimal prints."""
+        return self.trace("--minimal", datapath, microflow)
+
+    def trace(self, form: str, datapath: str, microflow: str) -> str:
+        """What ovn-trace prints; form: --minimal, --summary, --detailed, --all."""
         if self._client is None:
             error, self._client = ovs.unixctl.client.UnixctlClient.create(str(self.ctl))
             assert not error, error
-        error, problem, result = self._client.transact("trace", ["--minimal", datapath, microflow])
+        error, problem, result = self._client.transact("trace", [form, datapath, microflow])
         assert not error and problem is None, (error, problem, microflow)
         return str(result)

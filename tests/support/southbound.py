@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ovn_bpf_controller._native import lib
+from ovn_bpf_controller.compile import mac_binding
 from ovn_bpf_controller.compile.compiler import FlowCompiler, LogicalFlow
 from ovn_bpf_controller.model import McGroup
 from tests.support.ovsdb import OvsdbServer
@@ -83,6 +84,9 @@ def read(server: OvsdbServer) -> Southbound:
             dp_of[b["datapath"]], b["tunnel_key"], b["logical_port"], security
         )
     keys = {name: where for where, name in ports.items()}
+    for uuid, row in rows(server, "MAC_Binding").items():
+        dp, key = keys[row["logical_port"]]
+        compiler.set_mac_binding(uuid, dp, key, row["ip"], row["mac"], mac_binding.DYNAMIC)
     return Southbound(compiler, groups, names, ports, keys)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ovn_bpf_controller.datapath.change import TableChange
+from ovn_bpf_controller.datapath.learnt import Learnt
 from ovn_bpf_controller.datapath.loader import SIZES, Plane
 from ovn_bpf_controller.datapath.tables import Tables
 from ovn_bpf_controller.datapath.trace import Tracer
@@ -29,7 +30,10 @@ def ports(server: OvsdbServer, sb: Southbound) -> list[Port]:
     for number, row in enumerate(rows(server, "Port_Binding").values()):
         dp, key = sb.keys[row["logical_port"]]
         peer = row["options"].get("peer")
-        if peer:
+        distributed = row["options"].get("distributed-port")
+        if row["type"] == "chassisredirect" and distributed:
+            made = Port(dp, key, PortKind.ALIAS, peer_port=sb.keys[distributed][1])
+        elif peer:
             peer_dp, peer_key = sb.keys[peer]
             made = Port(dp, key, PortKind.PATCH, peer_dp=peer_dp, peer_port=peer_key)
         else:
@@ -56,6 +60,10 @@ class Chassis:
         )
         self.tables.apply(change)
         assert not self.tables.rejected, list(self.tables.rejected)[:3]
+        learnt = Learnt(self.plane.maps)
+        for row in rows(server, "FDB").values():
+            mac = bytes.fromhex(row["mac"].replace(":", ""))
+            learnt.put_fdb(row["dp_key"], mac, row["port_key"])
         self.tracer = Tracer(self.plane.maps, self.plane.programs["ovn_trace"])
         names = {key: name for name, key in self.sb.datapaths.items()}
         members = {(g.dp, g.key): g.local for g in self.sb.groups}
