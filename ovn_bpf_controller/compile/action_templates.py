@@ -110,11 +110,16 @@ class _ActionShape:
         self._traits = traits
         self._fixed: tuple[int, ...] | None = None
         self._plans: dict[object, _Plan | None] = {}
+        # The holes of the list that came first: its plan is due at once.
+        self._first: list[_Hole] | None = None
 
     def lower(self, actions: str, text: Text, names: Names) -> tuple[Lowered, nodes.Expr] | None:
         if self._fixed is None:
-            free = {hole.literal for hole in self._holes(actions, text)}
+            self._first = list(self._holes(actions, text))
+            free = {hole.literal for hole in self._first}
             self._fixed = tuple(i for i in range(len(text.literals)) if i not in free)
+        if len(self._fixed) == len(text.literals):
+            return None
         which = tuple([text.values[i][1] for i in self._fixed])
         plan = self._plans.get(which)
         if plan is None:
@@ -128,7 +133,9 @@ class _ActionShape:
 
     def _plan(self, actions: str, text: Text, names: Names) -> _Plan | None:
         fixed = self._fixed or ()
-        holes = [hole for hole in self._holes(actions, text) if hole.literal not in fixed]
+        found = self._first if self._first is not None else self._holes(actions, text)
+        self._first = None
+        holes = [hole for hole in found if hole.literal not in fixed]
         if not holes or len(holes) + len(fixed) != len(text.literals):
             return None
         parsed = parse_actions(actions)
@@ -163,13 +170,15 @@ class _ActionShape:
         """The free literals of a list."""
         parsed = parse_actions(actions)
         before = list(_flat(parsed))
+        prereqs = action_prereqs(parsed)
+        base = self._lower(parsed, lambda _: 0)
         for index in range(len(text.literals)):
             if text.parts[index + 1].startswith("/"):
                 continue
             change = _change(text, index, before)
-            if change is None or action_prereqs(change[0]) != action_prereqs(parsed):
+            if change is None or action_prereqs(change[0]) != prereqs:
                 continue
-            hole = self._hole(index, text, parsed, *change)
+            hole = self._hole(index, text, base, *change)
             if hole is not None:
                 yield hole
 
@@ -177,13 +186,12 @@ class _ActionShape:
         self,
         index: int,
         text: Text,
-        parsed: Sequence[nodes.Action],
+        base: Lowered,
         varied: Sequence[nodes.Action],
         action: nodes.Action,
     ) -> _Hole | None:
-        """Literal `index`, which changed nothing but `action`, one of `parsed`."""
+        """Literal `index`, which changed nothing but `action`; base: with keys of 0."""
         kind, value = text.values[index]
-        base = self._lower(parsed, lambda _: 0)
         if isinstance(action, nodes.CtLbBase | nodes.CtNat):
             width = _widths(action).get(kind)
             return self._words(index, text, base, width) if width else None

@@ -83,6 +83,8 @@ class Env(Protocol):
 class Kind(Enum):
     """Kinds of names that an outcome can depend on."""
 
+    __hash__ = object.__hash__  # each is one object; Enum's own is many times slower
+
     ADDRESS_SET = "address set"
     PORT_GROUP = "port group"
     SET_NUMBER = "address set by number"  # members do not matter
@@ -243,23 +245,31 @@ def _lower(text: str, pipeline: int, table: int, names: _Names) -> tuple[Lowered
     made = _ACTIONS.lower(text, pipeline, table, names, traits)
     if made is not None:
         return made
-    actions = parse_actions(text)
-    prereqs = action_prereqs(actions)
     constant = _lower_constant(text, pipeline, table, traits)
     if constant is not None:
-        return constant, prereqs
+        return constant
+    actions, prereqs = _parsed(text)
     key, resident = names.port_key_or_0, names.is_resident
     return lower(actions, pipeline, table, key, resident, traits), prereqs
 
 
 @lru_cache(maxsize=_TEXTS)
-def _lower_constant(text: str, pipeline: int, table: int, traits: Traits) -> Lowered | None:
-    """lower() of actions that name nothing; None for others."""
+def _lower_constant(
+    text: str, pipeline: int, table: int, traits: Traits
+) -> tuple[Lowered, nodes.Expr] | None:
+    """_lower() of actions that name nothing; None for others."""
     no = _NoNames()
+    actions, prereqs = _parsed(text)
     try:
-        return lower(parse_actions(text), pipeline, table, no.port_key, no.is_resident, traits)
+        return lower(actions, pipeline, table, no.port_key, no.is_resident, traits), prereqs
     except _NameAskedError:
         return None
+
+
+@lru_cache(maxsize=16)  # one text is asked for several times in a row
+def _parsed(text: str) -> tuple[tuple[nodes.Action, ...], nodes.Expr]:
+    actions = parse_actions(text)
+    return actions, action_prereqs(actions)
 
 
 # --- matches ---------------------------------------------------------------

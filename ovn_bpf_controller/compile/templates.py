@@ -174,6 +174,8 @@ class _MatchShape:
         self._fixed: tuple[int, ...] = ()
         self._residents: tuple[int, ...] = ()
         self._plans: dict[object, _Plan | int] = {}
+        # What is free in the match that came first: its plan is due at once.
+        self._first: tuple[list[Hole], list[int]] | None = None
 
     def keys(
         self,
@@ -204,7 +206,7 @@ class _MatchShape:
         return plan.fill(text, names)
 
     def _learn(self, match: str, text: Text, parse: Callable[[str], nodes.Expr]) -> None:
-        free, residents = free_literals(match, text, parse)
+        self._first = free, residents = free_literals(match, text, parse)
         holes = {hole.literal for hole in free}
         self._residents = tuple(residents)
         self._fixed = tuple(
@@ -222,7 +224,8 @@ class _MatchShape:
         parse: Callable[[str], nodes.Expr],
         compile_: Callable[[str], tuple[Key, ...]],
     ) -> _Plan | None:
-        free, residents = free_literals(match, text, parse)
+        free, residents = self._first or free_literals(match, text, parse)
+        self._first = None
         known = {hole.literal for hole in free} | set(residents) | set(self._fixed)
         if not known.issuperset(range(len(text.literals))):
             return None

@@ -21,6 +21,8 @@ from typing import TypeAlias
 class Relop(Enum):
     """Relational operators, spelt as in a match."""
 
+    __hash__ = object.__hash__  # each is one object; Enum's own is many times slower
+
     EQ = "=="
     NE = "!="
     LT = "<"
@@ -31,6 +33,8 @@ class Relop(Enum):
 
 class Format(Enum):
     """How a constant was written; it decides widths and option encodings."""
+
+    __hash__ = object.__hash__  # each is one object; Enum's own is many times slower
 
     DECIMAL = "decimal"
     HEX = "hexadecimal"
