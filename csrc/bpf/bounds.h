@@ -12,9 +12,9 @@
 #define OVN_MAX_DEFERRED 4    /* sends to other chassis waiting for the end */
 #define OVN_MAX_DEPTH 4	      /* programs nested on one CPU */
 #define OVN_MAX_FIELDS 16     /* words on OVN's push/pop stack */
-#define OVN_MAX_SETS 64	      /* that one address or port is a member of */
-#define OVN_MAX_SET_SLOTS 16  /* chained for them */
-#define OVN_MAX_COMBOS 256    /* of sets of several fields, under one mask */
+#define OVN_MAX_SETS 512      /* that one address or port is a member of */
+#define OVN_MAX_SET_SLOTS 64  /* chained for them */
+#define OVN_MAX_COMBOS 65536  /* of sets of several fields, under one mask */
 #define OVN_MAX_VERSIONS 4    /* versions of one key alive at a time */
 #define OVN_SLOT_TRIES 2      /* look-ups of a key whose slot had another one */
 #define OVN_MAX_SKIPS 8	      /* trivial stages linked one after another */

@@ -33,28 +33,43 @@ static __always_inline __u32 take_ids(struct memberships *m, const struct ovn_se
 	return l->more;
 }
 
+/* The first slot of the list of a member, or 0.  As with rules, a slot of another
+ * key is one that the agent is writing, and asked for once more. */
+static __always_inline __u32 list_of(const struct scratch *s, const struct ovn_set_key *key)
+{
+	const struct ovn_set_list *l;
+	__u32 *slot, at, hop, try;
+
+	for (try = 0; try < OVN_SLOT_TRIES; try++) {
+		slot = bpf_map_lookup_elem(&ovn_set_idx, key);
+		if (!slot)
+			return 0;
+		at = *slot;
+		for (hop = 0; hop < OVN_MAX_VERSIONS; hop++) {
+			l = array_at(&ovn_sets, at);
+			if (!l || l->key.kind != key->kind || l->key.plen != key->plen ||
+			    l->key.v[0] != key->v[0] || l->key.v[1] != key->v[1] ||
+			    l->key.v[2] != key->v[2] || l->key.v[3] != key->v[3])
+				break;
+			if (alive(&l->slot, s->generation))
+				return at;
+			at = l->slot.next;
+			if (!at)
+				return 0;
+		}
+	}
+	return 0;
+}
+
 /* Add the sets that have exactly this member. */
 static __always_inline void add_sets(const struct scratch *s, struct memberships *m,
 				     const struct ovn_set_key *key)
 {
-	__u32 *slot = bpf_map_lookup_elem(&ovn_set_idx, key), at, hop;
+	__u32 at = list_of(s, key), hop;
 	const struct ovn_set_list *l;
 
-	if (!slot)
+	if (!at)
 		return;
-	at = *slot;
-	for (hop = 0; hop < OVN_MAX_VERSIONS; hop++) {
-		l = array_at(&ovn_sets, at);
-		if (!l || l->key.kind != key->kind || l->key.plen != key->plen ||
-		    l->key.v[0] != key->v[0] || l->key.v[1] != key->v[1] ||
-		    l->key.v[2] != key->v[2] || l->key.v[3] != key->v[3])
-			return;
-		if (alive(&l->slot, s->generation))
-			break;
-		at = l->slot.next;
-		if (!at)
-			return;
-	}
 	for (hop = 0; hop < OVN_MAX_SET_SLOTS; hop++) {
 		l = array_at(&ovn_sets, at);
 		if (!l)
