@@ -94,15 +94,26 @@ def _end(one: Tuple, side: str, conn: Connection) -> str:
     return f"{ip}:{port}" if conn.family == 4 else f"[{ip}]:{port}"
 
 
+def _flags(conn: Connection) -> list[str]:
+    """What there is to say of it; translated is what differs, not what might have been."""
+    orig, reply = conn.orig, conn.reply
+    snat = reply.dst != orig.src
+    dnat = reply.src != orig.dst
+    if conn.proto not in ct_format.ICMP:
+        snat |= reply.dport != orig.sport
+        dnat |= reply.sport != orig.dport
+    flags = {
+        "seen-reply": conn.flags & lib.OVN_CONN_SEEN_RPL,
+        "snat": snat,
+        "dnat": dnat,
+        "closing": conn.flags & lib.OVN_CONN_CLOSING,
+        "related": conn.flags & lib.OVN_CONN_RELATED,
+    }
+    return [name for name, is_so in flags.items() if is_so]
+
+
 def row(conn: Connection, names: Mapping[int, str], now: int) -> dict[str, Any]:
     """What --json has of a connection.  names: of zones."""
-    flags = {
-        "seen-reply": lib.OVN_CONN_SEEN_RPL,
-        "snat": lib.OVN_CONN_SNAT,
-        "dnat": lib.OVN_CONN_DNAT,
-        "closing": lib.OVN_CONN_CLOSING,
-        "related": lib.OVN_CONN_RELATED,
-    }
     return {
         "zone": conn.zone,
         "owner": names.get(conn.zone, ""),
@@ -111,7 +122,7 @@ def row(conn: Connection, names: Mapping[int, str], now: int) -> dict[str, Any]:
         "reply": [_end(conn.reply, "src", conn), _end(conn.reply, "dst", conn)],
         "id": conn.orig.sport if conn.proto in ct_format.ICMP else None,
         "state": ct_format.tcp_state(conn) if conn.proto == ct_format.TCP else None,
-        "flags": [name for name, bit in flags.items() if conn.flags & bit],
+        "flags": _flags(conn),
         "mark": conn.mark,
         "label": f"{conn.label:#x}",
         "packets": list(conn.packets),
