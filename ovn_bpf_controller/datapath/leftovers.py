@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from ovn_bpf_controller.datapath import clsact, probe, tunnel_netdev
+from ovn_bpf_controller.datapath import probe, tunnel_netdev
 from ovn_bpf_controller.datapath.loader import TOP, pin_name
 
 
@@ -21,6 +21,8 @@ def clean(instance: str, bpffs: Path = probe.BPFFS) -> list[str]:
     instance: as Plane has it.  Returns a line for each thing that went.  Raises
     DataPlaneError when the kernel refuses.
     """
+    from ovn_bpf_controller.datapath import clsact  # pyroute2 takes long to import
+
     name = pin_name(instance)
     gone = [f"filter on device {ifindex}" for ifindex in clsact.remove_filters(name)]
     top = bpffs / TOP

@@ -9,6 +9,9 @@ prerequisites kept positive as in OVN's lib/expr.c, so there is no Not node.
 Registers: leaves and Fields keep the name they were written with (xxreg0,
 xreg1, reg3 are roots of their own).  `normal` knows that they overlap and
 gives conjunctions over reg0..reg9 only.
+
+A class that adds no field to its base is a plain subclass: what @dataclass would
+write for it, the base has, and writing it takes a third of a millisecond each.
 """
 
 from __future__ import annotations
@@ -175,9 +178,10 @@ class Action:
     """
 
 
-@dataclass(frozen=True, slots=True)
 class Output(Action):
     """output"""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +195,10 @@ class Next(Action):
     table: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class Drop(Action):
     """drop; always alone in its list.  An empty list drops as well."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,9 +244,10 @@ class Pop(Action):
     field: Field
 
 
-@dataclass(frozen=True, slots=True)
 class DecTtl(Action):
     """ip.ttl--"""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,24 +292,28 @@ class CtNat(Action):
     ports: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class CtDnat(CtNat):
     """ct_dnat"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class CtSnat(CtNat):
     """ct_snat"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class CtDnatInCzone(CtNat):
     """ct_dnat_in_czone"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class CtSnatInCzone(CtNat):
     """ct_snat_in_czone"""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,19 +341,22 @@ class CtLbBase(Action):
     flag: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class CtLb(CtLbBase):
     """ct_lb: ct_label in place of ct_mark; gone after 25.09."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class CtLbMark(CtLbBase):
     """ct_lb_mark"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class CtLbMarkLocal(CtLbBase):
     """ct_lb_mark_local"""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,9 +379,10 @@ class Select(Action):
     hash_fields: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
 class CtClear(Action):
     """ct_clear"""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,69 +392,82 @@ class Nested(Action):
     actions: tuple[Action, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
 class Clone(Nested):
     """clone { … }"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class Arp(Nested):
     """arp { … }"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class Icmp4(Nested):
     """icmp4 { … }"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class Icmp4Error(Nested):
     """icmp4_error { … }"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class Icmp6(Nested):
     """icmp6 { … }"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class Icmp6Error(Nested):
     """icmp6_error { … }"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class TcpReset(Nested):
     """tcp_reset { … }"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class SctpAbort(Nested):
     """sctp_abort { … }"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class Reject(Nested):
     """reject { … }"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class NdNa(Nested):
     """nd_na { … }"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class NdNaRouter(Nested):
     """nd_na_router { … }"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class NdNs(Nested):
     """nd_ns { … }"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class Igmp(Action):
     """igmp"""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -451,14 +478,16 @@ class GetMacBind(Action):
     ip: Field
 
 
-@dataclass(frozen=True, slots=True)
 class GetArp(GetMacBind):
     """get_arp(P, A)"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class GetNd(GetMacBind):
     """get_nd(P, A)"""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -470,14 +499,16 @@ class PutMacBind(Action):
     mac: Field
 
 
-@dataclass(frozen=True, slots=True)
 class PutArp(PutMacBind):
     """put_arp(P, A, E)"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class PutNd(PutMacBind):
     """put_nd(P, A, E)"""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -490,14 +521,16 @@ class LookupMacBind(Action):
     mac: Field
 
 
-@dataclass(frozen=True, slots=True)
 class LookupArp(LookupMacBind):
     """R = lookup_arp(P, A, M)"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class LookupNd(LookupMacBind):
     """R = lookup_nd(P, A, M)"""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -509,14 +542,16 @@ class LookupMacBindIp(Action):
     ip: Field
 
 
-@dataclass(frozen=True, slots=True)
 class LookupArpIp(LookupMacBindIp):
     """R = lookup_arp_ip(P, A)"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class LookupNdIp(LookupMacBindIp):
     """R = lookup_nd_ip(P, A)"""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -535,19 +570,22 @@ class PutOpts(Action):
     options: tuple[Option, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class PutDhcpOpts(PutOpts):
     """R = put_dhcp_opts(…); the first option is named "offerip"."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class PutDhcpv6Opts(PutOpts):
     """R = put_dhcpv6_opts(…)"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class PutNdRaOpts(PutOpts):
     """R = put_nd_ra_opts(…)"""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -559,14 +597,16 @@ class DhcpRelay(Action):
     server_ip: int
 
 
-@dataclass(frozen=True, slots=True)
 class DhcpRelayReqChk(DhcpRelay):
     """R = dhcp_relay_req_chk(relay, server)"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class DhcpRelayRespChk(DhcpRelay):
     """R = dhcp_relay_resp_chk(relay, server)"""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -583,69 +623,82 @@ class Result(Action):
     dst: Field
 
 
-@dataclass(frozen=True, slots=True)
 class DnsLookup(Result):
     """R = dns_lookup()"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class ChkLbHairpin(Result):
     """R = chk_lb_hairpin()"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class ChkLbHairpinReply(Result):
     """R = chk_lb_hairpin_reply()"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class CheckInPortSec(Result):
     """R = check_in_port_sec()"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class CheckOutPortSec(Result):
     """R = check_out_port_sec()"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class ChkEcmpNh(Result):
     """R = chk_ecmp_nh()"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class ChkEcmpNhMac(Result):
     """R = chk_ecmp_nh_mac()"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class ChkLbAff(Result):
     """R = chk_lb_aff()"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class CtNwDst(Result):
     """R = ct_nw_dst(), 32 bits"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class CtIp6Dst(Result):
     """R = ct_ip6_dst(), 128 bits"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class CtTpDst(Result):
     """R = ct_tp_dst(), 16 bits"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class CtProto(Result):
     """R = ct_proto(), 8 bits"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class CtStateSave(Result):
     """R = ct_state_save(), 8 bits"""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -708,19 +761,22 @@ class FwdGroup(Action):
     ports: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
 class HandleDhcpv6Reply(Action):
     """handle_dhcpv6_reply"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class CtSnatToVip(Action):
     """ct_snat_to_vip"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class HandleBfdMsg(Action):
     """handle_bfd_msg()"""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -790,14 +846,16 @@ class Sample(Action):
     obs_point: int | Field | str
 
 
-@dataclass(frozen=True, slots=True)
 class MacCacheUse(Action):
     """mac_cache_use"""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True)
+
 class FloodRemote(Action):
     """flood_remote"""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,11 +100,14 @@ def test_local_bindings_are_dumped(bed: Sandbox) -> None:
     ["debug/dump-lflow-conj-ids", "debug/dump-local-template-vars", "group-table-list"],
 )
 def test_what_is_empty_reads_the_same(bed: Sandbox, command: str) -> None:
-    assert ask(bed, command) == {
-        "debug/dump-lflow-conj-ids": "Conjunction IDs allocations:\n---\nTotal 0 IDs used.",
-        "debug/dump-local-template-vars": "Local template vars:",
-        "group-table-list": "",
-    }[command]
+    assert (
+        ask(bed, command)
+        == {
+            "debug/dump-lflow-conj-ids": "Conjunction IDs allocations:\n---\nTotal 0 IDs used.",
+            "debug/dump-local-template-vars": "Local template vars:",
+            "group-table-list": "",
+        }[command]
+    )
 
 
 def test_sizes_are_pairs_on_one_line(bed: Sandbox) -> None:
