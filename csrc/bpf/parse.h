@@ -88,6 +88,7 @@ static __always_inline int parse_ip4(struct __sk_buff *skb, struct scratch *s)
 	frag = bpf_ntohs(h.frag);
 	if (frag & 0x3fff)
 		fbits = OVN_FRAG_ANY | (frag & 0x1fff ? OVN_FRAG_LATER : 0);
+	s->ip4_len = hlen;
 	s->frag = fbits;
 	s->frag_at = (frag & 0x1fff) * 8;
 	s->frag_len = len - hlen;
@@ -197,6 +198,7 @@ __noinline int parse(struct __sk_buff *skb, __u32 depth)
 	s->l4 = 0;
 	s->l4_len = 0;
 	s->frag = 0;
+	s->ip4_len = 0;
 	s->csum = 0;
 	s->reply_part = 0;
 	s->wire_reply = 0;

@@ -178,6 +178,7 @@ struct scratch {
 	__u32 l3;	  /* offset of the network header from the inner Ethernet one */
 	__u32 l4;	  /* of the transport header, 0 when there is none */
 	__u32 l4_len;	  /* of transport header and payload in the frame that came */
+	__u32 ip4_len;	  /* of an IPv4 header, otherwise 0 */
 	__u32 csum;	  /* enum csum_state of the frame that came */
 	__u32 frag;	  /* OVN_FRAG_* of the frame, when the word says it no more */
 	__u32 frag_at;	  /* offset of a fragment in what was fragmented, */
