@@ -96,25 +96,49 @@ static __always_inline int l4_sum_good(struct __sk_buff *skb, struct scratch *s)
 	return sum >= 0 && !csum_fold(sum + pseudo);
 }
 
-/* IPv4's own. */
-static __always_inline int ip4_sum_good(struct __sk_buff *skb, struct scratch *s)
+/*
+ * quote_sum_good - will the checksum of an ICMP error be right when it leaves?
+ *
+ * A local sender's packet may wait for a device to sum its transport part; an error
+ * that quotes it (icmp.h) is summed as if that had been done.  Returns 1 or 0.
+ */
+__noinline int quote_sum_good(struct __sk_buff *skb, __u32 depth)
 {
-	__u32 n = s->ip4_len - 1;
+	struct scratch *s = scratch_at(depth);
+	__u32 at, ip6, i, proto;
+	__be32 *b;
+	__u16 field;
+	int sum;
 
-	hide(n);
-	n = (n & 63) + 1; /* 20 to 60 */
-	if (bpf_skb_load_bytes(skb, s->l3, s->buf.bytes, n))
+	if (!s || s->wire_inner.kind != QUOTE_GOOD)
 		return 0;
-	return !csum_fold(bpf_csum_diff(NULL, 0, s->buf.words, n & ~3u, 0));
+	proto = s->wire_inner.proto;
+	ip6 = s->wire[HDR(OW_ETH_TYPE)] >> 16 == ETH_P_IPV6;
+	at = inner_csum_at(proto);
+	if ((proto != PROTO_TCP && proto != PROTO_UDP) || s->inner_len < at + 2 ||
+	    bpf_skb_load_bytes(skb, s->inner_l4 + at, &field, 2))
+		return 0;
+	b = s->buf.words;
+	for (i = 0; i < 4; i++) {
+		b[i] = bpf_htonl(s->wire_inner.src[i]);
+		b[4 + i] = bpf_htonl(s->wire_inner.dst[i]);
+	}
+	if (!inner_partial(skb, s, b, field, ip6))
+		return 0;
+	sum = block_sum(skb, s, s->l4, s->inner_l4 - s->l4);
+	/* What is quoted will sum to what its pseudo header lacks. */
+	return sum >= 0 &&
+	       !csum_fold((__u32)sum + (__u16)~field + (ip6 ? pseudo_sum(s, PROTO_ICMP6) : 0));
 }
 
 /*
- * csum_ok - are the frame's IPv4 and transport checksums right?
+ * csum_ok - is the transport checksum of the frame right?
  *
  * Yes as well: a checksum that is left to a device, whose sum is of the pseudo
- * header only (RFC 1071 sums; TCP, UDP); one that a device checked; a UDP checksum
- * of 0; a fragment, of which one sees too little; a segment that is yet to be cut
- * up; a reply that is not yet made.  Summed once for a frame, whatever the number
+ * header only (RFC 1071 sums; TCP, UDP), or that of an error which quotes such a
+ * packet; one that a device checked; a UDP checksum of 0; a fragment, of which one
+ * sees too little; a segment that is yet to be cut up; a reply that is not yet made.
+ * Summed once for a frame, whatever the number
  * of zones.  Returns 1 or 0.
  */
 __noinline int csum_ok(struct __sk_buff *skb, __u32 depth)
@@ -125,20 +149,18 @@ __noinline int csum_ok(struct __sk_buff *skb, __u32 depth)
 
 	if (!s)
 		return 0;
-	if (s->trace || s->cur.reply || s->wire_reply || s->off || skb->gso_size)
+	if (s->trace || s->cur.reply || s->wire_reply || s->off || !s->l4 || s->frag)
 		return 1;
 	if (s->csum != CSUM_UNKNOWN)
 		return s->csum == CSUM_GOOD;
 	proto = IP_PROTO(s);
-	if (s->ip4_len && !ip4_sum_good(skb, s))
-		good = 0;
-	else if (s->frag || !s->l4)
+	if (skb->gso_size)
 		good = 1;
 	else if (proto == PROTO_SCTP)
 		good = sctp_sum_good(skb, s, depth);
 	else if (proto == PROTO_TCP || proto == PROTO_UDP || proto == PROTO_ICMP ||
 		 proto == PROTO_ICMP6)
-		good = l4_sum_good(skb, s);
+		good = l4_sum_good(skb, s) || quote_sum_good(skb, depth);
 	s->csum = good ? CSUM_GOOD : CSUM_BAD;
 	return good;
 }
