@@ -96,7 +96,22 @@ static __always_inline int l4_sum_good(struct __sk_buff *skb, struct scratch *s)
 	return sum >= 0 && !csum_fold(sum + pseudo);
 }
 
+/* IPv4's own. */
+static __always_inline int ip4_sum_good(struct __sk_buff *skb, struct scratch *s)
+{
+	__u32 n = s->ip4_len - 1;
+
+	hide(n);
+	n = (n & 63) + 1; /* 20 to 60 */
+	if (bpf_skb_load_bytes(skb, s->l3, s->buf.bytes, n))
+		return 0;
+	return !csum_fold(bpf_csum_diff(NULL, 0, s->buf.words, n & ~3u, 0));
+}
+
 /*
+<<<<<<< /tmp/sclb/theirs.h
+ * csum_ok - are the frame's IPv4 and transport checksums right?
+=======
  * quote_sum_good - will the checksum of an ICMP error be right when it leaves?
  *
  * A local sender's packet may wait for a device to sum its transport part; an error
@@ -133,6 +148,7 @@ __noinline int quote_sum_good(struct __sk_buff *skb, __u32 depth)
 
 /*
  * csum_ok - is the transport checksum of the frame right?
+>>>>>>> /tmp/sclb/mine.h
  *
  * Yes as well: a checksum that is left to a device, whose sum is of the pseudo
  * header only (RFC 1071 sums; TCP, UDP), or that of an error which quotes such a
@@ -149,12 +165,14 @@ __noinline int csum_ok(struct __sk_buff *skb, __u32 depth)
 
 	if (!s)
 		return 0;
-	if (s->trace || s->cur.reply || s->wire_reply || s->off || !s->l4 || s->frag)
+	if (s->trace || s->cur.reply || s->wire_reply || s->off || skb->gso_size)
 		return 1;
 	if (s->csum != CSUM_UNKNOWN)
 		return s->csum == CSUM_GOOD;
 	proto = IP_PROTO(s);
-	if (skb->gso_size)
+	if (s->ip4_len && !ip4_sum_good(skb, s))
+		good = 0;
+	else if (s->frag || !s->l4)
 		good = 1;
 	else if (proto == PROTO_SCTP)
 		good = sctp_sum_good(skb, s, depth);
