@@ -221,6 +221,8 @@ __noinline int ct_run(struct __sk_buff *skb, __u32 depth, __u32 pc)
 		s->cur.ct.state |= nat_packet(depth);
 	}
 	ct_words(s);
+	if (s->trace && action & OVN_CT_COMMIT && !s->ct.conn && s->cur.ct.state & OVN_CS_NEW)
+		ct_translate_given(s->cur.w, action, 1);
 	if (action & OVN_CT_COMMIT && s->ct.conn && in->c) {
 		ct_operands(s, pc, in->c);
 		if (!s->trace)

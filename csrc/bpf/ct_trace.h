@@ -38,18 +38,31 @@ static __always_inline void ct_put_original(__u32 *w)
 	w[OW_CT_PROTO] = w[OW_IP] >> 24;
 }
 
-/* A backend or an address that a verb names.  Only a load balancer's port counts. */
-static __always_inline void ct_translate_given(__u32 *w, __u32 does)
+static __always_inline int ct_has_ports(const __u32 *w)
 {
+	__u32 proto = w[OW_IP] >> 24;
+
+	return proto == 6 || proto == 17 || proto == 132;
+}
+
+/* A backend or an address that a verb names, as a connection would have it that is
+ * not made.  ports: the least of the range counts, too. */
+static __always_inline void ct_translate_given(__u32 *w, __u32 does, int ports)
+{
+	__u32 port = w[OW_ARG_PORT] >> 16;
+
+	ports = ports && port && ct_has_ports(w);
 	if (does & OVN_CT_SRC) {
 		ct_put_address(w + OW_IP_SRC, w + OW_ARG_IP);
 		w[OW_CT_STATE] |= OVN_CS_SNAT;
+		if (ports)
+			w[OW_L4_PORTS] = (w[OW_L4_PORTS] & 0xffff) | port << 16;
 	}
 	if (does & OVN_CT_DST) {
 		ct_put_address(w + OW_IP_DST, w + OW_ARG_IP);
 		w[OW_CT_STATE] |= OVN_CS_DNAT;
-		if (does & OVN_CT_BALANCE && w[OW_ARG_PORT])
-			w[OW_L4_PORTS] = (w[OW_L4_PORTS] & 0xffff0000) | (w[OW_ARG_PORT] & 0xffff);
+		if (ports)
+			w[OW_L4_PORTS] = (w[OW_L4_PORTS] & 0xffff0000) | port;
 	}
 }
 
@@ -78,10 +91,10 @@ __noinline int ct_given(__u32 depth, __u32 pc)
 	}
 	if (does & OVN_CT_BALANCE && !(does & OVN_CT_DST) && ctl->lb) {
 		__builtin_memcpy(w + OW_ARG_IP, ctl->lb_ip, 16);
-		w[OW_ARG_PORT] = ctl->lb_port;
+		w[OW_ARG_PORT] = ctl->lb_port << 16 | ctl->lb_port;
 		does |= OVN_CT_DST;
 	}
-	ct_translate_given(w, does);
+	ct_translate_given(w, does, does & OVN_CT_BALANCE); /* ovn-trace: no others */
 	if (does & OVN_CT_BALANCE || !(w[OW_CT_STATE] & OVN_CS_TRK))
 		w[OW_CT_STATE] |= ct_next_given(ctl);
 	return 1;
