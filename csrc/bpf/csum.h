@@ -109,9 +109,6 @@ static __always_inline int ip4_sum_good(struct __sk_buff *skb, struct scratch *s
 }
 
 /*
-<<<<<<< /tmp/sclb/theirs.h
- * csum_ok - are the frame's IPv4 and transport checksums right?
-=======
  * quote_sum_good - will the checksum of an ICMP error be right when it leaves?
  *
  * A local sender's packet may wait for a device to sum its transport part; an error
@@ -147,8 +144,7 @@ __noinline int quote_sum_good(struct __sk_buff *skb, __u32 depth)
 }
 
 /*
- * csum_ok - is the transport checksum of the frame right?
->>>>>>> /tmp/sclb/mine.h
+ * csum_ok - are the frame's IPv4 and transport checksums right?
  *
  * Yes as well: a checksum that is left to a device, whose sum is of the pseudo
  * header only (RFC 1071 sums; TCP, UDP), or that of an error which quotes such a
