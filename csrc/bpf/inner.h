@@ -313,6 +313,10 @@ __noinline int store_inner(struct __sk_buff *skb, __u32 depth)
 		field = csum_add16(field, ports);
 	} else if (inner_partial(skb, s, b, field, ip6)) {
 		field = ~csum_add16(~field, pseudo);
+		if (!s->reply_part) /* and no device will ever fill it in */
+			return inner_put(skb, s, at, &field, 2)
+				       ? -1
+				       : (int)sum_of(sum, sum_of(pseudo, ports));
 	} else {
 		field = csum_add16(field, sum_of(pseudo, ports));
 		if (proto == PROTO_UDP && !field)

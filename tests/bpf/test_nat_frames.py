@@ -23,7 +23,9 @@ from scapy.packet import Packet, Raw
 
 from ovn_bpf_controller._native import lib
 from tests.support.dataplane import Bed
-from tests.support.sums import assert_right, folded
+from tests.support.sums import ICMP6, assert_right, folded, pseudo_sum, transport
+from tests.support.sums import TCP as TCP_PROTO
+from tests.support.sums import UDP as UDP_PROTO
 from tests.support.translation import (
     CLIENT,
     OTHER,
@@ -136,6 +138,35 @@ def test_errors_quote_what_their_receiver_had_sent(nat: Bed, kind: str, version:
                     assert got[at + 4 : at + 8] == sent[at + 4 : at + 8]
                     assert got[at + 8 :] == there[14:][:length]
     assert nat.all_dropped() == 0
+
+
+def unsummed(packet: bytes) -> bytes:
+    """An IP packet whose sender has left the transport checksum to a device."""
+    proto, l4 = transport(packet)
+    at = len(packet) - len(l4) + {TCP_PROTO: 16, UDP_PROTO: 6}[proto]
+    return packet[:at] + pseudo_sum(packet, proto, len(l4)) + packet[at + 2 :]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("kind", ["tcp", "udp"])
+def test_errors_may_quote_what_no_device_has_summed(nat: Bed, kind: str, version: int) -> None:
+    """As a guest's kernel quotes what another guest of the chassis sent it."""
+    for client in (CLIENT[version], OTHER[version]):  # without and with another port
+        there = bytes(ip(version, client, SERVER[version]) / l4(kind, version, PORT, 101))
+        seen = through(nat, "p1", there)
+        for error in errors(version, unsummed(seen[14:])):
+            nat.send("p2", bytes(ip(version, SERVER[version], SHOWN[version]) / error))
+            ((_, got),) = nat.received(1)
+            at = 14 + (20 if version == 4 else 40)
+            assert got[at + 8 :] == unsummed(there[14:])
+            assert folded(got[at:], pseudo_start(got[14:])) == 0xFFFF
+    assert nat.all_dropped() == 0
+
+
+def pseudo_start(packet: bytes) -> int:
+    """What the pseudo header adds to the sum of an ICMP or ICMPv6 message."""
+    proto, l4 = transport(packet)
+    return int.from_bytes(pseudo_sum(packet, proto, len(l4))) if proto == ICMP6 else 0
 
 
 @pytest.mark.parametrize("version", VERSIONS)
