@@ -194,22 +194,19 @@ __noinline int learnt(__u32 depth, __u32 pc)
 		return learnt_get(s, e);
 	case OVN_LEARNT_LB_AFF:
 		e->key.ports &= 0xffff;
-		if (!learnt_get(s, e)) {
+		i = learnt_get(s, e);
+		if (!i) {
 			e->key.proto = 0;
 			e->key.ports = 0;
-			if (!learnt_get(s, e))
-				return 0;
+			i = learnt_get(s, e);
 		}
-		if (e->key.eth_type == 0x0800)
-			w[in->src & (OVN_WORDS - 1)] = e->ip[3];
-		else
-			for (i = 0; i < 4; i++)
-				w[(in->aux + i) & (OVN_WORDS - 1)] = e->ip[i];
-		if (e->port) {
-			i = in->c & (OVN_WORDS - 1);
-			w[i] = (w[i] & 0xffff0000) | (e->port & 0xffff);
-		}
-		return 1;
+		w[OW_ARG_IP] = i ? e->ip[0] : 0;
+		w[OW_ARG_IP + 1] = i ? e->ip[1] : 0;
+		w[OW_ARG_IP + 2] = i ? e->ip[2] : 0;
+		w[OW_ARG_IP + 3] = i ? e->ip[3] : 0;
+		w[OW_ARG_PORT] = i ? e->port : 0;
+		w[OW_ARG_IDLE] = i ? e->idle : 0;
+		return i;
 	case OVN_LEARNT_ECMP_NH_MAC:
 		e->key.eth_src[0] = w[OW_ETH_SRC];
 		e->key.eth_src[1] = w[OW_ETH_SRC + 1];

@@ -37,7 +37,8 @@
 #define OVN_TABLE_AGENT 52	      /* the first: flows have tables below */
 #define OVN_TABLE_LB_HAIRPIN 52	      /* result OVN_RES_FOUND: hairpinned, original */
 #define OVN_TABLE_LB_HAIRPIN_REPLY 53 /* the same, reply direction */
-#define OVN_TABLE_SNAT_HAIRPIN 54     /* sets the arguments of the SNAT to the VIP */
+#define OVN_TABLE_SNAT_HAIRPIN 54     /* the SNAT to the VIP */
+#define OVN_TABLE_LB_AFF 55	      /* result OVN_RES_FOUND: a backend that there is */
 #define OVN_TABLE_MAC_BINDING 58
 #define OVN_TABLE_MAC_LOOKUP 59
 #define OVN_TABLE_IN_PORT_SEC 60
@@ -417,8 +418,9 @@ struct ovn_mac {
  *
  * LB_AFF: OP_DATA has a virtual address and a backend, each with its port; insn.dst
  * the protocol, 0 for any.  A client, the packet's source, is remembered for insn.b
- * seconds after its last packet.  OP_LEARNT puts the backend's address into w[src]
- * (IPv4) or w[aux .. aux + 3], and its port, if it has one, into w[c][0..15].
+ * seconds after its last packet.  OP_LEARNT puts the backend's address into OW_ARG_IP
+ * (IPv4 in the last word, the others 0), its port into OW_ARG_PORT and the seconds
+ * into OW_ARG_IDLE, all 0 when nothing is remembered.
  *
  * ECMP_NH: by which link-layer source a connection came; 20 seconds after its last
  * packet, at most 30.  OP_LEARNT asks about the other direction; about the same one,

@@ -51,6 +51,7 @@ enum ovn_word {
 	OW_ND_TLL = 59,	   /* 2 words; arp.tha */
 	OW_END = 61,
 	OW_ARG_MAC = 61,   /* 2 words; argument and answer of side tables */
+	OW_ARG_IDLE = 62,  /* seconds: of an affinity */
 	OW_ICMP_REST = 63, /* of an ICMP error: what follows its checksum */
 	OVN_WORDS = 64,	   /* a power of two, so that an index can be masked */
 };

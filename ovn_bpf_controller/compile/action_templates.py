@@ -76,7 +76,7 @@ class _Plan(NamedTuple):
                 _WORD.pack_into(insns, at, word | (value >> pos & ones) << shift)
         if insns is None:
             return self.base
-        return Lowered(bytes(insns), self.base.unsupported, self.base.partial)
+        return replace(self.base, insns=bytes(insns))
 
 
 class ActionTemplates:
@@ -153,7 +153,7 @@ class _ActionShape:
             for at, _, ones, shift in hole.slots:
                 word = _WORD.unpack_from(insns, at)[0]
                 _WORD.pack_into(insns, at, word & ~(ones << shift))
-        empty = Lowered(bytes(insns), base.unsupported, base.partial)
+        empty = replace(base, insns=bytes(insns))
         plan = _Plan(empty, action_prereqs(parsed), tuple(holes))
         whole = self._lower(parsed, lambda name: names.port_key(name) or 0, names.is_resident)
         return plan if plan.fill(text, names) == whole else None

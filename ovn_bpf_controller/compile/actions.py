@@ -25,6 +25,7 @@ from ovn_bpf_controller.compile.lists import (
     TABLES,
     TMP_WORDS,
     InsnList,
+    SideRule,
     Traits,
     bit,
     hash_mask,
@@ -71,12 +72,14 @@ class Lowered:
     """insns: up to and including OP_END.
 
     unsupported: verbs for whose sake insns is but a drop.  partial: verbs that
-    leave no trace in insns, though the packet goes the right way.
+    leave no trace in insns, though the packet goes the right way.  side: rules that go
+    with it.
     """
 
     insns: bytes
     unsupported: tuple[str, ...] = ()
     partial: tuple[str, ...] = ()
+    side: tuple[SideRule, ...] = ()
 
 
 DROP_UNSUPPORTED: Final = program([Insn(lib.OP_DROP, a=lib.DROP_UNSUPPORTED)])
@@ -106,7 +109,9 @@ def lower(
     lowering.run(actions or (nodes.Drop(),))
     if lowering.unsupported:
         return Lowered(DROP_UNSUPPORTED, tuple(lowering.unsupported), tuple(lowering.partial))
-    return Lowered(encode(lowering.insns), partial=tuple(lowering.partial))
+    return Lowered(
+        encode(lowering.insns), partial=tuple(lowering.partial), side=tuple(lowering.side)
+    )
 
 
 class _Lowering(InsnList):

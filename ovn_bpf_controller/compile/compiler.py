@@ -27,8 +27,7 @@ from ovn_bpf_controller.compile.flow import (
 from ovn_bpf_controller.compile.flow_ids import FlowIds
 from ovn_bpf_controller.compile.insns import disassemble
 from ovn_bpf_controller.compile.layout import Conj, Key, describe, pack
-from ovn_bpf_controller.compile.lists import Traits
-from ovn_bpf_controller.compile.mac_binding import SideRule
+from ovn_bpf_controller.compile.lists import SideRule, Traits
 from ovn_bpf_controller.compile.sets import Name, SetBook
 from ovn_bpf_controller.compile.store import Owner, RuleChanges, RuleStore
 from ovn_bpf_controller.errors import LangError
@@ -360,6 +359,8 @@ def _flow_rules(flow: _Flow, dp: int, compiled: Compiled) -> Iterator[Rule]:
     table = flow.row.table + flow.row.pipeline * lib.OVN_EGRESS_BASE
     for key in compiled.keys:
         yield Rule(dp, table, flow.row.priority, key.mask, key.values, compiled.insns, flow.number)
+    if compiled.keys:
+        yield from _side_rules(dp, compiled.side)
 
 
 def _mac_binding_owner(uuid: str, dp: int) -> Owner:

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ovn_bpf_controller._native import lib
-from ovn_bpf_controller.compile.insns import Insn
-from ovn_bpf_controller.compile.layout import ROOTS
-from ovn_bpf_controller.compile.lists import InsnList, bit, hash_mask, home, overlap
+from ovn_bpf_controller.compile.insns import Insn, program
+from ovn_bpf_controller.compile.layout import ROOTS, Conj, Place
+from ovn_bpf_controller.compile.lists import InsnList, SideRule, bit, hash_mask, home, overlap
 from ovn_bpf_controller.errors import UnsupportedError
 from ovn_bpf_controller.lang import nodes
 
@@ -24,6 +24,8 @@ _FLAGS: Final[dict[str | None, int]] = {None: 0, "skip_snat": 1 << 2, "force_sna
 
 _WORD: Final = 0xFFFFFFFF
 _PROTOCOLS: Final[dict[str | None, int]] = {None: 0, "tcp": 6, "udp": 17, "sctp": 132}
+
+FOUND_BIT: Final = lib.OVN_RES_FOUND.bit_length() - 1
 
 # Words between which ct_commit's operands lie.
 _OPERANDS: Final = range(lib.OW_CT_MARK, lib.OW_CT_LABEL + 4)
@@ -193,25 +195,41 @@ def _commit_affinity(made: InsnList, action: nodes.CommitLbAff) -> None:
         c=len(data),
     )
     made.insns += data
+    made.side.append(_still_backend(made, action))
 
 
 def _affinity(made: InsnList, action: nodes.ChkLbAff) -> None:
-    """The backend goes to registers that the flows of the next table match."""
+    """What is remembered counts if a flow would still remember it: see _still_backend()."""
     word, shift = bit(action.dst)
-    ip6, port = ROOTS["xxreg0"], ROOTS["reg8"]
-    if made.traits.consolidated:
-        ip6, port = ROOTS["xxreg1"], ROOTS["reg2"]
-    elif made.traits.router:
-        ip6 = ROOTS["xxreg1"]
-    made.emit(
-        lib.OP_LEARNT,
-        dst=word,
-        src=ROOTS["reg4"].word,
-        aux=ip6.word - 3,
-        a=shift,
-        b=lib.OVN_LEARNT_LB_AFF,
-        c=port.word,
+    made.emit(lib.OP_LEARNT, dst=lib.OW_RESULT, a=FOUND_BIT, b=lib.OVN_LEARNT_LB_AFF)
+    made.emit(lib.OP_CALL, dst=word, a=shift, aux=lib.OVN_TABLE_LB_AFF, b=lib.OVN_RES_FOUND)
+
+
+def _still_backend(made: InsnList, action: nodes.CommitLbAff) -> SideRule:
+    """The rule that knows the backend and puts it where the next table's flows look."""
+    vip, backend, family = action.vip, action.backend, action.vip.family
+    full = (1 << 128) - 1 if family == 6 else _WORD
+    conj: Conj = (
+        ("eth.type", 0x0800 if family == 4 else 0x86DD, 0xFFFF),
+        (f"ip{family}.dst", vip.ip, full),
+        ("arg.ip", backend.ip, (1 << 128) - 1),
+        ("arg.port", backend.port, _WORD),
+        ("arg.idle", action.timeout, _WORD),
     )
+    proto = _PROTOCOLS[action.proto]
+    if proto:
+        conj += (("ip.proto", proto, 0xFF), ("tcp.dst", vip.port, 0xFFFF))
+    ip6, port = "xxreg0", "reg8"
+    if made.traits.consolidated:
+        ip6, port = "xxreg1", "reg2"
+    elif made.traits.router:
+        ip6 = "xxreg1"
+    answer = InsnList(made.pipeline, made.table, made.port_key, made.is_resident, made.traits)
+    answer.load(ROOTS["reg4" if family == 4 else ip6], backend.ip, full)
+    if backend.port:
+        answer.load(ROOTS[port], backend.port, 0xFFFF)
+    answer.load(Place(lib.OW_RESULT, FOUND_BIT, 1), 1, 1)
+    return SideRule(lib.OVN_TABLE_LB_AFF, 100, conj, program(answer.insns))
 
 
 def _commit_next_hop(made: InsnList, _: nodes.CommitEcmpNh) -> None:

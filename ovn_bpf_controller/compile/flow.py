@@ -20,6 +20,7 @@ from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.action_templates import ActionTemplates
 from ovn_bpf_controller.compile.actions import EGRESS, INGRESS, TABLES, Lowered, Traits, lower
 from ovn_bpf_controller.compile.layout import Conj, Key, pack
+from ovn_bpf_controller.compile.lists import SideRule
 from ovn_bpf_controller.compile.sets import SetBook
 from ovn_bpf_controller.compile.templates import Matches
 from ovn_bpf_controller.errors import LangError, OvnBpfError, UnsupportedError
@@ -107,7 +108,7 @@ class Ref(NamedTuple):
 
 
 # Verbs whose instructions depend on the kind of datapath (compile.ct_actions).
-_STATEFUL: Final = re.compile(r"\bct_(?!clear)|\bchk_lb_aff\b")
+_STATEFUL: Final = re.compile(r"\bct_(?!clear)|\bcommit_lb_aff\b")
 _TRAITS: Final = Ref(Kind.TRAITS, "")
 _OF_DATAPATH: Final = frozenset({Kind.PORT, Kind.PORT_GROUP, Kind.GROUP_NUMBER})
 
@@ -125,13 +126,15 @@ class Problem(Enum):
 class Compiled:
     """keys x insns are the flow's rules; refs: what that depends on.
 
-    problems: what is not as the flow says, and the words to tell it in.
+    side: rules of side tables that go with it.  problems: what is not as the flow
+    says, and the words to tell it in.
     """
 
     keys: tuple[Key, ...]
     insns: bytes
     refs: frozenset[Ref]
     problems: tuple[tuple[Problem, str], ...] = ()
+    side: tuple[SideRule, ...] = ()
 
     @property
     def same_everywhere(self) -> bool:
@@ -211,7 +214,7 @@ def compile_flow(flow: LogicalFlow, dp: int, env: Env, sets: SetBook) -> Compile
         return _left_out(Problem.MATCH, error, names)
     problems = [(Problem.VERB, word) for word in lowered.unsupported]
     problems += [(Problem.PARTIAL, word) for word in lowered.partial]
-    return Compiled(keys, lowered.insns, frozenset(names.refs), tuple(problems))
+    return Compiled(keys, lowered.insns, frozenset(names.refs), tuple(problems), lowered.side)
 
 
 def _left_out(problem: Problem, error: OvnBpfError, names: _Names) -> Compiled:

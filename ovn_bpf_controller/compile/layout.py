@@ -109,10 +109,11 @@ ROOTS: Final[dict[str, Place]] = {
     "set.dst": Place(lib.OW_SET_DST, 0, 32),
     "set.inport": Place(lib.OW_SET_IN, 0, 32),
     "set.outport": Place(lib.OW_SET_OUT, 0, 32),
-    # Not OVN's: arguments of the side tables for neighbours.
+    # Not OVN's: arguments of side tables.
     "arg.port": Place(lib.OW_ARG_PORT, 0, 32),
     "arg.ip": _wide(lib.OW_ARG_IP, 128),
     "arg.mac": _wide(lib.OW_ARG_MAC, 48),
+    "arg.idle": Place(lib.OW_ARG_IDLE, 0, 32),
     # Not OVN's: what its ct_*_dst() and ct_state_save() read.
     "ct.dst4": Place(lib.OW_CT_DST + 3, 0, 32),
     "ct.dst6": _wide(lib.OW_CT_DST, 128),

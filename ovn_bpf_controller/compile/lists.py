@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.insns import Insn
-from ovn_bpf_controller.compile.layout import WORD_BITS, Place, chunks, cut, place
+from ovn_bpf_controller.compile.layout import WORD_BITS, Conj, Place, chunks, cut, place
 from ovn_bpf_controller.errors import UnsupportedError
 from ovn_bpf_controller.lang import nodes
 
@@ -28,6 +28,15 @@ TABLES: Final[tuple[int, int]] = (
 
 # Words of the scratch space for values in flight.
 TMP_WORDS: Final = 4
+
+
+class SideRule(NamedTuple):
+    """A rule of a side table, still without its datapath."""
+
+    table: int
+    priority: int
+    conj: Conj
+    insns: bytes
 
 
 class Traits(NamedTuple):
@@ -50,7 +59,8 @@ SWITCH: Final = Traits()
 class InsnList:
     """The list so far, `insns`; what is in a block lies between its OP_CLONE and OP_END.
 
-    last: nothing comes after the action that is being lowered in its list.
+    side: rules that the list needs in side tables.  last: nothing comes after the
+    action that is being lowered in its list.
     """
 
     def __init__(
@@ -67,6 +77,7 @@ class InsnList:
         self.is_resident = is_resident
         self.traits = traits
         self.insns: list[Insn] = []
+        self.side: list[SideRule] = []
         self.last = True
 
     def emit(self, op: int, **fields: int) -> None:

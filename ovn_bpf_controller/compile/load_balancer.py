@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from ovn_bpf_controller._native import lib
-from ovn_bpf_controller.compile.ct_actions import NATTED, address, arguments
+from ovn_bpf_controller.compile.ct_actions import FOUND_BIT, NATTED, address, arguments
 from ovn_bpf_controller.compile.insns import Insn, program
 from ovn_bpf_controller.compile.layout import Conj
-from ovn_bpf_controller.compile.mac_binding import SideRule
+from ovn_bpf_controller.compile.lists import SideRule
 from ovn_bpf_controller.errors import LangError
 from ovn_bpf_controller.lang.templates import substitute_templates
 
@@ -29,7 +29,6 @@ _TCP: Final = 6
 _DNATTED: Final = lib.OVN_CS_TRK | lib.OVN_CS_DNAT
 _FOUND: Final = Insn(lib.OP_SET, dst=lib.OW_RESULT, a=lib.OVN_RES_FOUND, b=lib.OVN_RES_FOUND)
 _NOT_FOUND: Final = Insn(lib.OP_SET, dst=lib.OW_RESULT, a=lib.OVN_RES_FOUND)
-_FOUND_BIT: Final = lib.OVN_RES_FOUND.bit_length() - 1
 
 
 class Central(NamedTuple):
@@ -72,12 +71,13 @@ class _Vip(NamedTuple):
 
 
 def default_rules() -> list[SideRule]:
-    """For every datapath: nothing is hairpinned."""
+    """For every datapath: nothing is hairpinned, no backend known."""
     no, nothing = program([_NOT_FOUND]), program([])
     return [
         SideRule(lib.OVN_TABLE_LB_HAIRPIN, 0, (), no),
         SideRule(lib.OVN_TABLE_LB_HAIRPIN_REPLY, 0, (), no),
         SideRule(lib.OVN_TABLE_SNAT_HAIRPIN, 0, (), nothing),
+        SideRule(lib.OVN_TABLE_LB_AFF, 0, (), no),
     ]
 
 
@@ -208,7 +208,7 @@ def _hairpin(vip: _Vip, backend: Endpoint, central: Central) -> Iterator[SideRul
     ask = Insn(
         lib.OP_LEARNT,
         dst=lib.OW_RESULT,
-        a=_FOUND_BIT,
+        a=FOUND_BIT,
         b=lib.OVN_LEARNT_HAIRPIN,
         c=bool(port),
     )

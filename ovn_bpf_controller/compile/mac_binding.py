@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Final, NamedTuple
+from typing import Final
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.insns import Insn, program
 from ovn_bpf_controller.compile.layout import Conj
+from ovn_bpf_controller.compile.lists import SideRule
 from ovn_bpf_controller.errors import LangError
 
 STATIC_OVERRIDE: Final = 150
@@ -25,15 +26,6 @@ STATIC: Final = 50
 _FULL = 0xFFFFFFFF
 _MAC = re.compile(r"[0-9a-fA-F]{1,2}(?::[0-9a-fA-F]{1,2}){5}")
 _MAPPED: Final = 0xFFFF << 32
-
-
-class SideRule(NamedTuple):
-    """A rule of a side table, still without its datapath."""
-
-    table: int
-    priority: int
-    conj: Conj
-    insns: bytes
 
 
 _FOUND: Final = Insn(lib.OP_SET, dst=lib.OW_RESULT, a=lib.OVN_RES_FOUND, b=lib.OVN_RES_FOUND)

@@ -192,16 +192,38 @@ def test_affinity_is_learnt_with_both_addresses() -> None:
 def test_affinity_is_answered_in_the_registers_of_the_centrals_release(
     traits: Traits, ip6: int, port: int
 ) -> None:
-    asked = Insn(
-        lib.OP_LEARNT,
-        dst=lib.OW_REG0 + 9,
-        src=lib.OW_REG0 + 4,
-        aux=lib.OW_REG0 + ip6,
-        a=6,
-        b=lib.OVN_LEARNT_LB_AFF,
-        c=lib.OW_REG0 + port,
+    text = (
+        'commit_lb_aff(vip = "[fd00::1]:80", backend = "[fd01::2]:8080", proto = udp, timeout = 9);'
     )
-    assert code("reg9[6] = chk_lb_aff();", traits) == [asked, END]
+    (rule,) = lowered(text, traits).side
+    assert rule.table == lib.OVN_TABLE_LB_AFF
+    assert dict((root, value) for root, value, _ in rule.conj) == {
+        "eth.type": 0x86DD,
+        "ip6.dst": 0xFD << 120 | 1,
+        "ip.proto": 17,
+        "tcp.dst": 80,
+        "arg.ip": 0xFD01 << 112 | 2,
+        "arg.port": 8080,
+        "arg.idle": 9,
+    }
+    reg, wide = lib.OW_REG0, lib.OW_REG0 + ip6
+    assert sorted(decode(rule.insns)[:-1]) == sorted(
+        [
+            *[
+                Insn(lib.OP_SET, dst=wide + n, a=FULL, b=value)
+                for n, value in enumerate((0xFD010000, 0, 0, 2))
+            ],
+            Insn(lib.OP_SET, dst=reg + port, a=0xFFFF, b=8080),
+            Insn(lib.OP_SET, dst=lib.OW_RESULT, a=lib.OVN_RES_FOUND, b=lib.OVN_RES_FOUND),
+        ]
+    )
+
+
+def test_affinity_that_no_flow_would_learn_now_does_not_count() -> None:
+    asked, known = code("reg9[6] = chk_lb_aff();")[:2]
+    assert asked == Insn(lib.OP_LEARNT, dst=lib.OW_RESULT, a=1, b=lib.OVN_LEARNT_LB_AFF)
+    found = {"dst": lib.OW_REG0 + 9, "a": 6, "b": lib.OVN_RES_FOUND}
+    assert known == Insn(lib.OP_CALL, aux=lib.OVN_TABLE_LB_AFF, **found)
 
 
 def test_next_hops_are_learnt_and_asked_for_in_both_directions() -> None:
