@@ -134,6 +134,59 @@ int ovn_tunnel(struct __sk_buff *skb)
 	return finish(skb, s, depth, err);
 }
 
+/* Back from the slow path, or made by it: the frame is new, the rest is as it was. */
+__noinline int from_slowpath(struct __sk_buff *skb, __u32 depth)
+{
+	struct scratch *s = scratch_at(depth);
+	const struct ovn_punt *p = array_at(&ovn_resume_ctl, 0);
+	const struct ovn_port *port;
+	const struct ovn_insn *in;
+	__u32 slot;
+	int err;
+
+	if (!s || !p)
+		return DROP_BUG;
+	err = parse(skb, depth);
+	if (err)
+		return err;
+	__builtin_memcpy(s->cur.w, p->w, 4 * OW_HEADERS);
+	s->cur.egress = p->egress != 0;
+	s->cur.queue = p->queue;
+	s->cur.flow = p->flow;
+	s->cur.table = p->table;
+	s->in_ifindex = 0;
+	slot = port_slot(s, s->cur.w[OW_DP], s->cur.w[p->egress ? OW_OUTPORT : OW_INPORT]);
+	port = port_at(slot);
+	if (!port)
+		return DROP_PUNT_STALE;
+	s->cur.dp_index = port->dp_index;
+	s->cur.out_slot = p->egress ? slot : 0;
+	if (!p->pc) {
+		push(s, FR_LOOKUP, p->table, 0, 0, 0);
+		return 0;
+	}
+	in = array_at(&ovn_insns, p->pc);
+	if (!in || in->op != OP_PUNT || in->a != p->verb || in->b != p->arg || in->c != p->mark)
+		return DROP_PUNT_STALE;
+	if (in->src & OVN_PUNT_ANSWERS)
+		set_bit(s->cur.w, in->dst, in->aux, p->answer);
+	push(s, FR_ACTS, s->cur.egress, p->pc + 1, 0, 0);
+	return 0;
+}
+
+/* Never attached: the slow path runs it on what it sends, with ovn_resume_ctl set. */
+SEC("tc")
+int ovn_resume(struct __sk_buff *skb)
+{
+	__u32 depth;
+	struct scratch *s = enter(&depth);
+
+	if (!s)
+		return too_deep(skb);
+	s->injected = 1;
+	return finish(skb, s, depth, from_slowpath(skb, depth));
+}
+
 /* The packet that ovn_trace_ctl describes, as words. */
 static __always_inline int from_trace(struct scratch *s)
 {

@@ -27,6 +27,7 @@ static __always_inline struct scratch *enter(__u32 *depth)
 		return NULL;
 	*level = *depth + 1;
 	s->generation = ctl->generation;
+	s->injected = 0;
 	s->trace = 0;
 	for (i = 0; i < OVN_SET_WORDS; i++)
 		s->sets[i].kind = 0; /* of another packet, perhaps another generation */

@@ -13,6 +13,7 @@
 #include "learnt.h"
 #include "neighbour.h"
 #include "output.h"
+#include "punt.h"
 #include "select.h"
 
 #define WORD(i) ((i) & (OVN_WORDS - 1))
@@ -138,6 +139,14 @@ __noinline int execute_rare(struct __sk_buff *skb, __u32 depth, __u32 pc)
 	case OP_LEARNT:
 		set_bit(w, in->dst, in->a, learnt(depth, pc));
 		return ACT_NEXT;
+	case OP_PUNT: /* from the stack, as OP_CT */
+		if (s->trace) {
+			if (in->src & OVN_PUNT_ANSWERS)
+				set_bit(w, in->dst, in->aux, in->src & OVN_PUNT_TRACED);
+			return ACT_NEXT;
+		}
+		push(s, FR_PUNT, 0, pc, 0, 0);
+		return ACT_STOP;
 	case OP_ND_NA:
 		become_na(w);
 		s->cur.reply = in->a << 24 | REPLY_NA;
@@ -333,6 +342,9 @@ __noinline int step(struct __sk_buff *skb, __u32 depth)
 		break;
 	case FR_REMOTE:
 		reason = output_deferred(skb, s, depth, &f);
+		break;
+	case FR_PUNT:
+		reason = punt(skb, depth, f.pc);
 		break;
 	case FR_CT:
 		reason = ct_run(skb, depth, f.pc);

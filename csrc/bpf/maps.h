@@ -129,6 +129,28 @@ struct {
 	__type(value, struct ovn_work);
 } ovn_work SEC(".maps");
 
+/* Packets for the slow path. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+} ovn_punts SEC(".maps");
+/* What each source may still send there; the oldest make room. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct ovn_punt_source);
+	__type(value, struct ovn_punt_bucket);
+} ovn_punt_rate SEC(".maps");
+/* The packet that comes back from there. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct ovn_punt);
+} ovn_resume_ctl SEC(".maps");
+
 /* The packet that ovn_trace tries. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

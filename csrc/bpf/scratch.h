@@ -81,6 +81,7 @@ enum frame_kind {
 	FR_GROUP_RX, /* the same for a packet that came through a tunnel */
 	FR_REMOTE,   /* copy for chassis pc.. of deferred send i */
 	FR_CT,	     /* the instruction at pc, an OP_CT */
+	FR_PUNT,     /* the same, an OP_PUNT */
 };
 
 struct frame {
@@ -173,6 +174,7 @@ struct scratch {
 	__u32 n_deferred;
 	__u32 n_fields;
 	__u32 generation;
+	__u32 injected;	  /* by the slow path: a redirect would not be carried out */
 	__u32 trace;	  /* only tried: nothing leaves, nothing is written or counted */
 	__u32 in_ifindex; /* device of the VIF it came from, 0 from a tunnel */
 	__u32 l3;	  /* offset of the network header from the inner Ethernet one */
@@ -214,6 +216,7 @@ struct scratch {
 		struct geneve_opt opt;
 		struct ovn_learnt learnt;
 		struct ovn_first first;
+		struct ovn_punt punt;
 		__be32 words[OVN_SUM_BYTES / 4];
 		__u8 bytes[OVN_SUM_BYTES + 4];
 	} buf;
@@ -261,7 +264,7 @@ static __always_inline void push(struct scratch *s, __u16 kind, __u16 table, __u
 /* Is the frame in hand needed by nobody after this output? */
 static __always_inline int last_use(const struct scratch *s)
 {
-	return !s->n_stack && s->remote_done >= s->n_deferred;
+	return !s->n_stack && s->remote_done >= s->n_deferred && !s->injected;
 }
 
 static __always_inline int ctx_save(struct scratch *s)

@@ -237,7 +237,16 @@ enum ovn_op {
 	OP_LEARN,      /* remember what the packet tells: a, enum ovn_learnt_kind; c
 			* instructions of OP_DATA follow */
 	OP_LEARNT,     /* bit a of w[dst] = it is remembered; b, enum ovn_learnt_kind */
+	OP_PUNT,       /* to the slow path: a, enum ovn_punt_verb; b, number of
+			* its argument; c, mark of this list.  src: enum
+			* ovn_punt_flag.  What comes back goes on behind it, the
+			* answer in bit aux of w[dst] */
 	OP_MAX,
+};
+
+enum ovn_punt_flag {
+	OVN_PUNT_ANSWERS = 1 << 0, /* there is a bit to answer */
+	OVN_PUNT_TRACED = 1 << 1,  /* the answer that a trace assumes */
 };
 
 /* What OP_HASH looks at. */
@@ -492,6 +501,11 @@ enum ovn_drop {
 	DROP_CT_FRAG,	    /* later fragment whose first one was not seen */
 	DROP_CT_RACE,	    /* another packet committed the tuple just now */
 	DROP_NO_BACKEND,    /* a load balancer without backends */
+	DROP_NO_SLOWPATH,   /* nobody serves the slow path */
+	DROP_PUNT_RATE,	    /* more for the slow path than a source may have */
+	DROP_PUNT_FULL,	    /* the slow path is behind */
+	DROP_PUNT_BIG,	    /* longer than the slow path takes */
+	DROP_PUNT_STALE,    /* came back when its flow had gone */
 	DROP_MAX,
 };
 
@@ -522,6 +536,45 @@ struct ovn_work {
 	__u64 packets;
 	__u64 stages; /* looked up */
 	__u64 probes; /* hash look-ups for them */
+};
+
+/* --- slow path -------------------------------------------------------- */
+
+/*
+ * A packet on its way to the slow path, in front of its frame (perf event array
+ * `ovn_punts`), and on its way back (map `ovn_resume_ctl`, the frame by
+ * PROG_TEST_RUN of ovn_resume).  Header words are the frame's, so only the others
+ * count on the way back.
+ */
+struct ovn_punt {
+	__u32 verb;    /* what is asked for */
+	__u32 arg;     /* of which argument */
+	__u32 mark;    /* of the list: another one has taken its place if it differs */
+	__u32 pc;      /* of the OP_PUNT; back, 0: begin in `table` instead */
+	__u32 egress;  /* pipeline, 0 ingress, 1 egress */
+	__u32 table;   /* 0..127 */
+	__u32 flow;    /* number of the logical flow */
+	__u32 queue;   /* skb->priority */
+	__u32 ifindex; /* device of the VIF that it came from, or 0 */
+	__u32 off;     /* where the frame begins in what follows */
+	__u32 len;     /* of what follows */
+	__u32 answer;  /* back: the bit */
+	__u32 w[OVN_WORDS];
+};
+
+#define OVN_PUNT_RATE 200  /* packets a second that one source may have there, */
+#define OVN_PUNT_BURST 100 /* and at once */
+#define OVN_MAX_PUNT 3500  /* bytes of a frame; PROG_TEST_RUN takes a page */
+
+/* LRU hash `ovn_punt_rate`: what a source has left. */
+struct ovn_punt_source {
+	__u32 ifindex; /* of a VIF, the rest 0 then */
+	__u32 dp;
+	__u32 port;
+};
+struct ovn_punt_bucket {
+	__u64 at;    /* nanoseconds of CLOCK_MONOTONIC */
+	__u64 spare; /* nanoseconds' worth of packets */
 };
 
 /* --- trace ------------------------------------------------------------ */

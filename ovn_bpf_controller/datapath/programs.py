@@ -20,7 +20,7 @@ from ovn_bpf_controller.datapath.libbpf import BpfObject
 from ovn_bpf_controller.errors import DataPlaneError
 
 # Loaded when they are asked for; all others at once.
-LATE: Final = frozenset({"ovn_underlay", "ovn_tunnel", "ovn_trace"})
+LATE: Final = frozenset({"ovn_underlay", "ovn_tunnel", "ovn_trace", "ovn_resume"})
 _TRIES: Final = 10  # a signal during verification makes the kernel give up
 
 

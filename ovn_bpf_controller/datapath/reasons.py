@@ -44,6 +44,11 @@ REASONS: Final[dict[int, str]] = {
     lib.DROP_CT_NAT: "no free address and port to translate to",
     lib.DROP_CT_FRAG: "later fragment of an unknown first one",
     lib.DROP_CT_RACE: "another packet committed the connection just now",
+    lib.DROP_NO_SLOWPATH: "nobody serves the slow path",
+    lib.DROP_PUNT_RATE: "more for the slow path than a source may have",
+    lib.DROP_PUNT_FULL: "the slow path is behind",
+    lib.DROP_PUNT_BIG: "too long for the slow path",
+    lib.DROP_PUNT_STALE: "came back from the slow path when its flow had gone",
     lib.DROP_NO_BACKEND: "a load balancer without backends",
 }
 

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * To the slow path: a packet whose flow asks for more than this program does.  It
+ * leaves with its whole context, and comes back through ovn_resume (ovn.bpf.c).
+ *
+ * A perf event array carries it, since that copies the frame as it is, and since
+ * it forgets a reader that has died: packets are then dropped at once, counted,
+ * and not queued for a successor that they are too old for.
+ */
+#ifndef OVN_BPF_PUNT_H
+#define OVN_BPF_PUNT_H
+
+#include "store.h"
+
+#define NSEC_PER_SEC 1000000000ull
+#define PUNT_COST (NSEC_PER_SEC / OVN_PUNT_RATE)
+#define ENOENT 2
+
+/* Is the source within its rate?  A token bucket; two CPUs at once may let one more
+ * pass. */
+static __noinline int punt_allowed(const struct scratch *s)
+{
+	struct ovn_punt_source key = { .ifindex = s->in_ifindex };
+	struct ovn_punt_bucket first = { .spare = (OVN_PUNT_BURST - 1) * PUNT_COST }, *b;
+	__u64 now = bpf_ktime_get_ns(), spare;
+
+	if (!key.ifindex) {
+		key.dp = s->cur.w[OW_DP];
+		key.port = s->cur.w[OW_INPORT];
+	}
+	b = bpf_map_lookup_elem(&ovn_punt_rate, &key);
+	if (!b) {
+		first.at = now;
+		/* Busy or full: allowed, and counted from the next one on. */
+		bpf_map_update_elem(&ovn_punt_rate, &key, &first, BPF_NOEXIST);
+		return 1;
+	}
+	spare = b->spare + (now - b->at);
+	if (spare > OVN_PUNT_BURST * PUNT_COST)
+		spare = OVN_PUNT_BURST * PUNT_COST;
+	b->at = now;
+	if (spare < PUNT_COST) {
+		b->spare = spare;
+		return 0;
+	}
+	b->spare = spare - PUNT_COST;
+	return 1;
+}
+
+/*
+ * punt - the OP_PUNT at pc
+ *
+ * Returns 0 or a drop reason.
+ */
+__noinline int punt(struct __sk_buff *skb, __u32 depth, __u32 pc)
+{
+	struct scratch *s = scratch_at(depth);
+	const struct ovn_insn *in = array_at(&ovn_insns, pc);
+	struct ovn_punt *p;
+	__u64 flags;
+	int err;
+
+	if (!s || !in)
+		return DROP_BUG;
+	if (skb->gso_size || skb->len - s->off > OVN_MAX_PUNT)
+		return DROP_PUNT_BIG;
+	if (!punt_allowed(s))
+		return DROP_PUNT_RATE;
+	err = store(skb, depth);
+	if (err)
+		return err;
+	p = &s->buf.punt;
+	p->verb = in->a;
+	p->arg = in->b;
+	p->mark = in->c;
+	p->pc = pc;
+	p->egress = s->cur.egress;
+	p->table = s->cur.table;
+	p->flow = s->cur.flow;
+	p->queue = s->cur.queue;
+	p->ifindex = s->in_ifindex;
+	p->off = s->off;
+	p->len = skb->len;
+	p->answer = 0;
+	__builtin_memcpy(p->w, s->cur.w, sizeof(p->w));
+	flags = BPF_F_CURRENT_CPU | (__u64)skb->len << 32;
+	err = bpf_perf_event_output(skb, &ovn_punts, flags, p, sizeof(*p));
+	return !err ? 0 : err == -ENOENT ? DROP_NO_SLOWPATH : DROP_PUNT_FULL;
+}
+
+#endif
