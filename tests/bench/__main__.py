@@ -12,7 +12,7 @@ import os
 import platform
 from pathlib import Path
 
-from tests.bench import acls, datapath, throughput
+from tests.bench import acls, connections, datapath, throughput
 from tests.bench.scale.compare import MODES, measure_all
 
 
@@ -29,10 +29,19 @@ def main() -> None:
     print(datapath.report(program), end="\n\n", flush=True)
     stage = acls.measure(options.rounds)
     print(acls.report(stage), end="\n\n", flush=True)
+    tracked = connections.measure(options.rounds)
+    print(connections.report(tracked), end="\n\n", flush=True)
     paths = throughput.report(throughput.measure(options.rounds, options.seconds))
     print("\n".join(throughput.lines(paths)), end="\n\n", flush=True)
     scale = measure_all(["S", "M"], list(MODES), options.rounds)
-    found = {"machine": machine, "program": program, "acls": stage, "paths": paths, "scale": scale}
+    found = {
+        "machine": machine,
+        "program": program,
+        "acls": stage,
+        "connections": tracked,
+        "paths": paths,
+        "scale": scale,
+    }
     options.json.write_text(json.dumps(found, indent=2) + "\n")
 
 
