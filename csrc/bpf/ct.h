@@ -180,6 +180,18 @@ static __always_inline int ct_new(struct scratch *s, __u32 depth, __u32 len, __u
 	return 0;
 }
 
+/* A trace makes no connection, but its packet goes on as if it had, with the
+ * first port of those it might get. */
+static __always_inline void ct_pretend(struct scratch *s, __u32 action)
+{
+	if (!(s->cur.ct.state & OVN_CS_NEW) || !(action & (OVN_CT_SRC | OVN_CT_DST)) ||
+	    s->cur.ct.flags & SEEN_NATTED)
+		return;
+	ct_translate_given(s->cur.w, action, 1);
+	s->cur.ct.state |= s->cur.w[OW_CT_STATE];
+	s->cur.ct.flags |= SEEN_NATTED;
+}
+
 /*
  * ct_run - the OP_CT at pc
  *
@@ -221,9 +233,9 @@ __noinline int ct_run(struct __sk_buff *skb, __u32 depth, __u32 pc)
 		s->cur.ct.state |= nat_packet(depth);
 	}
 	ct_words(s);
-	if (s->trace && action & OVN_CT_COMMIT && !s->ct.conn && s->cur.ct.state & OVN_CS_NEW)
-		ct_translate_given(s->cur.w, action, 1);
-	if (action & OVN_CT_COMMIT && s->ct.conn && in->c) {
+	if (action & OVN_CT_COMMIT && s->trace && !s->ct.conn)
+		ct_pretend(s, action);
+	if (action & OVN_CT_COMMIT && (s->ct.conn || s->trace) && in->c) {
 		ct_operands(s, pc, in->c);
 		if (!s->trace)
 			ct_write(depth);
