@@ -68,7 +68,7 @@ class Routers:
             if source.chance(10):
                 self.do("lrp-set-gateway-chassis", f"lr-sw{s}", "hv1", "10")
         for _ in range(source.number(0, 3)):
-            self._policy(r, source.number(1, 999))
+            self._policy(r, source.unused(1, 999))
         for _ in range(source.number(0, 4)):
             self._route(r)
 

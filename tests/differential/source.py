@@ -21,6 +21,7 @@ class Source:
 
     def __init__(self, draw: Draw) -> None:
         self._draw = draw
+        self._used: set[int] = set()
 
     def number(self, low: int, high: int) -> int:
         """low..high."""
@@ -41,3 +42,11 @@ class Source:
     def chance(self, percent: int) -> bool:
         """True in so many of 100 cases."""
         return self.number(1, 100) > 100 - percent
+
+    def unused(self, low: int, high: int) -> int:
+        """Like number(), and never twice: of equal priorities OVN leaves open which wins."""
+        found = self.number(low, high)
+        while found in self._used:
+            found = found + 1 if found < high else low
+        self._used.add(found)
+        return found

@@ -77,9 +77,9 @@ class Topology:
         self.routers = Routers(source, self.switches, self.vifs, self.do)
         self.attach()
         for _ in range(source.number(0, 12)):
-            self._acl(source.number(1, 2000))
+            self._acl(source.unused(1, 2000))
         for _ in range(source.number(0, 3)):
-            self._qos(source.number(1, 2000))
+            self._qos(source.unused(1, 2000))
         self.learnt = self._learnt()
 
     def do(self, *command: str) -> None:

@@ -24,7 +24,8 @@ class OvnTrace(Daemon):
         self._client: Any = None
 
     def start(self) -> None:
-        inner = ["ovn-trace", "--detach", "--no-chdir", "-vconsole:warn", "-vsyslog:off"]
+        inner = [*self._central.release.command("ovn-trace"), "--detach", "--no-chdir"]
+        inner += ["-vconsole:warn", "-vsyslog:off"]
         inner += [f"--pidfile={self.directory}/ovn-trace.pid", f"--unixctl={self.ctl}"]
         inner += [f"--db={self._central.sb.remote}"]
         ready = self.directory / "ready"

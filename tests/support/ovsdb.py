@@ -24,6 +24,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.support.release import HOST, Release
+
 OVS_SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
 NB_SCHEMA = Path("/usr/share/ovn/ovn-nb.ovsschema")
 SB_SCHEMA = Path("/usr/share/ovn/ovn-sb.ovsschema")
@@ -286,15 +288,17 @@ class LocalServer(OvsdbServer):
 class Northd(Daemon):
     """A real ovn-northd between two servers."""
 
-    def __init__(self, directory: Path, nb: OvsdbServer, sb: OvsdbServer) -> None:
+    def __init__(
+        self, directory: Path, nb: OvsdbServer, sb: OvsdbServer, release: Release = HOST
+    ) -> None:
         super().__init__(directory, "northd")
-        self.nb, self.sb = nb, sb
+        self.nb, self.sb, self.release = nb, sb, release
 
     def start(self) -> None:
         """Start and return once its control socket exists."""
         self.spawn(
             [
-                "ovn-northd",
+                *self.release.command("ovn-northd"),
                 "--no-chdir",
                 "-vconsole:info",
                 "-vsyslog:off",
@@ -311,16 +315,22 @@ class Northd(Daemon):
 class OvnCentral:
     """Northbound, Southbound and ovn-northd; a context manager.
 
-    sb_schema, sb_extra: as OvsdbServer's for the Southbound alone.
+    sb_schema, sb_extra: as OvsdbServer's for the Southbound alone.  release: whose
+    programs and schemas, if not the host's.
     """
 
     def __init__(
-        self, directory: Path, sb_schema: Path = SB_SCHEMA, sb_extra: Sequence[str] = ()
+        self,
+        directory: Path,
+        sb_schema: Path | None = None,
+        sb_extra: Sequence[str] = (),
+        release: Release = HOST,
     ) -> None:
         self.directory = Path(directory)
-        self.nb = OvsdbServer(self.directory, NB_SCHEMA, "nb")
-        self.sb = OvsdbServer(self.directory, sb_schema, "sb", sb_extra)
-        self.northd = Northd(self.directory, self.nb, self.sb)
+        self.release = release
+        self.nb = OvsdbServer(self.directory, release.schema("ovn-nb"), "nb")
+        self.sb = OvsdbServer(self.directory, sb_schema or release.schema("ovn-sb"), "sb", sb_extra)
+        self.northd = Northd(self.directory, self.nb, self.sb, release)
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -343,11 +353,13 @@ class OvnCentral:
 
     def nbctl(self, *args: str) -> str:
         """ovn-nbctl on the Northbound; --wait=sb waits for northd."""
-        return run_tool("ovn-nbctl", "--no-leader-only", f"--db={self.nb.remote}", "-t20", *args)
+        tool = self.release.command("ovn-nbctl")
+        return run_tool(*tool, "--no-leader-only", f"--db={self.nb.remote}", "-t20", *args)
 
     def sbctl(self, *args: str) -> str:
         """ovn-sbctl on the Southbound."""
-        return run_tool("ovn-sbctl", "--no-leader-only", f"--db={self.sb.remote}", "-t20", *args)
+        tool = self.release.command("ovn-sbctl")
+        return run_tool(*tool, "--no-leader-only", f"--db={self.sb.remote}", "-t20", *args)
 
     def sync(self) -> None:
         """Return once northd has translated everything."""
