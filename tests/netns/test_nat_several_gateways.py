@@ -16,7 +16,6 @@ from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import conntrack, talk
 from tests.support.talk import address
 
-KINDS = ("oracle",)
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
 switches:

@@ -20,9 +20,10 @@ from ovn_bpf_controller.sandbox import process
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from ovn_bpf_controller.sandbox.chassis import Chassis
 from tests.support import conntrack, talk
+from tests.support.beds import OURS
 from tests.support.talk import address
 
-KINDS = ("oracle",)
+KINDS = OURS
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
 switches:
