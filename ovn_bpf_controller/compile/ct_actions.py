@@ -3,7 +3,7 @@
 
 compile.actions takes HANDLERS into its own table.  A verb that goes on in the next
 table does so with a copy of the packet when more actions follow it, as OVS forks at
-ct(table=N).  Zones and flags are those of OVN's lib/actions.c.
+ct(table=N); for those the packet is untracked.  Zones and flags are those of OVN's lib/actions.c.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def _track(
     if start:
         made.emit(lib.OP_END)
         made.end_block(start)
+        made.emit(lib.OP_CT_CLEAR)
 
 
 def _next(made: InsnList, action: nodes.CtNext) -> None:

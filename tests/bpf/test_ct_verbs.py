@@ -8,6 +8,7 @@ of it, and what the program remembers for the verbs that learn.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from scapy.layers.inet import IP, UDP
@@ -53,9 +54,17 @@ def _one(plugged: Bed) -> Iterator[Bed]:
     plugged.compiler.set_side_rules("lb", (), ())
     plugged.flows_live()
     plugged.world.kinds.clear()
-    conntrack = Conntrack(plugged.plane.maps)
-    conntrack.flush_all()
-    conntrack.close()
+    with tracker(plugged) as conntrack:
+        conntrack.flush_all()
+
+
+@contextmanager
+def tracker(made: Bed) -> Iterator[Conntrack]:
+    found = Conntrack(made.plane.maps, made.plane.programs)
+    try:
+        yield found
+    finally:
+        found.close()
 
 
 def host(version: int, number: int) -> str:
@@ -168,9 +177,8 @@ def test_addresses_of_a_router_are_translated_in_its_zones(one: Bed) -> None:
     assert port in (2000, 2001)
     where, packet = sent(one, udp("8.8.8.8", 53, "192.0.2.1", port), 2)
     assert (where, tuple_of(packet)) == ("p1", ("8.8.8.8", 53, "10.0.0.1", 1000))
-    conntrack = Conntrack(one.plane.maps)
-    assert {each.orig.zone for each in conntrack.dump()} == {SNAT}
-    conntrack.close()
+    with tracker(one) as conntrack:
+        assert {each.zone for batch in conntrack.dump() for each in batch} == {SNAT}
 
 
 @pytest.mark.parametrize("version", [4, 6])

@@ -63,12 +63,13 @@ def test_zone_and_flags_are_ovns(text: str, traits: Traits, zone: int, does: int
     assert code(text, traits) == [Insn(lib.OP_CT, src=zone, a=does), NEXT, END]
 
 
-def test_what_follows_a_verb_with_a_table_has_the_packet_as_it_was() -> None:
+def test_what_follows_a_verb_with_a_table_has_the_packet_as_it_was_and_untracked() -> None:
     assert code("ct_next; reg0 = 1;") == [
         Insn(lib.OP_CLONE, a=3),
         Insn(lib.OP_CT, src=lib.OW_CT_ZONE),
         NEXT,
         END,
+        Insn(lib.OP_CT_CLEAR),
         Insn(lib.OP_SET, dst=lib.OW_REG0, a=FULL, b=1),
         END,
     ]
