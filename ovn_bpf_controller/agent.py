@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ovn_bpf_controller import observe, sizing, wiring
+from ovn_bpf_controller.answering import Answering
 from ovn_bpf_controller.binding.desired import Delta, Desired, diff
 from ovn_bpf_controller.binding.engine import Binding
 from ovn_bpf_controller.binding.snapshot import LocalAdapter
@@ -93,6 +94,7 @@ class Agent:
             on_zones_moved=self._tracking.zones_moved,
         )
         self.flows = LogicalFlows(self.southbound)
+        self._answering = Answering(self.plane, Path(options.dirs.ovn_rundir, "ovn-slowpath.pid"))
         self.engine = Engine()
         self.desired = Desired()
         self._incomplete = True  # the tables do not hold all that is desired
@@ -135,6 +137,7 @@ class Agent:
             self._tracking.live(desired)
             self._follow_learnt(desired)
             self.binding.acknowledge(desired.seq)
+        self._answering.run(self.flows.compiler)
         self.jobs.run()
 
     def wait(self, poller: Any) -> None:
@@ -143,6 +146,7 @@ class Agent:
         self._vswitch.wait(poller)
         self.southbound.wait(poller)
         self.binding.wait(poller)
+        self._answering.wait(poller)
         self.jobs.wait(poller)
         if self.desired.complete:
             due = self._retry_at if self._incomplete else self._attach_at
@@ -157,6 +161,7 @@ class Agent:
             if not self._cleaned:
                 return False
             self._tunnelling.remove()
+        self._answering.stop(restart)
         self._vswitch.stop()
         self._database.close()
         self.southbound.close()

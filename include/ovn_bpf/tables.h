@@ -244,6 +244,24 @@ enum ovn_op {
 	OP_MAX,
 };
 
+/* What the slow path is asked to do. */
+enum ovn_punt_verb {
+	OVN_PUNT_NONE = 0, /* nothing: a test's */
+	OVN_PUNT_DHCP,
+	OVN_PUNT_DHCPV6,
+	OVN_PUNT_RA,
+	OVN_PUNT_DNS,
+	OVN_PUNT_ARP,
+	OVN_PUNT_ND_NS,
+	OVN_PUNT_LOG,
+	OVN_PUNT_IGMP,
+	OVN_PUNT_BIND_VPORT,
+	OVN_PUNT_SVC_CHECK,
+	OVN_PUNT_BFD,
+	OVN_PUNT_DHCPV6_REPLY,
+	OVN_PUNT_EVENT,
+};
+
 enum ovn_punt_flag {
 	OVN_PUNT_ANSWERS = 1 << 0, /* there is a bit to answer */
 	OVN_PUNT_TRACED = 1 << 1,  /* the answer that a trace assumes */

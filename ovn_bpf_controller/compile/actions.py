@@ -33,6 +33,7 @@ from ovn_bpf_controller.compile.lists import (
     overlap,
     scratch,
 )
+from ovn_bpf_controller.compile.punts import marked, punt
 from ovn_bpf_controller.errors import UnsupportedError
 from ovn_bpf_controller.lang import nodes
 
@@ -73,13 +74,14 @@ class Lowered:
 
     unsupported: verbs for whose sake insns is but a drop.  partial: verbs that
     leave no trace in insns, though the packet goes the right way.  side: rules that go
-    with it.
+    with it.  arguments: numbers of what verbs of the slow path say, and that.
     """
 
     insns: bytes
     unsupported: tuple[str, ...] = ()
     partial: tuple[str, ...] = ()
     side: tuple[SideRule, ...] = ()
+    arguments: tuple[tuple[int, str], ...] = ()
 
 
 DROP_UNSUPPORTED: Final = program([Insn(lib.OP_DROP, a=lib.DROP_UNSUPPORTED)])
@@ -110,7 +112,10 @@ def lower(
     if lowering.unsupported:
         return Lowered(DROP_UNSUPPORTED, tuple(lowering.unsupported), tuple(lowering.partial))
     return Lowered(
-        encode(lowering.insns), partial=tuple(lowering.partial), side=tuple(lowering.side)
+        encode(marked(lowering.insns)),
+        partial=tuple(lowering.partial),
+        side=tuple(lowering.side),
+        arguments=tuple(lowering.arguments),
     )
 
 
@@ -128,6 +133,7 @@ class _Lowering(InsnList):
         super().__init__(pipeline, table, port_key, is_resident, traits)
         self.unsupported: list[str] = []
         self.partial: list[str] = []
+        self.arguments: list[tuple[int, str]] = []
 
     def run(self, actions: Sequence[nodes.Action]) -> None:
         """Appends the list and its OP_END."""
@@ -149,6 +155,15 @@ class _Lowering(InsnList):
                 self.partial.append(verb(action))
         else:
             raise UnsupportedError(verb(action))
+
+    # --- slow path -------------------------------------------------------
+
+    def ask(self, action: nodes.PutOpts) -> None:
+        """A verb that answers by a bit, and whose packet comes back."""
+        word, shift = bit(action.dst)
+        insn, argument = punt(action, word, shift)
+        self.insns.append(insn)
+        self.arguments.append(argument)
 
     # --- control ---------------------------------------------------------
 

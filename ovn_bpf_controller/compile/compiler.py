@@ -92,6 +92,7 @@ class FlowCompiler:
         self._mac_problems: dict[tuple[str, int], UnsupportedFlow] = {}
         self._dp_users: dict[int, int] = {}
         self._side_owners: dict[str, set[int]] = {}
+        self._punting: dict[tuple[str, int], tuple[tuple[int, str], ...]] = {}
 
     @property
     def flow_ids(self) -> FlowIds:
@@ -229,6 +230,10 @@ class FlowCompiler:
             for ref in new.refs:
                 self._users.setdefault(ref, set()).add((uuid, dp))
             self._note_problems(uuid, dp, old, new)
+            if new.arguments:
+                self._punting[uuid, dp] = new.arguments
+            else:
+                self._punting.pop((uuid, dp), None)
             self._store.put((uuid, dp), _flow_rules(flow, dp, new))
         self._dirty.clear()
         self._give_up_numbers()
@@ -257,6 +262,10 @@ class FlowCompiler:
         """Problems that are new since the last call, for the log."""
         news, self._news = self._news, []
         return news
+
+    def arguments(self) -> dict[int, str]:
+        """What verbs of the slow path say, by number (compile.punts)."""
+        return {number: text for found in self._punting.values() for number, text in found}
 
     def members(self) -> Iterator[SetMember]:
         """What is a member of the sets that rules name by number."""
@@ -307,6 +316,7 @@ class FlowCompiler:
         self._unrefer(uuid, dp, compiled)
         self._dirty.pop((uuid, dp), None)
         self._flawed.pop((uuid, dp), None)
+        self._punting.pop((uuid, dp), None)
         self._store.drop((uuid, dp))
 
     def _unrefer(self, uuid: str, dp: int, compiled: Compiled | None) -> None:

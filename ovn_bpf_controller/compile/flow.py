@@ -127,7 +127,7 @@ class Compiled:
     """keys x insns are the flow's rules; refs: what that depends on.
 
     side: rules of side tables that go with it.  problems: what is not as the flow
-    says, and the words to tell it in.
+    says, and the words to tell it in.  arguments: of verbs of the slow path.
     """
 
     keys: tuple[Key, ...]
@@ -135,6 +135,7 @@ class Compiled:
     refs: frozenset[Ref]
     problems: tuple[tuple[Problem, str], ...] = ()
     side: tuple[SideRule, ...] = ()
+    arguments: tuple[tuple[int, str], ...] = ()
 
     @property
     def same_everywhere(self) -> bool:
@@ -214,7 +215,14 @@ def compile_flow(flow: LogicalFlow, dp: int, env: Env, sets: SetBook) -> Compile
         return _left_out(Problem.MATCH, error, names)
     problems = [(Problem.VERB, word) for word in lowered.unsupported]
     problems += [(Problem.PARTIAL, word) for word in lowered.partial]
-    return Compiled(keys, lowered.insns, frozenset(names.refs), tuple(problems), lowered.side)
+    return Compiled(
+        keys,
+        lowered.insns,
+        frozenset(names.refs),
+        tuple(problems),
+        lowered.side,
+        lowered.arguments,
+    )
 
 
 def _left_out(problem: Problem, error: OvnBpfError, names: _Names) -> Compiled:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from ovn_bpf_controller.compile.actions import _Lowering
 from ovn_bpf_controller.compile.insns import encode
 from ovn_bpf_controller.compile.lists import SWITCH, Traits
+from ovn_bpf_controller.compile.punts import marked
 from ovn_bpf_controller.lang import nodes
 
 
@@ -57,4 +58,4 @@ def mark(
     """Arguments as of compile.actions.lower()."""
     marking = _Marking(pipeline, table, port_key, is_resident, traits)
     marking.run(actions or (nodes.Drop(),))
-    return Marks(encode(marking.insns), tuple(marking.marks))
+    return Marks(encode(marked(marking.insns)), tuple(marking.marks))

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the slow path must know, of Southbound rows and compiled flows.
+
+agent.Agent runs it once a round.  The process is started when the first flow needs
+it: a chassis without such flows has none.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ovn_bpf_controller.compile.compiler import FlowCompiler
+from ovn_bpf_controller.datapath.loader import Plane
+from ovn_bpf_controller.errors import DataPlaneError
+from ovn_bpf_controller.process.log import Logger
+from ovn_bpf_controller.slowpath.supervisor import Supervisor
+
+_log = Logger("slowpath")
+
+
+class Answering:
+    """The slow path of one agent."""
+
+    def __init__(self, plane: Plane, pidfile: Path) -> None:
+        self._plane = plane
+        self._supervisor = Supervisor(plane.directory, pidfile)
+        self._needed = False
+        self._refused = False
+
+    def run(self, compiler: FlowCompiler) -> None:
+        """Starts, tells and watches the process, when flows need it."""
+        arguments = compiler.arguments()
+        if not self._needed:
+            if not arguments or self._refused:
+                return
+            self._needed = self._load()
+            if not self._needed:
+                return
+        self._supervisor.run({"arguments": {str(n): text for n, text in arguments.items()}})
+
+    def wait(self, poller: Any) -> None:
+        """See AgentProtocol."""
+        if self._needed:
+            self._supervisor.wait(poller)
+
+    def stop(self, restart: bool) -> None:
+        """On a restart the answers go on meanwhile."""
+        self._supervisor.stop(keep=restart)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """What the process said last of itself."""
+        return {"starts": self._supervisor.starts, **self._supervisor.said}
+
+    def _load(self) -> bool:
+        """The program by which packets come back; pinned, for the process to find."""
+        try:
+            _ = self._plane.programs["ovn_resume"]
+        except DataPlaneError as error:
+            self._refused = True
+            _log.err(f"no slow path: {error}")
+            return False
+        return True

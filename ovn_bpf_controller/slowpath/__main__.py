@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python3 -m ovn_bpf_controller.slowpath PLANE SOCKET`: the slow-path process.
+
+PLANE: directory of the pins.  SOCKET: number of an inherited descriptor, the
+agent's end of the conversation.  It ends by SIGTERM.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+from ovn_bpf_controller.datapath import libbpf
+from ovn_bpf_controller.datapath.punts import Punts
+from ovn_bpf_controller.errors import OvnBpfError
+from ovn_bpf_controller.process.identity import set_comm
+from ovn_bpf_controller.slowpath.handlers import HANDLERS
+from ovn_bpf_controller.slowpath.knowledge import Knowledge, Teacher
+from ovn_bpf_controller.slowpath.service import Service
+
+COMM = "ovn-slowpath"
+
+
+def main(argv: list[str]) -> int:
+    """Serves until SIGTERM; returns the exit status."""
+    plane, number = Path(argv[0]), int(argv[1])
+    set_comm(COMM)
+    stopping = False
+
+    def stop(_number: int, _frame: object) -> None:
+        nonlocal stopping
+        stopping = True
+
+    wake, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal, for the agent
+    try:
+        # Opened anew, not inherited: the kernel forgets our rings with these files.
+        maps = {
+            name: libbpf.pinned(plane / "maps" / name) for name in ("ovn_punts", "ovn_resume_ctl")
+        }
+        [program] = plane.glob("programs-*/ovn_resume")
+        punts = Punts(maps, libbpf.pinned(program), Path(f"/run/lock/{plane.name}.ovn-resume"))
+    except (OvnBpfError, OSError, ValueError) as error:
+        sys.stderr.write(f"ovn-slowpath: {error}\n")
+        return 1
+    knowledge = Knowledge()
+    teacher = Teacher(socket.socket(fileno=number), knowledge)
+    Service(punts, teacher, knowledge, HANDLERS).run(lambda: stopping, wake)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

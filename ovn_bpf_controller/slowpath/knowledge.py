@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the agent has told the slow path: lines of JSON over a socket.
+
+Each line is an object whose members replace what was known under their names:
+`arguments` (number -> what a verb says), `dns` (datapath -> names), and so on.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from dataclasses import dataclass, field
+from typing import Any
+
+from ovn_bpf_controller.errors import OvnBpfError
+from ovn_bpf_controller.process.log import Logger
+
+_log = Logger("slowpath")
+_CHUNK = 1 << 16
+
+
+class KnowledgeError(OvnBpfError):
+    """The agent and we do not speak the same language."""
+
+
+@dataclass(slots=True)
+class Knowledge:
+    """arguments: JSON objects of compile.punts by number.  dns: by datapath key,
+    lower-case name -> addresses as text."""
+
+    arguments: dict[int, dict[str, Any]] = field(default_factory=dict)
+    dns: dict[int, dict[str, str]] = field(default_factory=dict)
+
+    def learn(self, line: bytes) -> None:
+        """Takes one line.  Raises KnowledgeError; what was known then stays."""
+        try:
+            told = json.loads(line)
+            arguments = {int(n): json.loads(text) for n, text in told.get("arguments", {}).items()}
+            dns = {int(key): dict(names) for key, names in told.get("dns", {}).items()}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise KnowledgeError(f"the agent said something else than JSON: {error}") from error
+        if "arguments" in told:
+            self.arguments = arguments
+        if "dns" in told:
+            self.dns = dns
+
+
+class Teacher:
+    """The agent's end of the conversation, as the slow path reads it."""
+
+    def __init__(self, sock: socket.socket, knowledge: Knowledge) -> None:
+        self._sock: socket.socket | None = sock
+        self._knowledge = knowledge
+        self._rest = b""
+        sock.setblocking(False)
+
+    @property
+    def fd(self) -> int:
+        """To poll for input; -1 when the agent has gone."""
+        return self._sock.fileno() if self._sock is not None else -1
+
+    def run(self) -> None:
+        """Reads what there is.  Without an agent what is known stays in force."""
+        while self._sock is not None:
+            try:
+                data = self._sock.recv(_CHUNK)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                _log.info("the agent has gone; going on with what it said last")
+                self._sock.close()
+                self._sock = None
+                return
+            *lines, self._rest = (self._rest + data).split(b"\n")
+            for line in lines:
+                try:
+                    self._knowledge.learn(line)
+                except KnowledgeError as error:
+                    _log.err(str(error))
+
+    def say(self, told: dict[str, Any]) -> None:
+        """Tells the agent how it goes; lost when nobody reads."""
+        if self._sock is None:
+            return
+        try:
+            self._sock.send(json.dumps(told).encode() + b"\n")
+        except OSError as error:
+            _log.dbg(f"the agent does not listen: {error}")

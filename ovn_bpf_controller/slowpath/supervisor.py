@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The agent's side of the slow path: starts the process, tells it, and watches it.
+
+The process outlives an agent that dies or restarts, so that its answers go on; the
+next agent's process takes the packets over, and the old one is ended then.  One
+that dies by itself is started again, not more often than once in RETRY_SECONDS.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ovs.poller
+
+from ovn_bpf_controller.process.log import Logger
+
+_log = Logger("slowpath")
+
+RETRY_SECONDS = 1.0
+_CHUNK = 1 << 16
+
+
+class Supervisor:
+    """At most one process at a time is ours."""
+
+    def __init__(self, plane: Path, pidfile: Path) -> None:
+        """plane: directory of the pins.  pidfile: names and locks the process."""
+        self._plane = plane
+        self._pidfile = pidfile
+        self._process: subprocess.Popen[bytes] | None = None
+        self._sock: socket.socket | None = None
+        self._unsent = b""
+        self._rest = b""
+        self._told: dict[str, Any] = {}
+        self._retry_at = 0.0
+        self.said: dict[str, Any] = {}
+        self.starts = 0
+
+    def run(self, knowledge: Mapping[str, Any]) -> None:
+        """Keeps the process running and what it knows up to date.
+
+        knowledge: members of slowpath.knowledge's lines, JSON.
+        """
+        if self._process is not None and self._process.poll() is not None:
+            _log.warn(f"the slow path ended with status {self._process.returncode}")
+            self._forget()
+        if self._process is None:
+            if time.monotonic() < self._retry_at:
+                return
+            self._start()
+        changed = {name: told for name, told in knowledge.items() if self._told.get(name) != told}
+        if changed:
+            self._told.update(changed)
+            self._unsent += json.dumps(changed).encode() + b"\n"
+        self._exchange()
+
+    def wait(self, poller: Any) -> None:
+        """Wakes up for what it says and when it is to be started again."""
+        if self._sock is None:
+            poller.timer_wait(round(RETRY_SECONDS * 1000))
+            return
+        events = ovs.poller.POLLIN | (ovs.poller.POLLOUT if self._unsent else 0)
+        poller.fd_wait(self._sock.fileno(), events)
+
+    def stop(self, keep: bool) -> None:
+        """keep: it goes on without us."""
+        if self._process is None:
+            return
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+        process, self._process = self._process, None
+        if keep:
+            process.returncode = 0  # not ours to wait for any more
+            return
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        self._pidfile.unlink(missing_ok=True)
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        earlier = _running(self._pidfile)
+        lock = os.open(f"{self._pidfile}.new", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
+        with theirs:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            os.set_inheritable(lock, True)
+            command = [sys.executable, "-m", "ovn_bpf_controller.slowpath"]
+            self._process = subprocess.Popen(
+                [*command, str(self._plane), str(theirs.fileno())],
+                pass_fds=(theirs.fileno(), lock),
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        os.write(lock, f"{self._process.pid}\n".encode())
+        os.rename(f"{self._pidfile}.new", self._pidfile)
+        os.close(lock)  # the process holds it until it ends
+        if earlier:
+            os.kill(earlier, signal.SIGTERM)
+        ours.setblocking(False)
+        self._sock = ours
+        self._told, self._unsent, self._rest = {}, b"", b""
+        self._retry_at = time.monotonic() + RETRY_SECONDS
+        self.starts += 1
+
+    def _forget(self) -> None:
+        self._process = None
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+        self.said = {}
+
+    def _exchange(self) -> None:
+        assert self._sock is not None
+        try:
+            while self._unsent:
+                self._unsent = self._unsent[self._sock.send(self._unsent) :]
+        except BlockingIOError:
+            pass  # it is busy; poll() tells when there is room
+        except OSError as error:
+            _log.dbg(f"the slow path does not listen: {error}")
+            return
+        try:
+            data = self._sock.recv(_CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            return  # it has ended: seen by poll() above
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if lines:
+            self.said = json.loads(lines[-1])
+
+
+def _running(pidfile: Path) -> int:
+    """The process that an earlier agent left, or 0."""
+    try:
+        with pidfile.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(file.read() or 0)
+    except (OSError, ValueError):
+        return 0
+    return 0
