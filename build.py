@@ -49,6 +49,9 @@ def _headers() -> list[Path]:
     return sorted(SHARED.glob("*.h")) + sorted(NATIVE.glob("*.h"))
 
 
+LAYOUTS = "extern const char ovn_layout_hash[];\nextern const char ovn_ct_layout_hash[];\n"
+
+
 def declarations() -> str:
     """What cffi is to know: types, constants and prototypes of our headers.
 
@@ -57,7 +60,7 @@ def declarations() -> str:
     """
     expanded = _preprocess(_headers())
     constants = "".join(_constants(_headers()))
-    return KERNEL_TYPES + constants + expanded + "extern const char ovn_layout_hash[];\n"
+    return KERNEL_TYPES + constants + expanded + LAYOUTS
 
 
 def _preprocess(headers: Iterable[Path]) -> str:
@@ -90,6 +93,15 @@ def layout_hash() -> str:
     return hashlib.sha256((_preprocess(shared) + macros).encode()).hexdigest()[:16]
 
 
+def ct_layout_hash() -> str:
+    """What two builds must agree on to share connections: conntrack.h, but for comments.
+
+    datapath.inherit asks whether connections can outlive a change of layout.
+    """
+    text = re.sub(r"/\*.*?\*/", "", (SHARED / "conntrack.h").read_text(), flags=re.S)
+    return hashlib.sha256(" ".join(text.split()).encode()).hexdigest()[:16]
+
+
 def _constants(headers: Iterable[Path]) -> Iterable[str]:
     macro = re.compile(r"^#define[ \t]+([A-Z]\w*)[ \t]+(?![ \t]*/\*)\S", re.M)
     for header in headers:
@@ -105,7 +117,8 @@ def native() -> FFI:
     ffi.set_source(
         "ovn_bpf_controller._native",
         f"#include <linux/types.h>\n#include <stdint.h>\n#include <stddef.h>\n{includes}"
-        f'const char ovn_layout_hash[] = "{layout_hash()}";\n',
+        f'const char ovn_layout_hash[] = "{layout_hash()}";\n'
+        f'const char ovn_ct_layout_hash[] = "{ct_layout_hash()}";\n',
         sources=[str(c.relative_to(ROOT)) for c in sorted(NATIVE.glob("*.c"))],
         depends=[str(h.relative_to(ROOT)) for h in _headers()],
         include_dirs=[".", "include", "csrc/native"],

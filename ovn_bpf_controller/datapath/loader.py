@@ -4,7 +4,8 @@
 Pins lie in <bpffs>/ovn-bpf/<layout>/<instance>/{maps,programs-<build>,links}.
 Maps outlive the agent while their layout is the same; programs of another build
 replace the old ones link by link, and packets never notice.  Another layout
-gets maps of its own, and supersede() moves the links over once they are filled.
+gets maps of its own, and supersede() moves the links over once they are filled; the
+tracker's go on if conntrack.h is the same (inherit.py).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from ovn_bpf_controller._native import ffi, lib
-from ovn_bpf_controller.datapath import libbpf, probe
+from ovn_bpf_controller.datapath import inherit, libbpf, probe
 from ovn_bpf_controller.datapath.maps import map_info
 from ovn_bpf_controller.datapath.programs import Programs, entries, open_pins, pin_all
 from ovn_bpf_controller.datapath.trace import Tracer
@@ -149,12 +150,15 @@ class Plane:
     def _open(self) -> None:
         if self.adopted:
             self.maps = open_pins(self.directory / "maps")
+        else:
+            self.maps = inherit.tracker(self.older(), self._sizes)
         self.programs = Programs(self._source, self.directory, self.maps)
         if self.adopted and self.programs.pinned:
             return
         self.programs.load(self._sizes)
         if not self.adopted:
             pin_all(self.maps, self.directory / "maps")
+        inherit.mark(self.directory)
         self.programs.pin()
         self._replace_programs()
 

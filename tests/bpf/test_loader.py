@@ -14,7 +14,7 @@ from pyroute2 import IPRoute
 
 import build
 from ovn_bpf_controller._native import ffi, lib
-from ovn_bpf_controller.datapath import attach, libbpf
+from ovn_bpf_controller.datapath import attach, inherit, libbpf
 from ovn_bpf_controller.datapath.attach import Attachments, Tcx
 from ovn_bpf_controller.datapath.clsact import Clsact
 from ovn_bpf_controller.datapath.libbpf import BpfObject
@@ -120,6 +120,38 @@ def test_another_layout_takes_the_links_over_when_it_is_told(kernel: Kernel) -> 
     assert links.attached() == {(device, "ovn_vif")}
     assert attached_program(second, device) == program_ids(second)["ovn_vif"] != old
     assert second.older() == []
+    second.close()
+
+
+def tracker_ids(plane: Plane) -> dict[str, int]:
+    return {name: map_info(plane.maps[name]).id for name in inherit.TRACKER}
+
+
+def test_connections_pass_to_another_layout(kernel: Kernel) -> None:
+    first = Plane("hv1", sizes=SMALL)
+    others = {map_info(fd).id for name, fd in first.maps.items() if name not in inherit.TRACKER}
+    ids = tracker_ids(first)
+    first.close()
+    second = Plane("hv1", sizes={"ovn_ports": 2048})
+    assert not second.adopted and tracker_ids(second) == ids
+    assert not others & {map_info(fd).id for fd in second.maps.values()}
+    second.supersede()
+    second.close()
+    third = Plane("hv1", sizes={"ovn_ports": 2048})
+    assert third.adopted and tracker_ids(third) == ids
+    third.close()
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_connections_of_another_size_or_make_are_left_behind(kernel: Kernel, marked: bool) -> None:
+    first = Plane("hv1", sizes=SMALL)
+    ids = set(tracker_ids(first).values())
+    for marker in first.directory.glob("ct-*"):
+        if not marked:
+            marker.rmdir()
+    first.close()
+    second = Plane("hv1", sizes={"ovn_conns": 2048} if marked else {"ovn_ports": 2048})
+    assert not ids & set(tracker_ids(second).values())
     second.close()
 
 
