@@ -139,8 +139,11 @@ __noinline int quote_sum_good(struct __sk_buff *skb, __u32 depth)
 		return 0;
 	sum = block_sum(skb, s, s->l4, s->inner_l4 - s->l4);
 	/* What is quoted will sum to what its pseudo header lacks. */
-	return sum >= 0 &&
-	       !csum_fold((__u32)sum + (__u16)~field + (ip6 ? pseudo_sum(s, PROTO_ICMP6) : 0));
+	if (sum < 0 ||
+	    csum_fold((__u32)sum + (__u16)~field + (ip6 ? pseudo_sum(s, PROTO_ICMP6) : 0)))
+		return 0;
+	s->reply_part = 1; /* for store_inner() */
+	return 1;
 }
 
 /*
@@ -150,8 +153,7 @@ __noinline int quote_sum_good(struct __sk_buff *skb, __u32 depth)
  * header only (RFC 1071 sums; TCP, UDP), or that of an error which quotes such a
  * packet; one that a device checked; a UDP checksum of 0; a fragment, of which one
  * sees too little; a segment that is yet to be cut up; a reply that is not yet made.
- * Summed once for a frame, whatever the number
- * of zones.  Returns 1 or 0.
+ * Summed once for a frame, whatever the number of zones.  Returns 1 or 0.
  */
 __noinline int csum_ok(struct __sk_buff *skb, __u32 depth)
 {

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 
 import pytest
 from scapy.contrib.geneve import GENEVE, GeneveOptions
-from scapy.layers.inet import IP, TCP, UDP
-from scapy.layers.inet6 import IPv6
+from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
 from ovn_bpf_controller.model import Port, PortKind
 from tests.support.dataplane import Bed
-from tests.support.sums import assert_right, pseudo_sum
+from tests.support.sums import assert_right, pseudo_sum, transport
 from tests.support.taps import Tap
 from tests.support.translation import CLIENT, OTHER, SERVER, SHOWN, VERSIONS, ip, translating
 
@@ -167,3 +167,34 @@ def test_super_frames_are_cut_up_after_translation(router: Router, version: int)
 def layer(data: bytes) -> Packet:
     frame = Ether(data)
     return frame[IP] if IP in frame else frame[IPv6]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("kind", ["tcp", "udp"])
+def test_an_error_may_quote_what_a_device_is_yet_to_sum(
+    router: Router, version: int, kind: str
+) -> None:
+    """As our errors about such packets reach another chassis that offloads too."""
+    header = 20 if version == 4 else 40
+    field = header + (16 if kind == "tcp" else 6)
+    for client in (CLIENT[version], OTHER[version]):
+        l4 = (
+            tcp("S", 100, 0, b"d" * 101)
+            if kind == "tcp"
+            else UDP(sport=PORT, dport=53) / Raw(b"d" * 101)
+        )
+        sent = bytes(ip(version, client, SERVER[version]) / l4)
+        router.client.send(sent)
+        seen = router.seen()[0][14:]
+        unreachable = (ICMP(type=3, code=3) if version == 4 else ICMPv6DestUnreach(code=4)) / Raw(
+            seen
+        )
+        error = bytearray(bytes(ip(version, SERVER[version], SHOWN[version]) / unreachable))
+        at = 14 + header + 8
+        proto, quoted = transport(seen)
+        error[at + field : at + field + 2] = pseudo_sum(seen, proto, len(quoted))
+        router.answer(bytes(error), at + header, proto=proto)
+        (got,) = router.client.received(1)
+        assert_right(got)
+        assert got[at:] == sent[14:]
+    assert router.bed.all_dropped() == 0
