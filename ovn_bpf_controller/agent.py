@@ -148,6 +148,7 @@ class Agent:
         self.binding.wait(poller)
         self._answering.wait(poller)
         self.jobs.wait(poller)
+        self._tracking.wait(poller)
         if self.desired.complete:
             due = self._retry_at if self._incomplete else self._attach_at
             poller.timer_wait_until(int(due * 1000))

@@ -7,12 +7,14 @@ limit changes: connections of an earlier agent's time go on.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
 
 from ovn_bpf_controller.backends import Backends, Pair
 from ovn_bpf_controller.binding.desired import Desired
 from ovn_bpf_controller.binding.zones import Moved
-from ovn_bpf_controller.datapath.conntrack import Connection, Conntrack, Tuple
+from ovn_bpf_controller.datapath.conntrack import Connection, Conntrack
 from ovn_bpf_controller.errors import DataPlaneError
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.store import Changes
@@ -20,6 +22,7 @@ from ovn_bpf_controller.process.log import Logger, RateLimit
 
 _log = Logger("ct")
 _rate = RateLimit(5, 5)
+_SLICE: Final = 0.05  # seconds of an iteration
 
 
 class Tracking:
@@ -31,6 +34,7 @@ class Tracking:
         self._gone: set[Pair] = set()
         self._released: set[int] = set()
         self._limits: Mapping[int, int] | None = None
+        self._ending: Iterator[None] | None = None
 
     def zones_moved(self, moved: Moved) -> None:
         """See binding.engine.Binding.
@@ -55,33 +59,50 @@ class Tracking:
         if desired.zone_limits != self._limits:
             self.table.set_limits(desired.zone_limits)
             self._limits = desired.zone_limits
-        if not self._gone:
-            return
-        gone, self._gone = self._gone, set()
-        try:
-            ended = self.table.kill(self._of(gone))
-        except DataPlaneError as error:
-            _rate.warn(_log, f"connections to {len(gone)} removed backends go on: {error}")
-            return
-        _log.dbg(f"flushed {ended} connections to {len(gone)} removed backends")
+        self.go_on()
 
-    def _of(self, pairs: Iterable[Pair]) -> Iterator[Connection]:
-        """Connections from a VIP to a backend that is gone."""
+    def go_on(self) -> None:
+        """Ends connections to backends that are gone, for a moment in each iteration.
+
+        To look a million through takes seconds, and nothing else may wait for that.
+        """
+        until = time.monotonic() + _SLICE
+        while self._ending is not None or self._gone:
+            if self._ending is None:
+                self._ending = self._end(self._gone)
+                self._gone = set()
+            try:
+                next(self._ending)
+            except StopIteration:
+                self._ending = None
+            except DataPlaneError as error:
+                _rate.warn(_log, f"connections to removed backends go on: {error}")
+                self._ending = None
+            if time.monotonic() >= until:
+                return
+
+    def wait(self, poller: Any) -> None:
+        """Wakes the poller while go_on() has something to do."""
+        if self._ending is not None:
+            poller.immediate_wake()
+
+    def _end(self, pairs: set[Pair]) -> Iterator[None]:
+        """Connections from a VIP to a backend that is gone, batch by batch."""
         by_address: dict[tuple[int, int], list[Pair]] = {}
         for pair in pairs:
             by_address.setdefault((pair.vip, pair.backend), []).append(pair)
+        ended = 0
         for batch in self.table.dump():
-            for conn in batch:
-                for pair in by_address.get((conn.orig.dst, conn.reply.src), ()):
-                    if _meets(pair, conn.proto, conn.orig, conn.reply):
-                        yield conn
-                        break
+            ended += self.table.kill(conn for conn in batch if _concerns(conn, by_address))
+            yield
+        _log.dbg(f"flushed {ended} connections to {len(pairs)} removed backends")
 
 
-def _meets(pair: Pair, proto: int, orig: Tuple, reply: Tuple) -> bool:
-    """Addresses agree already; 0 is any."""
-    return (
-        pair.proto in (0, proto)
-        and pair.vip_port in (0, orig.dport)
-        and pair.backend_port in (0, reply.sport)
+def _concerns(conn: Connection, pairs: Mapping[tuple[int, int], Iterable[Pair]]) -> bool:
+    """Whether one of the pairs, by their addresses, is the connection's; 0 is any."""
+    return any(
+        pair.proto in (0, conn.proto)
+        and pair.vip_port in (0, conn.orig.dport)
+        and pair.backend_port in (0, conn.reply.sport)
+        for pair in pairs.get((conn.orig.dst, conn.reply.src), ())
     )
