@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Load balancing between containers: ports behind other ports, told apart by VLAN tags.
+
+    c1 (in vm1, tag 10) - sw1 - lr0 - sw2
+    c2 (in vm2, tag 20) -'
+
+Frames are made and read here, as not every kernel has VLAN devices.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import pytest
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr, IPv6
+from scapy.layers.l2 import ARP, Dot1Q, Ether
+from scapy.packet import Packet, Raw
+
+from ovn_bpf_controller.sandbox import netns
+from ovn_bpf_controller.sandbox.bed import Sandbox
+from tests.support import conntrack, servers, talk
+from tests.support.balancers import add, change, endpoint, remove_all
+
+KINDS = ("oracle",)
+TOPOLOGY = """
+chassis: {hv1: $agent, hv2: $agent}
+switches:
+  sw0: {ipv4: 10.0.0.0/24, ipv6: "fd00::/64"}
+  sw1: {ipv4: 20.0.0.0/24, ipv6: "fd20::/64"}
+  sw2: {ipv4: 30.0.0.0/24, ipv6: "fd30::/64"}
+routers:
+  lr0:
+    ports:
+      lr0-sw1: {switch: sw1, mac: "0e:00:00:00:00:01", networks: [20.0.0.1/24, "fd20::1/64"]}
+      lr0-sw2: {switch: sw2, mac: "0e:00:00:00:00:02", networks: [30.0.0.1/24, "fd30::1/64"]}
+ports:
+  vm1: {switch: sw0, chassis: hv1}
+  vm2: {switch: sw0, chassis: hv2}
+nbctl:
+  - lsp-add sw1 c1 vm1 10
+  - lsp-set-addresses c1 "40:54:00:00:00:03 20.0.0.3 fd20::3"
+  - lsp-add sw1 c2 vm2 20
+  - lsp-set-addresses c2 "40:54:00:00:00:04 20.0.0.4 fd20::4"
+"""
+VERSIONS = (4, 6)
+ROUTER_MAC = "0e:00:00:00:00:01"
+ROUTER = {4: "20.0.0.1", 6: "fd20::1"}
+VIP = {4: "30.0.0.10", 6: "fd30::10"}
+_PACKET_AUXDATA, _SOL_PACKET = 8, 263  # linux/if_packet.h
+_TCI_VALID = 1 << 4  # TP_STATUS_VLAN_VALID
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container and where its frames come and go."""
+
+    vm: str
+    tag: int
+    mac: str
+    addresses: dict[int, str]
+
+
+C1 = Container("vm1", 10, "40:54:00:00:00:03", {4: "20.0.0.3", 6: "fd20::3"})
+C2 = Container("vm2", 20, "40:54:00:00:00:04", {4: "20.0.0.4", 6: "fd20::4"})
+
+
+class Inside:
+    """A container's end of its parent's device while the block runs."""
+
+    def __init__(self, bed: Sandbox, container: Container) -> None:
+        self.container = container
+        with netns.entered(bed.ports[container.vm].netns):
+            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+        self._socket.bind(("eth0", 0))
+        self._socket.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
+
+    def __enter__(self) -> Inside:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._socket.close()
+
+    def send(self, packet: Packet, to: str = ROUTER_MAC) -> None:
+        """An IP packet or ARP, tagged."""
+        link = Ether(src=self.container.mac, dst=to) / Dot1Q(vlan=self.container.tag)
+        self._socket.send(bytes(link / packet))
+
+    def receive(self, layer: type[Packet], seconds: float = servers.ARRIVES) -> Any:
+        """The next frame to this container that has the layer; None after `seconds`."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self._socket.settimeout(left)
+            try:
+                data, notes, _, _ = self._socket.recvmsg(65536, 256)
+            except TimeoutError:
+                return None
+            frame = Ether(data)
+            if frame.dst == self.container.mac and layer in frame:
+                assert _tag(notes) == self.container.tag
+                return frame
+        return None
+
+
+def _tag(notes: list[tuple[int, int, bytes]]) -> int | None:
+    """The VLAN that the kernel took out of a frame."""
+    for level, kind, data in notes:
+        if (level, kind) == (_SOL_PACKET, _PACKET_AUXDATA):
+            status, _, _, _, _, tci, _ = struct.unpack("IIIHHHH", data)
+            return tci & 0xFFF if status & _TCI_VALID else None
+    return None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ready(bed: Sandbox) -> None:
+    talk.warm(bed, ("vm1", "vm2"))
+    for container in ("c1", "c2"):
+        bed.wait_up(container)
+
+
+@pytest.fixture
+def ends(bed: Sandbox) -> Iterator[tuple[Inside, Inside]]:
+    conntrack.flush(bed)
+    with Inside(bed, C1) as first, Inside(bed, C2) as second:
+        yield first, second
+    remove_all(bed)
+
+
+def balance(bed: Sandbox, protocol: str, version: int) -> None:
+    backend = endpoint(C2.addresses[version], 80)
+    add(bed, "lb", {endpoint(VIP[version], 80): [backend]}, "ls:sw1", "ls:sw2", protocol=protocol)
+
+
+def network(version: int, source: str, target: str) -> Packet:
+    return IP(src=source, dst=target) if version == 4 else IPv6(src=source, dst=target)
+
+
+def addressed(frame: Any, version: int) -> tuple[str, str]:
+    layer = frame[IP] if version == 4 else frame[IPv6]
+    return layer.src, layer.dst
+
+
+def connects(ends: tuple[Inside, Inside], version: int, target: str, port: int) -> None:
+    """c1 opens a TCP connection to target:80, behind which is c2, and says something."""
+    client, server = ends
+    mine, theirs = C1.addresses[version], C2.addresses[version]
+    to = C2.mac if target == theirs else ROUTER_MAC
+
+    def say(text: bytes = b"", **fields: Any) -> None:
+        tcp = TCP(sport=port, dport=80, **fields)
+        client.send(network(version, mine, target) / tcp / Raw(text), to)
+
+    say(flags="S", seq=100)
+    syn = server.receive(TCP)
+    assert syn is not None
+    assert addressed(syn, version) == (mine, theirs)
+    assert (syn[TCP].sport, syn[TCP].dport) == (port, 80)
+    answer = TCP(sport=80, dport=port, flags="SA", seq=900, ack=101)
+    server.send(network(version, theirs, mine) / answer, C1.mac)
+    got = client.receive(TCP)
+    assert got is not None
+    assert addressed(got, version) == (target, mine)
+    assert (got[TCP].sport, got[TCP].ack) == (80, 101)
+    say(flags="A", seq=101, ack=901)
+    assert server.receive(TCP) is not None
+    say(b"hello", flags="PA", seq=101, ack=901)
+    heard = server.receive(TCP)
+    assert heard is not None
+    assert bytes(heard[TCP].payload) == b"hello"
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("guarded", [False, True])
+def test_tcp_by_the_virtual_address_and_past_it(
+    bed: Sandbox, ends: tuple[Inside, Inside], guarded: bool, version: int
+) -> None:
+    balance(bed, "tcp", version)
+    if guarded:
+        change(bed, "acl-add", "sw1", "to-lport", "2002", "ip", "allow-related")
+    connects(ends, version, C2.addresses[version], 5001)
+    connects(ends, version, VIP[version], 5002)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_udp_by_the_virtual_address(
+    bed: Sandbox, ends: tuple[Inside, Inside], version: int
+) -> None:
+    client, server = ends
+    mine, theirs = C1.addresses[version], C2.addresses[version]
+    balance(bed, "udp", version)
+    client.send(network(version, mine, VIP[version]) / UDP(sport=5003, dport=80) / Raw(b"question"))
+    asked = server.receive(UDP)
+    assert asked is not None
+    assert addressed(asked, version) == (mine, theirs)
+    answer = UDP(sport=80, dport=5003) / Raw(b"answer")
+    server.send(network(version, theirs, mine) / answer, C1.mac)
+    answered = client.receive(UDP)
+    assert answered is not None
+    assert addressed(answered, version) == (VIP[version], mine)
+
+
+def test_containers_find_their_router(ends: tuple[Inside, Inside]) -> None:
+    client, _ = ends
+    mine = C1.addresses[4]
+    client.send(ARP(hwsrc=C1.mac, psrc=mine, pdst=ROUTER[4]), "ff:ff:ff:ff:ff:ff")
+    answer = client.receive(ARP)
+    assert answer is not None
+    assert (answer[ARP].hwsrc, answer[ARP].psrc) == (ROUTER_MAC, ROUTER[4])
+    ask = IPv6(src=C1.addresses[6], dst="ff02::1:ff00:1", hlim=255) / ICMPv6ND_NS(tgt=ROUTER[6])
+    client.send(ask / ICMPv6NDOptSrcLLAddr(lladdr=C1.mac), "33:33:ff:00:00:01")
+    found = client.receive(ICMPv6ND_NA)
+    assert found is not None
+    assert found[ICMPv6ND_NA].tgt == ROUTER[6]
