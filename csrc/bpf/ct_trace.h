@@ -100,6 +100,35 @@ __noinline int ct_given(__u32 depth, __u32 pc)
 	return 1;
 }
 
+/* The search of a list of backends for the one that a trace prefers.  In a loop of
+ * its own for the verifier's sake, which would go through a plain one 256 times. */
+struct ct_wanted {
+	__u32 pc; /* of the first */
+	__u32 n;
+	__u32 size; /* instructions each */
+	__s32 found;
+};
+
+static long ct_is_preferred(__u32 i, struct ct_wanted *c)
+{
+	const struct ovn_insn *d = array_at(&ovn_insns, c->pc + i * c->size), *rest;
+	const struct ovn_trace_ctl *ctl = array_at(&ovn_trace_ctl, 0);
+
+	if (!d || !ctl || i >= c->n)
+		return 1;
+	if (c->size == 1) {
+		if (ctl->lb_ip[2] != 0xffff || d->a != ctl->lb_ip[3])
+			return 0;
+	} else {
+		rest = array_at(&ovn_insns, c->pc + 1 + i * c->size);
+		if (!rest || d->a != ctl->lb_ip[0] || d->b != ctl->lb_ip[1] ||
+		    d->c != ctl->lb_ip[2] || rest->a != ctl->lb_ip[3])
+			return 0;
+	}
+	c->found = i;
+	return 1;
+}
+
 /*
  * ct_preferred - the backend of the OP_CT_LB at pc that the trace was told to take
  *
@@ -108,29 +137,17 @@ __noinline int ct_given(__u32 depth, __u32 pc)
 __noinline int ct_preferred(__u32 pc)
 {
 	struct ovn_trace_ctl *ctl = array_at(&ovn_trace_ctl, 0);
-	const struct ovn_insn *in = array_at(&ovn_insns, pc), *d, *rest;
-	__u32 i, size;
+	const struct ovn_insn *in = array_at(&ovn_insns, pc);
+	struct ct_wanted c = { .pc = pc + 1, .found = -1 };
 
 	if (!in || !ctl || !ctl->lb)
 		return -1;
-	size = in->c == 1 ? 1 : 2;
-	for (i = 0; i < CT_LISTED && i < in->a; i++) {
-		d = array_at(&ovn_insns, pc + 1 + i * size);
-		if (!d)
-			return -1;
-		if (size == 1) {
-			if (ctl->lb_ip[2] != 0xffff || d->a != ctl->lb_ip[3])
-				continue;
-		} else {
-			rest = array_at(&ovn_insns, pc + 2 + i * size);
-			if (!rest || d->a != ctl->lb_ip[0] || d->b != ctl->lb_ip[1] ||
-			    d->c != ctl->lb_ip[2] || rest->a != ctl->lb_ip[3])
-				continue;
-		}
+	c.n = in->a;
+	c.size = in->c == 1 ? 1 : 2;
+	bpf_loop(CT_LISTED, ct_is_preferred, &c, 0);
+	if (c.found >= 0)
 		ctl->lb = 0;
-		return i;
-	}
-	return -1;
+	return c.found;
 }
 
 #endif
