@@ -9,9 +9,9 @@ is not known, and stays until it expires: there, too.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
-from ovn_bpf_controller.datapath.conntrack import mapped
+from ovn_bpf_controller.datapath.conntrack import Pair, mapped
 from ovn_bpf_controller.errors import LangError
 from ovn_bpf_controller.lang.templates import substitute_templates
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
@@ -22,19 +22,6 @@ from ovn_bpf_controller.process.log import Logger, RateLimit
 _log = Logger("lb")
 _rate = RateLimit(5, 5)
 _PROTOCOLS: Final = {"tcp": 6, "udp": 17, "sctp": 132}
-
-
-class Pair(NamedTuple):
-    """A VIP and a backend of it: addresses as 128 bits, IPv4 as ::ffff:a.b.c.d.
-
-    proto and ports are 0 for a VIP without port: any.
-    """
-
-    vip: int
-    vip_port: int
-    backend: int
-    backend_port: int
-    proto: int
 
 
 class Backends:
@@ -75,7 +62,7 @@ def _pairs(row: LoadBalancer, variables: Mapping[str, str]) -> Iterator[Pair]:
         except (ValueError, LangError) as error:
             _rate.warn(_log, f"load balancer {row.name or row.uuid}: {key}: {error}")
             continue
-        proto = known if vip_port else 0
+        proto = known if vip_port else 0  # a VIP without port takes any protocol
         yield from (Pair(vip, vip_port, ip, port, proto) for ip, port in found)
 
 

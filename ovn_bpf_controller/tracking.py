@@ -8,13 +8,13 @@ limit changes: connections of an earlier agent's time go on.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from ovn_bpf_controller.backends import Backends, Pair
+from ovn_bpf_controller.backends import Backends
 from ovn_bpf_controller.binding.desired import Desired
 from ovn_bpf_controller.binding.zones import Moved
-from ovn_bpf_controller.datapath.conntrack import Connection, Conntrack
+from ovn_bpf_controller.datapath.conntrack import Conntrack, Pair
 from ovn_bpf_controller.errors import DataPlaneError
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.store import Changes
@@ -64,7 +64,7 @@ class Tracking:
     def go_on(self) -> None:
         """Ends connections to backends that are gone, for a moment in each iteration.
 
-        To look a million through takes seconds, and nothing else may wait for that.
+        Among a million it takes a while to find them, and nothing else may wait for that.
         """
         until = time.monotonic() + _SLICE
         while self._ending is not None or self._gone:
@@ -88,21 +88,8 @@ class Tracking:
 
     def _end(self, pairs: set[Pair]) -> Iterator[None]:
         """Connections from a VIP to a backend that is gone, batch by batch."""
-        by_address: dict[tuple[int, int], list[Pair]] = {}
-        for pair in pairs:
-            by_address.setdefault((pair.vip, pair.backend), []).append(pair)
         ended = 0
-        for batch in self.table.dump():
-            ended += self.table.kill(conn for conn in batch if _concerns(conn, by_address))
+        for batch in self.table.dump(pairs=sorted(pairs)):
+            ended += self.table.kill(batch)
             yield
         _log.dbg(f"flushed {ended} connections to {len(pairs)} removed backends")
-
-
-def _concerns(conn: Connection, pairs: Mapping[tuple[int, int], Iterable[Pair]]) -> bool:
-    """Whether one of the pairs, by their addresses, is the connection's; 0 is any."""
-    return any(
-        pair.proto in (0, conn.proto)
-        and pair.vip_port in (0, conn.orig.dport)
-        and pair.backend_port in (0, conn.reply.sport)
-        for pair in pairs.get((conn.orig.dst, conn.reply.src), ())
-    )

@@ -94,6 +94,19 @@ class Connection(NamedTuple):
     bytes: tuple[int, int]
 
 
+class Pair(NamedTuple):
+    """A destination and the address that answers for it, as in a Tuple.
+
+    proto and ports 0: any.
+    """
+
+    vip: int
+    vip_port: int
+    backend: int
+    backend_port: int
+    proto: int
+
+
 def address(value: int, family: int) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """An address of a Tuple."""
     if family == 4:
@@ -133,19 +146,25 @@ class Conntrack:
 
     # --- looking ------------------------------------------------------------------
 
-    def dump(self, zone: int | None = None) -> Iterator[list[Connection]]:
+    def dump(
+        self, zone: int | None = None, pairs: Sequence[Pair] = ()
+    ) -> Iterator[list[Connection]]:
         """Connections in batches, in the order of their numbers.
 
-        Those that come or go meanwhile may be there or not.
+        Those that come or go meanwhile may be there or not.  pairs: of one of these
+        alone, if there are any.
         """
         ids = ffi.new("uint32_t[]", BATCH)
         conns = ffi.new("struct ovn_conn[]", BATCH)
         cursor, more = ffi.new("uint64_t *"), ffi.new("int *", 1)
-        which = lib.OVN_ANY_ZONE if zone is None else zone
+        wish: Any = ffi.new("struct ovn_conn_wish *")
+        wish.zone = lib.OVN_ANY_ZONE if zone is None else zone
+        packed = ffi.from_buffer(b"".join(map(_packed, pairs)))
+        wish.n_pairs, wish.pairs = len(pairs), ffi.cast("struct ovn_conn_pair *", packed)
         fd = self._maps["ovn_conns"]
         while more[0]:
-            high = self._control.words[_HIGH]
-            n = lib.ovn_conn_dump(fd, cursor, ids, conns, BATCH, high, which, more)
+            wish.high = self._control.words[_HIGH]
+            n = lib.ovn_conn_dump(fd, cursor, ids, conns, BATCH, wish, more)
             check(n, "map ovn_conns cannot be read")
             yield self._alive(ids[0:n], bytes(ffi.buffer(conns, n * CONN.size)))
 
@@ -248,6 +267,14 @@ _EXPIRES: Final = _at("expires")
 _USED: Final = _at("used")
 _PACKETS: Final = _at("packets")
 _BYTES: Final = _at("bytes")
+
+
+_PAIR: Final = record("struct ovn_conn_pair")
+
+
+def _packed(pair: Pair) -> bytes:
+    words = [value >> shift & 0xFFFFFFFF for value in pair[0:3:2] for shift in (96, 64, 32, 0)]
+    return _PAIR.pack(*words, pair.vip_port, pair.backend_port, pair.proto)
 
 
 def _connection(number: int, f: tuple[Any, ...]) -> Connection:

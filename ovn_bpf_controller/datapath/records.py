@@ -24,6 +24,7 @@ _CODES: Final[dict[str, str]] = {
     "unsigned long long": "Q",
     "long long": "q",
     "uint32_t": "I",
+    "uint16_t": "H",
     "uint8_t": "B",
     "uint64_t": "Q",
 }

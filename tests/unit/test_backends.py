@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from ovn_bpf_controller.backends import Backends, Pair, split
-from ovn_bpf_controller.datapath.conntrack import mapped
+from ovn_bpf_controller.backends import Backends, split
+from ovn_bpf_controller.datapath.conntrack import Pair, mapped
 from ovn_bpf_controller.ovsdb.store import Changes
 from ovn_bpf_controller.ovsdb.tables import ChassisTemplateVar, LoadBalancer
 
