@@ -31,6 +31,8 @@ static __always_inline __u32 segment_len(struct __sk_buff *skb, const struct scr
 
 	if (s->cur.reply && s->cur.reply != s->wire_reply)
 		return 0; /* not made yet; it will be as long as fits anywhere */
+	if (s->trace)
+		return trace_len();
 	if (s->wire_reply && !s->cur.reply)
 		return s->orig_len; /* the frame that came is put aside */
 	if (!skb->gso_size)

@@ -167,7 +167,7 @@ __noinline int execute_rare(struct __sk_buff *skb, __u32 depth, __u32 pc)
 		w[WORD(in->dst)] = hash_below(w, in->a, in->b);
 		return ACT_NEXT;
 	case OP_PICK:
-		if (w[WORD(in->src)] < in->b) {
+		if (w[WORD(in->src)] < in->b || (s->trace && trace_selects(in))) {
 			w[WORD(in->dst)] = (w[WORD(in->dst)] & ~in->a) | in->c;
 			w[WORD(in->src)] = ~0u;
 		}

@@ -644,8 +644,9 @@ struct ovn_trace_ctl {
 	__u32 used_ct; /* taken so far */
 	__u32 lb;      /* there is a backend to prefer (--lb-dst) */
 	__u32 lb_ip[4];
-	__u32 lb_port; /* 0: the packet's, where no list says it */
-	__u32 pad[2];
+	__u32 lb_port;		 /* 0: the packet's, where no list says it */
+	__u32 select_id;	 /* what select chooses where it can; 0: as it would */
+	__u32 length;		 /* of the frame, for check_pkt_larger */
 	__u32 ct[OVN_TRACE_CTS]; /* enum ovn_ct_state */
 	__u32 w[OVN_WORDS];
 };

@@ -70,6 +70,15 @@ def _parser() -> argparse.ArgumentParser:
         " trk,est when no more are given (without any --ct the tracker is asked)",
     )
     parser.add_argument("--lb-dst", metavar="IP[:PORT]", help="the backend to prefer")
+    parser.add_argument(
+        "--select-id", metavar="ID", type=int, help="the member of ECMP routes to choose"
+    )
+    parser.add_argument(
+        "--length",
+        metavar="BYTES",
+        type=int,
+        help="of the frame, for check_pkt_larger (without it the frame fits everywhere)",
+    )
     parser.add_argument("--db", metavar="REMOTE", help="Southbound, for the names of stages")
     parser.add_argument(
         "-t", "--target", metavar="PATH", default=PROGRAM, help="control socket of the agent"
@@ -84,6 +93,8 @@ def _run(arguments: argparse.Namespace) -> str:
     """The text to print.  Raises StartupError and Refused."""
     args = ["--json", *(f"--ct={flags}" for flags in arguments.ct)]
     args += [f"--lb-dst={arguments.lb_dst}"] if arguments.lb_dst else []
+    args += [f"--select-id={arguments.select_id}"] if arguments.select_id else []
+    args += [f"--length={arguments.length}"] if arguments.length else []
     args += [arguments.datapath] if arguments.datapath else []
     answer = json.loads(transact(arguments.target, "ovn-bpf/trace", [*args, arguments.microflow]))
     root = from_json(answer["root"])

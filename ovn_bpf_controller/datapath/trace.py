@@ -44,14 +44,19 @@ class Trace(NamedTuple):
 
 
 class Given(NamedTuple):
-    """What connection tracking is to answer; the tracker itself where states is empty.
+    """What the packet's words do not say.
 
-    states: enum ovn_ct_state for one stateful action after the other.
-    backend: that load balancers prefer: four words, IPv4 as ::ffff:a.b.c.d, and port.
+    states: enum ovn_ct_state for one stateful action after the other; the tracker is
+    asked where it is empty.  backend: that load balancers prefer: four words, IPv4 as
+    ::ffff:a.b.c.d, and port.  select_id: of the target that select chooses where it
+    has it; 0: by its hash.  length: of the frame, in bytes, for check_pkt_larger; 0:
+    smaller than any.
     """
 
     states: Sequence[int] = ()
     backend: tuple[Sequence[int], int] | None = None
+    select_id: int = 0
+    length: int = 0
 
 
 NOTHING_GIVEN: Final = Given()
@@ -87,6 +92,7 @@ class Tracer:
             raise DataPlaneError(f"more than {lib.OVN_TRACE_CTS} connection states in a trace")
         control: Any = ffi.new("struct ovn_trace_ctl *")
         control.remote = int(remote)
+        control.select_id, control.length = given.select_id, given.length
         control.n_ct = len(given.states)
         control.ct[0 : len(given.states)] = list(given.states)
         if given.backend is not None:

@@ -98,7 +98,7 @@ def run(
 ) -> Result:
     """Traces the packet that expr means, from its inport on datapath dp.
 
-    given: what connection tracking answers.
+    given: what the expression cannot say.
 
     Raises microflow.MicroflowError, and DataPlaneError for a trace that makes no
     sense or is too long.

@@ -19,7 +19,8 @@ from ovn_bpf_controller.process.unixctl import CommandError, Commands, Request
 
 USAGE = (
     "[--json | --minimal | --summary | --detailed | --all]"
-    " [--ct=FLAGS]... [--lb-dst=IP[:PORT]] [DATAPATH] MICROFLOW"
+    " [--ct=FLAGS]... [--lb-dst=IP[:PORT]] [--select-id=ID] [--length=BYTES]"
+    " [DATAPATH] MICROFLOW"
 )
 _MAX_ARGS = 64
 
@@ -51,17 +52,20 @@ def _answer(chassis: Chassis, request: Request) -> str:
 
 
 def _given(options: list[str]) -> Given:
-    """--ct=… and --lb-dst=…  Raises MicroflowError, and CommandError for others."""
+    """Options with values.  Raises MicroflowError, and CommandError for others."""
     states, backend = [], None
+    numbers = {"--select-id": 0, "--length": 0}
     for option in options:
         name, _, value = option.partition("=")
         if name == "--ct":
             states.append(trace_ct.parse_state(value))
         elif name == "--lb-dst":
             backend = trace_ct.parse_backend(value)
+        elif name in numbers and value.isdecimal() and int(value) < 1 << 16:
+            numbers[name] = int(value)
         else:
-            raise CommandError(f"unknown option {name}")
-    return Given(tuple(states), backend)
+            raise CommandError(f"unknown option {option}")
+    return Given(tuple(states), backend, *numbers.values())
 
 
 def _run(chassis: Chassis, text: str, which: str, given: Given) -> trace.Result:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.datapath.reasons import reason_text
+from ovn_bpf_controller.datapath.trace import Given
 from tests.support import southbound
 from tests.support.ovntrace import OvnTrace
 from tests.support.ovsdb import OvnCentral
@@ -58,10 +59,13 @@ def as_ovn_controller(text: str) -> str:
 
 
 class Network:
-    """oracle: ovn-trace.  ours: the program on real maps, with all ports local."""
+    """oracle: ovn-trace.  ours: the program on real maps, with all ports local.
 
-    def __init__(self, oracle: OvnTrace, ours: Chassis) -> None:
-        self.oracle, self.ours = oracle, ours
+    given: to ours, what the packet does not say.
+    """
+
+    def __init__(self, oracle: OvnTrace, ours: Chassis, given: Given) -> None:
+        self.oracle, self.ours, self.given = oracle, ours, given
 
     def wanted(self, datapath: str, packet: str) -> str:
         """What ovn-trace --minimal prints, put right."""
@@ -69,13 +73,13 @@ class Network:
 
     def found(self, datapath: str, packet: str) -> str:
         """What ovn-bpf-trace --minimal prints."""
-        return re.sub(r', packet=".*"', "", self.ours.minimal(datapath, packet))
+        return re.sub(r', packet=".*"', "", self.ours.minimal(datapath, packet, self.given))
 
     def _answers(self, datapath: str, packet: str) -> Iterator[str]:
         """What ovn-trace may print: it chooses among several targets at random."""
         first = self.oracle.minimal(datapath, packet)
         yield first
-        if "select: " in first:
+        if _RANDOM in first:
             for _ in range(TRIES):
                 yield self.oracle.minimal(datapath, packet)
 
@@ -104,9 +108,13 @@ class Network:
 
 @contextmanager
 def network(
-    argv: Sequence[str], learnt: Sequence[Sequence[str]] = (), release: Release = HOST
+    argv: Sequence[str],
+    learnt: Sequence[Sequence[str]] = (),
+    release: Release = HOST,
+    select_id: int = 0,
 ) -> Iterator[Network]:
-    """argv: for one ovn-nbctl.  learnt: see topologies.Topology."""
+    """argv: for one ovn-nbctl.  learnt: see topologies.Topology.  select_id: the target
+    that both choose, where it is one."""
     with (
         tempfile.TemporaryDirectory() as name,
         OvnCentral(Path(name), release=release) as central,
@@ -115,8 +123,9 @@ def network(
         central.sync()
         if learnt:
             central.sbctl(*_rows(central, learnt))
-        with OvnTrace(Path(name), central) as oracle, chassis(central.sb) as ours:
-            yield Network(oracle, ours)
+        options = [f"--select-id={select_id}"] if select_id else []
+        with OvnTrace(Path(name), central, *options) as oracle, chassis(central.sb) as ours:
+            yield Network(oracle, ours, Given(select_id=select_id))
 
 
 def _rows(central: OvnCentral, learnt: Sequence[Sequence[str]]) -> list[str]:

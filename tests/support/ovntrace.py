@@ -18,14 +18,14 @@ from tests.support.ovsdb import Daemon, OvnCentral, wait_until
 class OvnTrace(Daemon):
     """It reads the Southbound once, when it starts."""
 
-    def __init__(self, directory: Path, central: OvnCentral) -> None:
+    def __init__(self, directory: Path, central: OvnCentral, *options: str) -> None:
         super().__init__(directory, "ovn-trace")
-        self._central = central
+        self._central, self._options = central, options
         self._client: Any = None
 
     def start(self) -> None:
         inner = [*self._central.release.command("ovn-trace"), "--detach", "--no-chdir"]
-        inner += ["-vconsole:warn", "-vsyslog:off"]
+        inner += ["-vconsole:warn", "-vsyslog:off", *self._options]
         inner += [f"--pidfile={self.directory}/ovn-trace.pid", f"--unixctl={self.ctl}"]
         inner += [f"--db={self._central.sb.remote}"]
         ready = self.directory / "ready"

@@ -13,7 +13,7 @@ from ovn_bpf_controller.datapath.change import TableChange
 from ovn_bpf_controller.datapath.learnt import Learnt
 from ovn_bpf_controller.datapath.loader import SIZES, Plane
 from ovn_bpf_controller.datapath.tables import Tables
-from ovn_bpf_controller.datapath.trace import Tracer
+from ovn_bpf_controller.datapath.trace import NOTHING_GIVEN, Given, Tracer
 from ovn_bpf_controller.model import Datapath, Port, PortKind
 from ovn_bpf_controller.observe import microflow, trace
 from tests.support.kernel import private_kernel
@@ -78,14 +78,14 @@ class Chassis:
             lambda index: str(index),
         )
 
-    def trace(self, datapath: str, text: str) -> trace.Result:
+    def trace(self, datapath: str, text: str, given: Given = NOTHING_GIVEN) -> trace.Result:
         """What ovn-bpf/trace would answer."""
         expr = microflow.parse(text, self.env)
-        return trace.run(self.tracer, self.world, self.sb.datapaths[datapath], expr)
+        return trace.run(self.tracer, self.world, self.sb.datapaths[datapath], expr, given)
 
-    def minimal(self, datapath: str, text: str) -> str:
+    def minimal(self, datapath: str, text: str, given: Given = NOTHING_GIVEN) -> str:
         """As ovn-trace --minimal."""
-        return self.trace(datapath, text).text(["minimal"])
+        return self.trace(datapath, text, given).text(["minimal"])
 
     def close(self) -> None:
         """Gives everything back."""

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Differences that random networks have found, each in the smallest network that shows it.
+
+Both answers are compared, and one line that the case is about is looked for, so that a
+case cannot pass because neither of the two gets there.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+import pytest
+
+from ovn_bpf_controller.datapath.trace import Given
+from tests.differential.compare import network
+
+SWITCH = """
+ls-add sw
+lsp-add sw a
+lsp-set-addresses a "0a:00:00:00:00:01 10.0.0.1 fd00::1"
+lsp-add sw b
+lsp-set-addresses b "0a:00:00:00:00:02 10.0.0.2 fd00::2"
+"""
+ROUTER = (
+    SWITCH
+    + """
+lr-add lr
+lrp-add lr lr-sw 0a:00:00:00:ff:01 10.0.0.254/24 fd00::fe/64
+lsp-add sw sw-lr
+lsp-set-type sw-lr router
+lsp-set-addresses sw-lr router
+lsp-set-options sw-lr router-port=lr-sw
+"""
+)
+A_TO_B = 'inport == "a" && eth.src == 0a:00:00:00:00:01 && eth.dst == 0a:00:00:00:00:02'
+TO_ROUTER = 'inport == "a" && eth.src == 0a:00:00:00:00:01 && eth.dst == 0a:00:00:00:ff:01'
+IP4 = "ip4.src == 10.0.0.1 && ip4.dst == 10.0.0.2 && ip.ttl == 64"
+IP6 = "ip6.src == fd00::1 && ip6.dst == fd00::2 && ip.ttl == 64"
+FAR = "ip4.src == 10.0.0.1 && ip4.dst == 172.16.0.9 && ip.ttl == 64 && udp.dst == 53"
+
+
+def commands(text: str) -> list[str]:
+    """Lines of ovn-nbctl commands as its arguments."""
+    found: list[str] = []
+    for line in text.strip().splitlines():
+        found += (["--"] if found else []) + shlex.split(line)
+    return found
+
+
+CASES: dict[str, tuple[str, str, str]] = {
+    "what an ACL rejects on the way in is answered by the port it came from": (
+        SWITCH + "acl-add sw from-lport 100 ip4 reject",
+        f"{A_TO_B} && {IP4} && udp.dst == 53",
+        'output("a");',
+    ),
+    "an answer that an ACL rejects is not answered again": (
+        SWITCH + "acl-add sw to-lport 100 ip4 reject",
+        f"{A_TO_B} && {IP4} && udp.dst == 53",
+        "icmp4;",
+    ),
+    "SCTP is aborted, not told with ICMP": (
+        SWITCH + "acl-add sw from-lport 100 sctp reject",
+        f"{A_TO_B} && {IP4} && sctp.src == 53 && sctp.dst == 53",
+        "sctp_abort {",
+    ),
+    "a router aborts SCTP": (
+        ROUTER,
+        f"{TO_ROUTER} && ip4.src == 10.0.0.1 && ip4.dst == 10.0.0.254 && ip.ttl == 64"
+        " && sctp.src == 9 && sctp.dst == 9",
+        "sctp_abort {",
+    ),
+    "what goes to a link-layer group is answered": (
+        SWITCH + "acl-add sw from-lport 100 ip6 reject",
+        f"{A_TO_B.replace('0a:00:00:00:00:02', '33:33:00:00:00:01')} && {IP6} && udp.dst == 53",
+        "icmp6 {",
+    ),
+    "an ACL that logs is heard of": (
+        SWITCH + "--log --severity=info --name=one acl-add sw to-lport 100 ip4 drop",
+        f"{A_TO_B} && {IP4} && udp.dst == 53",
+        "LOG: ACL name=one, direction=OUT, verdict=drop, severity=info",
+    ),
+    "MPLS has a name, and no labels": (SWITCH, f"{A_TO_B} && eth.type == 0x8847", "# mpls,reg14="),
+    "a later fragment of ICMPv6 has a type": (
+        SWITCH,
+        f"{A_TO_B} && {IP6} && icmp6 && ip.frag == 3",
+        "nw_frag=later,icmp_type=0",
+    ),
+    "a gateway port stands for its distributed one": (
+        ROUTER + "lrp-set-gateway-chassis lr-sw hv1 10\nlr-route-add lr 172.16.0.0/16 10.0.0.2",
+        f"{TO_ROUTER} && {FAR}",
+        'output("b");',
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_found(name: str) -> None:
+    argv, packet, shown = CASES[name]
+    with network(commands(argv)) as both:
+        assert not both.differs("sw", packet)
+        assert shown in both.ours.minimal("sw", packet)
+
+
+def test_a_row_of_the_fdb_leads_to_its_port() -> None:
+    argv = commands(SWITCH + "lsp-set-addresses b unknown")
+    packet = A_TO_B.replace("00:00:02", "00:00:07") + f" && {IP4}"
+    with network(argv, [("sw", "0a:00:00:00:00:07", "b")]) as both:
+        assert not both.differs("sw", packet)
+        assert 'output("b");' in both.ours.minimal("sw", packet)
+
+
+ECMP = "".join(f"--ecmp lr-route-add lr 172.16.0.0/16 10.0.0.{n}\n" for n in (1, 2, 7))
+
+
+@pytest.mark.parametrize("choice", [1, 2, 3])
+def test_the_member_of_an_ecmp_route_that_is_asked_for_is_chosen(choice: int) -> None:
+    with network(commands(ROUTER + ECMP), select_id=choice) as both:
+        assert not both.differs("sw", f"{TO_ROUTER} && {FAR}")
+        assert f"select: reg8[16..31] = {choice} {{" in both.found("sw", f"{TO_ROUTER} && {FAR}")
+
+
+def lengths(given: Sequence[int]) -> list[bool]:
+    """Whether a frame of so many bytes is too large for the route behind the port."""
+    argv = ROUTER + "lrp-set-options lr-sw gateway_mtu=1500\n"
+    argv += "lr-route-add lr 172.16.0.0/16 10.0.0.2"
+    with network(commands(argv)) as both:
+        packet = f"{TO_ROUTER} && {FAR}"
+        assert not both.differs("sw", packet)
+        traces = [both.ours.minimal("sw", packet, Given(length=length)) for length in given]
+        return ["icmp4.frag_mtu = 1500;" in trace for trace in traces]
+
+
+def test_a_length_decides_check_pkt_larger_and_none_is_smaller_than_any() -> None:
+    """northd 23.03 compares with the MTU and 14 bytes of Ethernet header."""
+    assert lengths([0, 1514, 1515, 9000]) == [False, False, True, True]
