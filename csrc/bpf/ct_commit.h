@@ -55,11 +55,11 @@ static __always_inline void conn_begin(struct ovn_conn *c, const struct ct_work 
 	c->bytes[1] = 0;
 }
 
-/* Give back what a connection that did not come about had.  The index may name it. */
+/* Give back what a connection that did not come about had.  */
 static __always_inline void conn_abandon(struct ovn_conn *c, __u32 i)
 {
 	bpf_spin_lock(&c->lock);
-	c->flags = OVN_CONN_DYING;
+	c->flags = (c->flags & ~OVN_CONN_BORN) | OVN_CONN_DYING;
 	c->expires = ~0ull;
 	bpf_spin_unlock(&c->lock);
 	ct_bury(c, i);

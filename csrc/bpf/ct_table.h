@@ -53,21 +53,27 @@ static __always_inline int conn_lives(const struct ovn_conn *c, __u32 gen, __u64
 	return c->flags & OVN_CONN_LIVE && c->zone_gen == gen && c->expires > now;
 }
 
+/* Take a tuple out of the index.  Returns 0, or 1 if that has to be tried again. */
+static __always_inline int ct_leave(struct ovn_conn *c, __u32 dir)
+{
+	long err;
+
+	if (!(c->flags & OVN_CONN_INDEXED << dir)) /* another's, perhaps */
+		return 0;
+	err = bpf_map_delete_elem(&ovn_ct_idx, &c->tuple[dir]);
+	if (err && err != -2) /* ENOENT */
+		return 1;
+	c->flags &= ~(OVN_CONN_INDEXED << dir);
+	return 0;
+}
+
 /* What is left of a DYING connection goes, by its owner's hand. */
 static __always_inline void ct_bury(struct ovn_conn *c, __u32 i)
 {
 	struct ovn_ct_zone *z;
-	long err;
 
-	err = bpf_map_delete_elem(&ovn_ct_idx, &c->tuple[0]);
-	if (err == -2) /* ENOENT: never entered, or an attempt before did it */
-		err = 0;
-	if (!err) {
-		err = bpf_map_delete_elem(&ovn_ct_idx, &c->tuple[1]);
-		if (err == -2)
-			err = 0;
-	}
-	if (err) { /* an index bucket is being changed below us: the timer tries again */
+	if (ct_leave(c, 0) || ct_leave(c, 1)) {
+		/* An index bucket is being changed below us: the timer tries again. */
 		ct_counted(OVN_CTC_BUSY);
 		c->expires = ct_now() + 1000;
 		return;
@@ -163,8 +169,10 @@ __noinline int ct_enter(__u32 i, __u32 dir)
 		return 2;
 	for (try = 0; try < CT_TRIES; try++) {
 		err = bpf_map_update_elem(&ovn_ct_idx, &c->tuple[dir & 1], &ref, BPF_NOEXIST);
-		if (!err)
+		if (!err) {
+			c->flags |= OVN_CONN_INDEXED << (dir & 1);
 			return 0;
+		}
 		if (err != -17) { /* EEXIST */
 			ct_counted(OVN_CTC_BUSY);
 			continue;

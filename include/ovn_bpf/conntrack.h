@@ -76,6 +76,7 @@ enum ovn_ct_flag {
 	OVN_CONN_BORN = 1 << 6,	   /* its maker is still at it: nobody else ends it */
 	OVN_CONN_DYING = 1 << 7,   /* not LIVE any more, but the index may name it */
 	OVN_CONN_COUNTED = 1 << 8, /* in its zone's count */
+	OVN_CONN_INDEXED = 1 << 9, /* the index has its tuple[0]; the next bit: tuple[1] */
 };
 
 /* TCP as seen from one side, OVS's enum ct_dpif_tcp_state. */
