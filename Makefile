@@ -14,9 +14,10 @@ BUILD := build
 # What the build, the tests and the demonstration need of Debian 12.
 PACKAGES := ovn-central ovn-host openvswitch-switch clang-16 clang-format-16 llvm-16 \
 	libbpf-dev libelf-dev linux-libc-dev bpftool gcc make git python3-dev python3-venv \
-	python3-openvswitch iproute2 iputils-ping traceroute ethtool tcpdump iperf3 procps openssl libcap2-bin
+	python3-openvswitch iproute2 iputils-ping traceroute ethtool tcpdump iperf3 procps openssl libcap2-bin \
+	busybox-static
 # And `make check-long`, for guests with other kernels.
-LONG_PACKAGES := systemd-container rpm qemu-system-x86 mmdebstrap busybox-static cpio kmod xz-utils e2fsprogs
+LONG_PACKAGES := systemd-container rpm qemu-system-x86 mmdebstrap cpio kmod xz-utils e2fsprogs
 # `make deb`: Debian's own Python builds the package, not the virtual environment's.
 DEB_PACKAGES := debhelper dh-python python3-setuptools python3-wheel \
 	python3-cffi python3-pycparser python3-dev dpkg-dev lintian

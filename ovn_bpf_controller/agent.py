@@ -137,7 +137,7 @@ class Agent:
             self._tracking.live(desired)
             self._follow_learnt(desired)
             self.binding.acknowledge(desired.seq)
-        self._answering.run(self.flows.compiler)
+        self._answering.run(self.flows.compiler, self.southbound)
         self.jobs.run()
 
     def wait(self, poller: Any) -> None:

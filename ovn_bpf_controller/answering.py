@@ -7,16 +7,23 @@ it: a chassis without such flows has none.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ovn_bpf_controller.compile.compiler import FlowCompiler
 from ovn_bpf_controller.datapath.loader import Plane
 from ovn_bpf_controller.errors import DataPlaneError
+from ovn_bpf_controller.ovsdb.cache import SouthboundCache
+from ovn_bpf_controller.ovsdb.tables import DHCPOptions, DHCPv6Options
 from ovn_bpf_controller.process.log import Logger
 from ovn_bpf_controller.slowpath.supervisor import Supervisor
 
 _log = Logger("slowpath")
+
+
+def _options(rows: Iterable[DHCPOptions | DHCPv6Options]) -> dict[str, list[Any]]:
+    return {row.name: [row.code, row.type] for row in rows}
 
 
 class Answering:
@@ -28,7 +35,7 @@ class Answering:
         self._needed = False
         self._refused = False
 
-    def run(self, compiler: FlowCompiler) -> None:
+    def run(self, compiler: FlowCompiler, southbound: SouthboundCache) -> None:
         """Starts, tells and watches the process, when flows need it."""
         arguments = compiler.arguments()
         if not self._needed:
@@ -37,7 +44,13 @@ class Answering:
             self._needed = self._load()
             if not self._needed:
                 return
-        self._supervisor.run({"arguments": {str(n): text for n, text in arguments.items()}})
+        self._supervisor.run(
+            {
+                "arguments": {str(n): text for n, text in arguments.items()},
+                "dhcp_options": _options(southbound.table(DHCPOptions).values()),
+                "dhcpv6_options": _options(southbound.table(DHCPv6Options).values()),
+            }
+        )
 
     def wait(self, poller: Any) -> None:
         """See AgentProtocol."""

@@ -364,6 +364,7 @@ class _Lowering(InsnList):
 
 
 _HANDLERS: Final[dict[type[nodes.Action], Callable[[_Lowering, Any], None]]] = {
+    nodes.PutDhcpOpts: _Lowering.ask,
     nodes.Output: _Lowering.output,
     nodes.Drop: _Lowering.drop,
     nodes.Next: _Lowering.next,

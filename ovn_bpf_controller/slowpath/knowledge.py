@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from ovn_bpf_controller.errors import OvnBpfError
 from ovn_bpf_controller.process.log import Logger
@@ -25,24 +26,37 @@ class KnowledgeError(OvnBpfError):
 
 @dataclass(slots=True)
 class Knowledge:
-    """arguments: JSON objects of compile.punts by number.  dns: by datapath key,
-    lower-case name -> addresses as text."""
+    """arguments: JSON objects of compile.punts by number.  dhcp_options,
+    dhcpv6_options: (code, type) by name.  dns: by datapath key, lower-case name ->
+    addresses as text.
+    """
 
     arguments: dict[int, dict[str, Any]] = field(default_factory=dict)
+    dhcp_options: dict[str, tuple[int, str]] = field(default_factory=dict)
+    dhcpv6_options: dict[str, tuple[int, str]] = field(default_factory=dict)
     dns: dict[int, dict[str, str]] = field(default_factory=dict)
 
     def learn(self, line: bytes) -> None:
         """Takes one line.  Raises KnowledgeError; what was known then stays."""
         try:
             told = json.loads(line)
-            arguments = {int(n): json.loads(text) for n, text in told.get("arguments", {}).items()}
-            dns = {int(key): dict(names) for key, names in told.get("dns", {}).items()}
-        except (ValueError, TypeError, AttributeError) as error:
-            raise KnowledgeError(f"the agent said something else than JSON: {error}") from error
-        if "arguments" in told:
-            self.arguments = arguments
-        if "dns" in told:
-            self.dns = dns
+            heard = {name: _HEARD[name](value) for name, value in told.items()}
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            raise KnowledgeError(f"the agent says what we do not know: {error}") from error
+        for name, value in heard.items():
+            setattr(self, name, value)
+
+
+def _options(told: dict[str, Any]) -> dict[str, tuple[int, str]]:
+    return {name: (int(code), str(kind)) for name, (code, kind) in told.items()}
+
+
+_HEARD: Final[dict[str, Callable[[Any], Any]]] = {
+    "arguments": lambda told: {int(n): json.loads(text) for n, text in told.items()},
+    "dhcp_options": _options,
+    "dhcpv6_options": _options,
+    "dns": lambda told: {int(key): dict(names) for key, names in told.items()},
+}
 
 
 class Teacher:

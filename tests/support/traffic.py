@@ -129,6 +129,10 @@ class Wire:
     def close(self) -> None:
         self._socket.close()
 
+    def send(self, frame: bytes) -> None:
+        """Out of the device, as if its host had sent it."""
+        self._socket.send(frame)
+
     def frames(self) -> list[bytes]:
         """What has passed since the last call."""
         seen = []

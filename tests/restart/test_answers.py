@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the slow path answers goes on while the agent is dead, and after it."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from ovn_bpf_controller.sandbox.bed import Sandbox
+from tests.support import dhcp
+from tests.support.beds import OURS
+
+KINDS = OURS
+TOPOLOGY = """
+chassis: {hv1: $agent}
+switches: {sw0: {ipv4: 10.0.0.0/24}}
+ports:
+  vm1: {switch: sw0, chassis: hv1}
+"""
+OPTIONS = {"server_id": "10.0.0.1", "server_mac": "c0:ff:ee:00:00:01", "lease_time": "3600"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def options(bed: Sandbox) -> None:
+    dhcp.serve(bed, OPTIONS, "vm1")
+
+
+def slow_path(bed: Sandbox) -> int:
+    """Its pid."""
+    return int((bed.chassis["hv1"].root / "ovn-slowpath.pid").read_text())
+
+
+def test_dhcp_goes_on_while_the_agent_is_dead(bed: Sandbox, tmp_path: Path) -> None:
+    hv1, address = bed.chassis["hv1"], bed.ports["vm1"].guest.address(4)
+    before = slow_path(bed)
+    hv1.stop_agent(signal.SIGKILL)
+    assert dhcp.client(bed, "vm1", tmp_path)["ip"] == address
+    hv1.start_agent()
+    bed.sync()
+    assert slow_path(bed) != before
+    assert dhcp.client(bed, "vm1", tmp_path)["ip"] == address
+
+
+def test_a_slow_path_that_dies_is_started_again(bed: Sandbox, tmp_path: Path) -> None:
+    before = slow_path(bed)
+    bed.chassis["hv1"].run("kill", "-9", str(before))
+    assert dhcp.client(bed, "vm1", tmp_path)["ip"] == bed.ports["vm1"].guest.address(4)
+    assert slow_path(bed) != before
+
+
+def test_a_clean_exit_ends_it(bed: Sandbox) -> None:
+    hv1 = bed.chassis["hv1"]
+    pid = slow_path(bed)
+    hv1.exit_agent()
+    assert not Path(f"/proc/{pid}").exists()
+    assert not (hv1.root / "ovn-slowpath.pid").exists()
