@@ -33,6 +33,8 @@ _DECIMAL: Final = frozenset(
     + [f"{p}.{f}" for p in ("icmp4", "icmp6") for f in ("type", "code")]
 )
 
+#: Instructions with others behind them that are not run.
+_WITH_OPERANDS: Final = (lib.OP_CT, lib.OP_CT_LB, lib.OP_LEARN)
 _STATEFUL: Final = (
     nodes.CtNext,
     nodes.CtCommitToZone,
@@ -216,7 +218,7 @@ class _Walk:
             return self._unless_end(pc + 1)
         if insn.op == lib.OP_CALL:
             self._side_table()
-        elif self._kind() != lib.TRACE_DROP and insn.op in (lib.OP_CT, lib.OP_CT_LB):
+        elif self._kind() != lib.TRACE_DROP and insn.op in _WITH_OPERANDS:
             return pc + 1 + insn.c * (insn.a if insn.op == lib.OP_CT_LB else 1)
         elif self._kind() == lib.TRACE_LEARN:
             e = self._take(lib.TRACE_LEARN)
