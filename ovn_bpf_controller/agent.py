@@ -9,6 +9,7 @@ nothing is written: what an earlier agent left in the kernel goes on as it is.
 
 from __future__ import annotations
 
+import select
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -143,6 +144,8 @@ class Agent:
     def wait(self, poller: Any) -> None:
         """See AgentProtocol."""
         self._database.wait(poller)
+        if not self.tables.settled:
+            poller.fd_wait(self.tables.fileno(), select.POLLIN)
         self._vswitch.wait(poller)
         self.southbound.wait(poller)
         self.binding.wait(poller)
@@ -200,7 +203,7 @@ class Agent:
         elif delta or rules:
             change = wiring.difference(delta, rules)
         else:
-            self._settle()
+            self._reclaim()
             self._attach(desired, now, changed=False)
             return True
         try:
@@ -227,8 +230,15 @@ class Agent:
         except DataPlaneError as error:
             _rate.warn(_log, f"what was learnt is not as the Southbound says: {error}")
 
+    def _reclaim(self) -> None:
+        """What earlier changes replaced goes when no packet uses it, old peers above all."""
+        try:
+            self.tables.reclaim()
+        except DataPlaneError as error:
+            _rate.warn(_log, f"the data plane keeps what is no longer used: {error}")
+
     def _settle(self) -> None:
-        """Nothing to do: what the last change replaced can go, old peers above all."""
+        """The same at the end, which waits for the packets."""
         try:
             self.tables.settle()
         except DataPlaneError as error:

@@ -74,6 +74,7 @@ class Chassis:
         self._slots = Slots(array.name, array.capacity)
         self._wanted: dict[str, bytes] = {}  # name -> struct ovn_tunnel
         self._names: dict[bytes, set[str]] = {}  # remote address -> names
+        self._written: dict[int, int] = {}  # index -> generation
         self.shared: Shared[str] = Shared(self._make, self._free)
 
     def _make(self, _: str, journal: Journal) -> int:
@@ -98,7 +99,7 @@ class Chassis:
         if old == data:
             return
         self._want(tunnel.name, data, journal)
-        journal.at_flip(self._write, self.shared.find(tunnel.name), data)
+        self._write_at_flip(self.shared.find(tunnel.name), data, journal)
         if old is not None and old[_REMOTE] != data[_REMOTE]:
             self._point_peer(old[_REMOTE])
         self._point_peer(data[_REMOTE])
@@ -109,7 +110,7 @@ class Chassis:
         if old is None:
             return
         self._want(name, None, journal)
-        journal.at_flip(self._write, self.shared.find(name), bytes(TUNNEL.size))
+        self._write_at_flip(self.shared.find(name), bytes(TUNNEL.size), journal)
         journal.after_grace(self.shared.drop, name)
         self._point_peer(old[_REMOTE])
 
@@ -139,7 +140,13 @@ class Chassis:
         if self._peers.live.get(remote) != index:
             self._peers.set(remote, index)
 
-    def _write(self, index: int, data: bytes) -> None:
+    def _write_at_flip(self, index: int, data: bytes, journal: Journal) -> None:
+        """The side that does not count; a late packet may still read it."""
+        journal.ensure_past(self._written.get(index, 0))
+        journal.at_flip(self._write, index, data, journal.generation)
+
+    def _write(self, index: int, data: bytes, generation: int) -> None:
+        self._written[index] = generation
         side = 1 - self._array.words[index * self._array.pitch + _LIVE] % 2
         self._array.put(index, data, _SIDE + side * TUNNEL.size)
         self._array.publish(index, _LIVE, side)

@@ -15,14 +15,25 @@ Call = tuple[Callable[..., object], tuple[Any, ...]]
 
 
 class Journal:
-    """Calls by the moment they are due."""
+    """Calls by the moment they are due, of a change that becomes `generation`."""
 
-    __slots__ = ("_undo", "_flip", "after")
+    __slots__ = ("_undo", "_flip", "_wait", "after", "generation")
 
-    def __init__(self) -> None:
+    def __init__(self, generation: int = 0, wait: Callable[[int], object] | None = None) -> None:
+        """wait(g): returns when no packet obeys a generation before g."""
+        self.generation = generation
+        self._wait = wait
         self._undo: list[Call] = []
         self._flip: list[Call] = []
         self.after: list[Call] = []
+
+    def ensure_past(self, generation: int) -> None:
+        """Waits until no packet obeys what was true before `generation`.
+
+        For what has room for two versions only.  Raises DataPlaneError.
+        """
+        if self._wait is not None:
+            self._wait(generation)
 
     def undo(self, call: Callable[..., object], *args: Any) -> None:
         """To be called, last first, if the change fails."""

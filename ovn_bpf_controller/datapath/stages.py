@@ -194,6 +194,7 @@ class Stages:
                 journal.after_grace(self._runs.release, old.first, len(old.tuples))
         new = Version(tuples, first, known.default_rule, self._skip(stage))
         side = self._older_side(stage)
+        journal.ensure_past(self._born(stage, 1 - side))  # nobody needs the older one then
         at = side * VERSION.size
         # A packet must not take the half-written version for its own.
         self._stages.publish(stage, at // 4, 0)

@@ -3,19 +3,21 @@
 
 The agent calls apply() with what changed.  New versions are written where no
 packet looks, hash keys are pointed at them, and one store of the generation
-makes all of it true; what it replaced is freed after an RCU grace period, at the
-next apply() or at settle().  A change that fails leaves the generation as it was.
+makes all of it true; what it replaced is freed after an RCU grace period, by reclaim(),
+while other changes go on.  A change that fails leaves the generation as it was.
 """
 
 from __future__ import annotations
 
 from array import array
+from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.datapath.change import TableChange
 from ovn_bpf_controller.datapath.chassis import Chassis, encode
+from ovn_bpf_controller.datapath.grace import Grace
 from ovn_bpf_controller.datapath.interned import (
     WORDS_OF_CLASS,
     Datapaths,
@@ -38,6 +40,18 @@ CONTROL: Final = record("struct ovn_ctl")
 _GENERATION: Final = word("struct ovn_ctl", "generation")
 _TUNNEL_MODE: Final = word("struct ovn_ctl", "tunnel_mode")
 _CLASSES: Final = "sml"
+
+# Changes whose grace periods are not over: a packet follows OVN_MAX_VERSIONS of a key
+# (csrc/bpf/bounds.h), one more than that.
+_IN_FLIGHT: Final = 3
+
+
+class _Replaced(NamedTuple):
+    """What a ticket's end allows.  generation: whose change it is, 0 for no change."""
+
+    ticket: int
+    generation: int
+    calls: list[Call]
 
 
 class Tables:
@@ -84,11 +98,13 @@ class Tables:
             self._datapaths,
             self._chassis,
         )
-        self._pending: list[Call] | None = None
+        self._grace = Grace()
+        self._replaced: deque[_Replaced] = deque()
         self.rejected: list[tuple[Rule | Tunnel | SetMember, str]] = []
         self.generation = self._control.words[_GENERATION]
         if not self.generation:
             self._initialise()
+        self.past = self.generation  # no packet obeys a generation before this one
 
     def _array(self, name: str) -> ArrayMap:
         self._arrays.append(ArrayMap(name, self._fd(name)))
@@ -111,6 +127,7 @@ class Tables:
 
     def close(self) -> None:
         """Unmaps the arrays.  Packets go on as they are."""
+        self._grace.close()
         for each in self._arrays:
             each.close()
 
@@ -122,12 +139,15 @@ class Tables:
         complete: the change tells everything there is to be, and what it does
         not name goes (after adopt(), or after a gap in what the agent knows).
         Raises DataPlaneError when a map is full or the kernel refuses: then
-        nothing has changed.  Takes one grace period (some ms) if an earlier
-        change is not settled yet.
+        nothing has changed.  Waits for grace periods of earlier changes only if it
+        changes again what has room for two versions, or too many are not over.
         """
         self.reclaim()
+        while sum(1 for each in self._replaced if each.generation) >= _IN_FLIGHT:
+            self._grace.wait(self._replaced[0].ticket)
+            self.reclaim()
         generation = self.generation + 1
-        journal = Journal()
+        journal = Journal(generation, self._ensure_past)
         self.rejected = []
         try:
             self._stage(change, generation, journal, complete)
@@ -143,8 +163,10 @@ class Tables:
         self._control.publish(0, _GENERATION, generation)
         self.generation = generation
         for index in self._indexes:
-            index.commit()
-        self._pending = journal.after
+            gone = index.commit(generation)
+            if gone:
+                journal.after_grace(index.finish, gone, generation)
+        self._replaced.append(_Replaced(self._grace.ask(), generation, journal.after))
         return generation
 
     def _stage(
@@ -235,24 +257,52 @@ class Tables:
         for index in self._indexes:
             index.roll_back()
 
-    def reclaim(self) -> None:
-        """Waits a grace period, if a change is not settled yet, and frees what it
-        replaced.  The next apply() does it too."""
-        if self._pending is None:
+    def _ensure_past(self, generation: int) -> None:
+        """Waits until no packet obeys a generation before this one."""
+        if generation <= self.past:
             return
-        grace_period()
-        pending, self._pending = self._pending, None
-        run(pending)
+        ticket = next(e.ticket for e in self._replaced if e.generation >= generation)
+        self._grace.wait(ticket)
+        self._note_past()
+
+    def _note_past(self) -> None:
+        over = self._grace.over()
+        past = (e.generation for e in self._replaced if e.ticket <= over)
+        self.past = max(self.past, *past, 0)
+
+    def reclaim(self) -> None:
+        """Frees what earlier changes replaced and no packet uses any more.
+
+        Never waits: fileno() tells when there is more to do.
+        """
+        self._grace.clear()
+        self._note_past()
+        over = self._grace.over()
+        while self._replaced and self._replaced[0].ticket <= over:
+            run(self._replaced.popleft().calls)
+            self._retire()
+
+    def _retire(self) -> None:
+        """Slots whose keys are gone wait for packets that had found them before."""
+        calls: list[Call] = []
         for table in self._versioned():
-            table.finish()
-        for index in self._indexes:
-            index.finish()
+            calls += [(table.slots.release, (slot,)) for slot in table.take_leaving()]
+        if calls:
+            self._replaced.append(_Replaced(self._grace.ask(), 0, calls))
+
+    @property
+    def settled(self) -> bool:
+        """Whether all is free that can be freed."""
+        return not self._replaced
+
+    def fileno(self) -> int:
+        """Readable when reclaim() has something to do, for a poll loop."""
+        return self._grace.fileno()
 
     def settle(self) -> None:
         """Frees all that can be freed: two grace periods at most."""
-        self.reclaim()
-        if any(not table.settled for table in self._versioned()):
-            self._pending = []
+        while self._replaced:
+            self._grace.wait(self._replaced[0].ticket)
             self.reclaim()
 
     def _versioned(self) -> list[VersionedTable]:
@@ -277,7 +327,8 @@ class Tables:
         """
         grace_period()
         generation = self.generation
-        self._pending = None
+        self._replaced.clear()
+        self.past = generation
         self._stages.adopt(self._datapaths.adopt(), generation)
         named = self._ports.adopt(generation) | self._groups.adopt(generation)
         self._chassis.adopt(named)

@@ -29,7 +29,8 @@ class Index:
     """A hash map and what it holds.
 
     live: entries as the next generation has them.  Until flush() the kernel
-    knows of none of the changes, until finish() of no removal.
+    knows of none of the changes, until finish() of no removal.  doomed: keys that
+    the kernel still has, with the generation that has them no more.
     """
 
     def __init__(self, table: HashMap) -> None:
@@ -37,11 +38,12 @@ class Index:
         self.name = table.name
         self.live: dict[bytes, int] = {}
         self._old: dict[bytes, int] = {}  # before this change; 0: not there
-        self._doomed: list[bytes] = []
+        self.doomed: dict[bytes, int] = {}
 
     def set(self, key: bytes, value: int) -> None:
         """Points `key` to `value` from the flip on; the kernel learns it at flush()."""
         self._old.setdefault(key, self.live.get(key, 0))
+        self.doomed.pop(key, None)
         self.live[key] = value
 
     def remove(self, key: bytes) -> int:
@@ -75,23 +77,27 @@ class Index:
         if new:
             self._map.delete(new)
 
-    def commit(self) -> None:
-        """The flip is done: what was removed goes at finish()."""
-        self._doomed += [key for key in self._old if key not in self.live]
+    def commit(self, generation: int) -> list[bytes]:
+        """The flip is done: returns what finish() is to take away."""
+        gone = [key for key in self._old if key not in self.live]
+        self.doomed.update(dict.fromkeys(gone, generation))
         self._old = {}
+        return gone
 
-    def finish(self) -> None:
-        """The grace period is over: takes removed keys out of the kernel's map."""
-        doomed = [key for key in self._doomed if key not in self.live]
-        if doomed:
-            self._map.delete(doomed)
-        self._doomed = []
+    def finish(self, keys: Iterable[bytes], generation: int) -> None:
+        """No packet obeys a generation before this one: the kernel forgets the keys
+        that commit() gave for it, unless they came back since."""
+        gone = [key for key in keys if self.doomed.get(key) == generation]
+        if gone:
+            self._map.delete(gone)
+        for key in gone:
+            del self.doomed[key]
 
     def adopt(self) -> None:
         """Takes the contents from the kernel."""
         self.live = self._map.dump()
         self._old = {}
-        self._doomed = []
+        self.doomed = {}
 
     def repair(self, set_to: dict[bytes, int], gone: Iterable[bytes]) -> None:
         """Corrects adopted entries, in memory and in the kernel."""
@@ -108,8 +114,7 @@ class Index:
 class VersionedTable:
     """An Index and its slots: an element is {struct ovn_slot, body}.
 
-    key_at: where in an element its key is repeated.  limbo is where slots wait
-    whose key a late reader may still have found: see delete().
+    key_at: where in an element its key is repeated.
     """
 
     def __init__(self, index: Index, array: ArrayMap, key_at: int) -> None:
@@ -117,7 +122,6 @@ class VersionedTable:
         self.array = array
         self.slots = Slots(array.name, array.capacity)
         self._key_at = key_at
-        self._limbo: list[int] = []
         self._leaving: list[int] = []
 
     def body(self, slot: int) -> bytes:
@@ -130,6 +134,8 @@ class VersionedTable:
         replaces, or 0.  Raises DataPlaneError when there is no slot left."""
         slot = self.slots.take(journal)
         old = self.index.live.get(key, 0)
+        if key in self.index.doomed:  # the new version does not lead to the one that went
+            journal.ensure_past(self.index.doomed[key])
         self.array.put(slot, HEADER.pack(generation, FOREVER, old, 0) + body)
         self.index.set(key, slot)
         if old:
@@ -152,7 +158,7 @@ class VersionedTable:
         """The end of `key` from `generation` on; returns its slot, or 0.
 
         A packet that comes later may still find the key in the hash and look at
-        the dead slot, until finish(): so the slot waits one grace period more.
+        the dead slot: so the slot waits one grace period more, see take_leaving().
         """
         slot = self.index.remove(key)
         if slot:
@@ -160,17 +166,11 @@ class VersionedTable:
             journal.after_grace(self._leaving.append, slot)
         return slot
 
-    def finish(self) -> None:
-        """A grace period is over, and this change's after_grace calls are made."""
-        for slot in self._limbo:
-            self.slots.release(slot)
-        self._limbo = self._leaving
-        self._leaving = []
-
-    @property
-    def settled(self) -> bool:
-        """True if no slot waits for another grace period."""
-        return not self._limbo
+    def take_leaving(self) -> list[int]:
+        """Slots whose keys the kernel has just forgotten, free after a grace period."""
+        leaving = self._leaving.copy()
+        self._leaving.clear()
+        return leaving
 
     def _bury(self, slot: int, generation: int, journal: Journal) -> None:
         at = slot * self.array.pitch + DEAD
@@ -203,8 +203,7 @@ class VersionedTable:
             elif slot != head:
                 set_to[key] = slot
         self.index.repair(set_to, gone)
-        self._limbo = []
-        self._leaving = []
+        self._leaving.clear()
         self.take(extra)
 
     def take(self, extra: Iterable[int]) -> None:

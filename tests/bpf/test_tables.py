@@ -320,14 +320,16 @@ def play(plane: Plane, data: st.DataObject, stack: ExitStack) -> None:
     reader = Reader(plane.maps)
     stack.callback(reader.close)
     wanted = Wanted()
+    states = {tables.generation: wanted}
     for _ in range(data.draw(st.integers(1, 8))):
         change, then = data.draw(CHANGES), data.draw(THEN)
-        before, wanted = wanted, wanted.after(change)
-        old = tables.generation
+        wanted = wanted.after(change)
         new = tables.apply(change)
+        states[new] = wanted
         assert reader.generation() == new
         assert reader.view(new) == wanted.view()
-        assert at_once(reader.view(old)) == at_once((before if new != old else wanted).view())
+        for generation in range(tables.past, new):
+            assert at_once(reader.view(generation)) == at_once(states[generation].view())
         if then == "adopt":
             tables = Tables(plane.maps)
             stack.callback(tables.close)
@@ -337,15 +339,19 @@ def play(plane: Plane, data: st.DataObject, stack: ExitStack) -> None:
             # A chassis without a tunnel has no name in the maps: it is written anew.
             assert again == new or wanted.nameless(), "nothing was to be written"
             new = again
+            states = dict.fromkeys(range(tables.past, new + 1), wanted)
         elif then:
             getattr(tables, then)()
         assert reader.view(new) == wanted.view()
         remotes = {address(t.remote) for t in wanted.tunnels.values()}
-        if then:
+        if tables.settled:
             assert reader.peers() == {a: a for a in remotes}
         assert {d: (z.dnat_zone, 0) for d, z in wanted.datapaths.items()}.items() <= (
             reader.zones().items()
         )
+    tables.apply(TableChange(), complete=True)
+    tables.settle()
+    assert {used for used, _ in tables.use().values()} == {0}
 
 
 # --- failures ---------------------------------------------------------------------

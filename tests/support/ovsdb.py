@@ -129,7 +129,7 @@ class Daemon:
 
     def appctl(self, *args: str) -> str:
         """What a unixctl command of this process prints."""
-        return run_tool("ovs-appctl", "-T", "10", "-t", self.ctl, *args)
+        return run_tool("ovs-appctl", "-T", "60", "-t", self.ctl, *args, timeout=90)
 
     def wait_log(self, pattern: str) -> re.Match[str]:
         """The first match of a regular expression in the log, once there is one."""
