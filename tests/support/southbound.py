@@ -13,7 +13,8 @@ from typing import Any
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile import mac_binding
-from ovn_bpf_controller.compile.compiler import FlowCompiler, LogicalFlow
+from ovn_bpf_controller.compile.compiler import FlowCompiler, LogicalFlow, Traits
+from ovn_bpf_controller.compile.load_balancer import Central, LoadBalancer, expand
 from ovn_bpf_controller.model import McGroup
 from tests.support.ovsdb import OvsdbServer
 from tests.support.world import World
@@ -76,6 +77,12 @@ def read(server: OvsdbServer) -> Southbound:
         dp, _, name = row["name"].partition("_")
         world.port_groups[int(dp), name] = several(row["ports"])
     world.residents = {name for _, name in ports.items()}
+    central = _central(server)
+    for row in datapaths.values():
+        said, kind = row["external_ids"], row.get("type")
+        router = kind == "logical-router" or (not kind and "logical-switch" not in said)
+        traits = Traits(router, "snat-ct-zone" in said, central.consolidated)
+        world.kinds[row["tunnel_key"]] = traits
     compiler = FlowCompiler(world)
     _add_flows(compiler, server, dp_of)
     for b in bindings.values():
@@ -83,11 +90,35 @@ def read(server: OvsdbServer) -> Southbound:
         compiler.set_port_security(
             dp_of[b["datapath"]], b["tunnel_key"], b["logical_port"], security
         )
+    _add_balancers(compiler, server, dp_of, central)
     keys = {name: where for where, name in ports.items()}
     for uuid, row in rows(server, "MAC_Binding").items():
         dp, key = keys[row["logical_port"]]
         compiler.set_mac_binding(uuid, dp, key, row["ip"], row["mac"], mac_binding.DYNAMIC)
     return Southbound(compiler, groups, names, ports, keys)
+
+
+def _central(server: OvsdbServer) -> Central:
+    """What logical.central_of() says of a cache."""
+    (row,) = rows(server, "SB_Global").values()
+    version = row["options"].get("northd_internal_version", "0").split(".")[0]
+    said = row["options"].get("register_consolidation") == "true"
+    return Central(said or int(version) >= 26)
+
+
+def _add_balancers(
+    compiler: FlowCompiler, server: OvsdbServer, dp_of: dict[str, int], central: Central
+) -> None:
+    """Side rules of every balancer, on all its datapaths."""
+    dp_groups = rows(server, "Logical_DP_Group")
+    for uuid, row in rows(server, "Load_Balancer").items():
+        dps = several(row["datapaths"])
+        for group in several(row["datapath_group"]):
+            dps = dps + several(dp_groups[group]["datapaths"])
+        balancer = LoadBalancer(row["vips"], row["protocol"] or "tcp", row["options"])
+        rules, errors = expand(balancer, {}, central)
+        assert not errors
+        compiler.set_side_rules(uuid, rules, [dp_of[dp] for dp in dps])
 
 
 def _add_flows(compiler: FlowCompiler, server: OvsdbServer, dp_of: dict[str, int]) -> None:
