@@ -253,6 +253,8 @@ __noinline int execute(struct __sk_buff *skb, __u32 depth, __u32 pc)
 		push(s, FR_LOOKUP, in->src ? OVN_EGRESS_BASE + in->aux : in->aux, 0, 0, 0);
 		return ACT_STOP;
 	case OP_OUTPUT:
+		if (in->a)
+			s->cur.egress = 0;
 		reason = output_and_return(skb, s, depth, pc);
 		break;
 	case OP_DROP:

@@ -196,7 +196,8 @@ enum ovn_op {
 	OP_SET,	       /* w[dst] = w[dst] & ~a | b */
 	OP_MOVE,       /* c bits: w[dst] >> a gets w[src] >> b */
 	OP_NEXT,       /* go on in table aux of pipeline src (0 in, 1 out) */
-	OP_OUTPUT,     /* OVN's output, by the pipeline we are in */
+	OP_OUTPUT,     /* OVN's output, by the pipeline we are in; a 1: as of an
+			* ingress pipeline */
 	OP_DROP,       /* drop, reason a (enum ovn_drop) */
 	OP_CLONE,      /* run the next a instructions (the last is OP_END) on a
 			 * copy, then go on after them with the original */

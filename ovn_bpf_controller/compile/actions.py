@@ -182,6 +182,19 @@ class _Lowering(InsnList):
     def clone(self, action: nodes.Clone) -> None:
         self._block([], action.actions)
 
+    def mirror(self, action: nodes.Mirror) -> None:
+        """A copy out of the port; OVN makes none where the port is not known.
+
+        Whichever pipeline this is, the copy begins the port's egress pipeline, and none
+        of the mirrored port's ingress registers go along.
+        """
+        key = self.port_key(action.port)
+        if key:
+            self.emit(lib.OP_CLONE, a=3)
+            self.emit(lib.OP_SET, dst=lib.OW_OUTPORT, a=0xFFFFFFFF, b=key)
+            self.emit(lib.OP_OUTPUT, a=1)
+            self.emit(lib.OP_END)
+
     def nd_na(self, action: nodes.NdNa | nodes.NdNaRouter) -> None:
         """OVN answers from a packet of its own; ours is a copy turned round."""
         flags = _ND_SOLICITED_OVERRIDE
@@ -369,6 +382,7 @@ _HANDLERS: Final[dict[type[nodes.Action], Callable[[_Lowering, Any], None]]] = {
     nodes.Drop: _Lowering.drop,
     nodes.Next: _Lowering.next,
     nodes.Clone: _Lowering.clone,
+    nodes.Mirror: _Lowering.mirror,
     nodes.NdNa: _Lowering.nd_na,
     nodes.NdNaRouter: _Lowering.nd_na,
     nodes.Load: _Lowering.assign,

@@ -214,7 +214,7 @@ class _Walk:
             self._lookup(self._pipeline(insn, e, into, tables))
             return self._unless_end(pc + 1)
         if insn.op == lib.OP_OUTPUT:
-            self._output(e, into)
+            self._output(e, into, bool(e.egress and not insn.a))
             return self._unless_end(pc + 1)
         if insn.op == lib.OP_CALL:
             self._side_table()
@@ -260,8 +260,8 @@ class _Walk:
 
     # --- ends ---------------------------------------------------------------------
 
-    def _output(self, e: TraceEvent, into: Node) -> None:
-        if e.egress:
+    def _output(self, e: TraceEvent, into: Node, egress: bool) -> None:
+        if egress:
             return self._out_of_egress(into)
         outport = e.words[lib.OW_OUTPORT]
         if not outport:
@@ -386,7 +386,7 @@ class _Actions:
                 return reset
             return "icmp4" if read(words, "eth.type") == 0x0800 else "icmp6"
         name = verb(action).removesuffix("_error")
-        return "nd_na" if name == "nd_na_router" else name
+        return {"nd_na_router": "nd_na", "mirror": "clone"}.get(name, name)
 
 
 _RESETS: Final = {6: "tcp_reset", 132: "sctp_abort"}

@@ -213,6 +213,40 @@ def test_clone_runs_on_a_copy(bed: Bed) -> None:
     assert got["p3"] == bytes(udp(1, 2, ttl=9))
 
 
+@pytest.mark.parametrize("pipeline", [0, 1])
+def test_a_mirror_gets_a_copy_and_the_packet_goes_its_way(bed: Bed, pipeline: int) -> None:
+    """As northd writes it: in a table of its own, in either pipeline."""
+    bed.plug(1, 2, 3)
+    bed.flow(pipeline, 0, 10, "eth.type == 0x88b5", 'mirror("vm3"); next;')
+    bed.flow(pipeline, 1, 0, "1", "reg0 = 1; eth.src = 02:00:00:00:00:aa; next;")
+    if pipeline:
+        bed.flow(0, 0, 0, "1", 'outport = "vm2"; output;')
+        bed.flow(1, 0, 90, 'outport == "vm3"', "output;")  # northd, too, mirrors no mirror
+    else:
+        bed.flow(0, 2, 0, "1", 'outport = "vm2"; output;')
+        bed.flow(1, 0, 0, "reg0 == 0", "next;")
+        bed.flow(1, 1, 0, "1", "next;")
+    bed.flow(1, 2, 0, "1", "output;")
+    bed.flows_live()
+    sent = Ether(src=mac(1), dst=mac(2), type=0x88B5) / Raw(b"x" * 50)
+    bed.send("p1", bytes(sent))
+    found = dict(bed.received(2))
+    assert found["p3"] == bytes(sent)
+    assert Ether(found["p2"]).src == "02:00:00:00:00:aa"
+    assert bed.all_dropped() == 0
+
+
+def test_a_mirror_that_is_nowhere_gets_nothing(bed: Bed) -> None:
+    bed.plug(1, 2)
+    bed.flow(0, 0, 0, "1", 'mirror("nobody"); outport = "vm2"; output;')
+    bed.flow(1, 0, 0, "1", "output;")
+    bed.flows_live()
+    sent = bytes(Ether(src=mac(1), dst=mac(2), type=0x88B5) / Raw(b"x" * 50))
+    bed.send("p1", sent)
+    assert bed.received(1) == [("p2", sent)]
+    assert bed.nothing_received() and bed.all_dropped() == 0
+
+
 def test_a_patch_port_leads_into_the_peer_with_clean_registers(bed: Bed) -> None:
     bed.plug(1)
     bed.plug(2, dp=2)

@@ -14,6 +14,7 @@ import pytest
 
 from ovn_bpf_controller.datapath.trace import Given
 from tests.differential.compare import network
+from tests.support.release import newer
 
 SWITCH = """
 ls-add sw
@@ -134,3 +135,19 @@ def lengths(given: Sequence[int]) -> list[bool]:
 def test_a_length_decides_check_pkt_larger_and_none_is_smaller_than_any() -> None:
     """northd 23.03 compares with the MTU and 14 bytes of Ethernet header."""
     assert lengths([0, 1514, 1515, 9000]) == [False, False, True, True]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("way", ["from-lport", "to-lport", "both"])
+def test_a_mirror_of_a_port_gets_copies(way: str) -> None:
+    """Mirrors of type lport came with OVN 25.09."""
+    argv = (
+        SWITCH
+        + "lsp-add sw c\nlsp-set-addresses c unknown\n"
+        + f"mirror-add m lport {way} c\nlsp-attach-mirror a m\nlsp-attach-mirror b m"
+    )
+    with network(commands(argv), release=newer()) as both:
+        assert not both.differs("sw", f"{A_TO_B} && {IP4} && udp.dst == 53")
+        found = both.found("sw", f"{A_TO_B} && {IP4} && udp.dst == 53")
+        assert found.count("clone {") == (2 if way == "both" else 1), found
+        assert found.count('output("b");') == 1
