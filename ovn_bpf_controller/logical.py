@@ -193,7 +193,14 @@ class LogicalFlows:
             return
         stage = f"{row.pipeline} table {row.table_id}"
         flow = LogicalFlow(
-            row.uuid, pipeline, row.table_id, row.priority, row.match, row.actions, stage
+            row.uuid,
+            pipeline,
+            row.table_id,
+            row.priority,
+            row.match,
+            row.actions,
+            stage,
+            row.tags.get("acl_ct_translation") == "true",
         )
         self.compiler.set_flow(row.uuid, flow, keys)
 

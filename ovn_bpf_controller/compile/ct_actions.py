@@ -277,7 +277,7 @@ HANDLERS: Final[dict[type[nodes.Action], Callable[[Any, Any], None]]] = {
     nodes.ChkEcmpNhMac: _next_hop(lib.OVN_LEARNT_ECMP_NH_MAC),
     nodes.CtNwDst: _original("ct.dst4"),
     nodes.CtIp6Dst: _original("ct.dst6"),
-    nodes.CtTpDst: _original("ct.tp_dst"),
+    nodes.CtTpDst: _original("ct_tp_dst"),
     nodes.CtProto: _original("ct_proto"),
     nodes.CtStateSave: _original("ct.saved"),
 }

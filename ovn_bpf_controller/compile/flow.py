@@ -44,7 +44,7 @@ class LogicalFlow:
     """A row of Logical_Flow.
 
     pipeline: INGRESS or EGRESS.  priority: 0..65535.  stage: OVN's name for the
-    table, for operators only.
+    table, for operators only.  ct_translation: see lang.expr.parse_match().
     """
 
     uuid: str
@@ -54,6 +54,7 @@ class LogicalFlow:
     match: str
     actions: str
     stage: str = ""
+    ct_translation: bool = False
 
 
 class Env(Protocol):
@@ -208,7 +209,11 @@ def compile_flow(flow: LogicalFlow, dp: int, env: Env, sets: SetBook) -> Compile
         _check(flow)
         actions = names.expand(flow.actions)
         lowered, prereqs = _lower(actions, flow.pipeline, flow.table, names)
-        keys = _keys(names.expand(flow.match), prereqs, names)
+        match = names.expand(flow.match)
+        if flow.ct_translation:
+            keys = _pack(disjuncts(_condition(match, prereqs, True), names, MAX_DISJUNCTS))
+        else:
+            keys = _keys(match, prereqs, names)
     except LangError as error:
         return _left_out(Problem.INVALID, error, names)
     except UnsupportedError as error:
@@ -302,9 +307,9 @@ def _keys(match: str, prereqs: nodes.Expr, names: _Names) -> tuple[Key, ...]:
     return _pack(disjuncts(_condition(match, prereqs), names, MAX_DISJUNCTS))
 
 
-def _condition(match: str, prereqs: nodes.Expr) -> nodes.Expr:
+def _condition(match: str, prereqs: nodes.Expr, ct_translation: bool = False) -> nodes.Expr:
     """The match together with the prerequisites of the actions."""
-    expr = parse_match(match)
+    expr = parse_match(match, ct_translation)
     if prereqs == nodes.TRUE:
         return expr
     return nodes.And((expr, prereqs))

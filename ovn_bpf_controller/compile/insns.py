@@ -17,6 +17,8 @@ INSN_BYTES: Final[int] = ffi.sizeof("struct ovn_insn")
 
 _OPS: Final[dict[int, str]] = ffi.typeof("enum ovn_op").elements
 _REASONS: Final[dict[int, str]] = ffi.typeof("enum ovn_drop").elements
+_KINDS: Final[dict[int, str]] = ffi.typeof("enum ovn_learnt_kind").elements
+_CT_DOES: Final = sorted(ffi.typeof("enum ovn_ct_action").elements.items())
 
 
 class Insn(NamedTuple):
@@ -98,6 +100,33 @@ def _lookup_fdb(i: Insn) -> str:
     return f"{field_at(i.dst, i.a, 1)} = lookup_fdb({_word(i.b)}, {_mac(i.src)})"
 
 
+def _ct(i: Insn) -> str:
+    names = [name.removeprefix("OVN_CT_").lower() for bit, name in _CT_DOES if i.a & bit]
+    return f"ct({', '.join([f'zone={_word(i.src)}', *names])})"
+
+
+def _ct_lb(i: Insn) -> str:
+    return f"one of {i.a} backends by hash({i.b:#x})"
+
+
+def _data(i: Insn) -> str:
+    if i.c:
+        return f"data({i.a:#x}, {i.b:#x}, {i.c:#x})"
+    return f"data({i.a:#x}, port {i.b})"
+
+
+def _learn(i: Insn) -> str:
+    return f"learn({_learnt(i.a)})"
+
+
+def _ask(i: Insn) -> str:
+    return f"{field_at(i.dst, i.a, 1)} = learnt({_learnt(i.b)})"
+
+
+def _learnt(kind: int) -> str:
+    return _KINDS.get(kind, str(kind)).removeprefix("OVN_LEARNT_").lower()
+
+
 def _word(word: int) -> str:
     return field_at(word, 0, 32)
 
@@ -123,6 +152,11 @@ _TEXT: Final[dict[int, Callable[[Insn], str]]] = {
     lib.OP_GET_FDB: lambda i: f"outport = get_fdb({_mac(i.src)})",
     lib.OP_LOOKUP_FDB: _lookup_fdb,
     lib.OP_PUT_FDB: lambda i: f"put_fdb({_word(i.b)}, {_mac(i.src)})",
+    lib.OP_CT: _ct,
+    lib.OP_CT_LB: _ct_lb,
+    lib.OP_DATA: _data,
+    lib.OP_LEARN: _learn,
+    lib.OP_LEARNT: _ask,
     lib.OP_PUSH: lambda i: f"push {i.c} words of {_word(i.src)}",
     lib.OP_POP: lambda i: f"pop {i.c} words to {_word(i.dst)}",
 }

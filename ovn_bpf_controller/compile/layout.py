@@ -68,6 +68,8 @@ ROOTS: Final[dict[str, Place]] = {
     "ct_mark": Place(lib.OW_CT_MARK, 0, 32),
     "ct_label": _wide(lib.OW_CT_LABEL, 128),
     "ct_proto": Place(lib.OW_CT_PROTO, 0, 8),
+    "ct_tp_src": Place(lib.OW_CT_PORTS, 16, 16),
+    "ct_tp_dst": Place(lib.OW_CT_PORTS, 0, 16),
     "pkt.mark": Place(lib.OW_PKT_MARK, 0, 32),
     "eth.dst": _wide(lib.OW_ETH_DST, 48),
     "eth.src": _wide(lib.OW_ETH_SRC, 48),
@@ -114,11 +116,13 @@ ROOTS: Final[dict[str, Place]] = {
     "arg.ip": _wide(lib.OW_ARG_IP, 128),
     "arg.mac": _wide(lib.OW_ARG_MAC, 48),
     "arg.idle": Place(lib.OW_ARG_IDLE, 0, 32),
-    # Not OVN's: what its ct_*_dst() and ct_state_save() read.
+    # Not OVN's: zones, and what its ct_*_dst() and ct_state_save() read.
     "ct.dst4": Place(lib.OW_CT_DST + 3, 0, 32),
     "ct.dst6": _wide(lib.OW_CT_DST, 128),
-    "ct.tp_dst": Place(lib.OW_CT_PORTS, 0, 16),
     "ct.saved": Place(lib.OW_CT_STATE, 0, 8),
+    "zone.port": Place(lib.OW_CT_ZONE, 0, 32),
+    "zone.dnat": Place(lib.OW_DNAT_ZONE, 0, 32),
+    "zone.snat": Place(lib.OW_SNAT_ZONE, 0, 32),
 }
 
 

@@ -184,7 +184,7 @@ def _original(vip: _Vip, central: Central, with_port: bool) -> Conj:
     )
     if not port:
         return found
-    return (*found, ("ct_proto", proto, 0xFF), ("ct.tp_dst", port, 0xFFFF))
+    return (*found, ("ct_proto", proto, 0xFF), ("ct_tp_dst", port, 0xFFFF))
 
 
 def _addresses(family: int, src: int, dst: int) -> Conj:

@@ -81,6 +81,19 @@ def test_a_flow_becomes_a_rule() -> None:
     assert not list(compiler.unsupported())
 
 
+def test_a_translated_match_looks_at_the_connections_ports() -> None:
+    row = flow("udp.dst == 53 && ip4", ct_translation=True)
+    rule = only(compiled(row)[1])
+    found = dict(zip([word for word, _ in rule.mask], rule.values, strict=True))
+    assert found[lib.OW_CT_PORTS] == 53
+    assert found[lib.OW_CT_PROTO] == 17
+    assert found[lib.OW_CT_STATE] == lib.OVN_CS_TRK
+    assert lib.OW_L4_PORTS not in found and lib.OW_IP not in found
+    compiler, _ = compiled(row)
+    compiler.set_flow("u1", replace(row, ct_translation=False), [DP])
+    assert lib.OW_L4_PORTS in dict(only(logical(compiler.flush().added)).mask)
+
+
 def test_egress_tables_lie_in_the_upper_half() -> None:
     rule = only(compiled(flow("1", pipeline=EGRESS, table=2))[1])
     assert rule.table == lib.OVN_EGRESS_BASE + 2

@@ -62,6 +62,15 @@ def test_every_operation_has_a_text_without_numbers_of_words(op: int) -> None:
             Insn(lib.OP_LOOKUP_FDB, dst=lib.OW_REG0, a=11, src=lib.OW_ETH_SRC, b=lib.OW_INPORT),
             "reg0[11] = lookup_fdb(inport, eth.src)",
         ),
+        (
+            Insn(lib.OP_CT, src=lib.OW_REG0, a=lib.OVN_CT_COMMIT | lib.OVN_CT_NAT),
+            "ct(zone=reg0, commit, nat)",
+        ),
+        (Insn(lib.OP_LEARN, a=lib.OVN_LEARNT_LB_AFF), "learn(lb_aff)"),
+        (
+            Insn(lib.OP_LEARNT, dst=lib.OW_REG0, a=5, b=lib.OVN_LEARNT_ECMP_NH_MAC),
+            "reg0[5] = learnt(ecmp_nh_mac)",
+        ),
     ],
 )
 def test_instructions_read_like_actions(insn: Insn, text: str) -> None:

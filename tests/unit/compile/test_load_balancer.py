@@ -88,7 +88,7 @@ def test_without_registers_the_connection_tells_the_original_destination() -> No
     (first, _) = tables(LoadBalancer(V4, "tcp"))[lib.OVN_TABLE_LB_HAIRPIN]
     assert first["ct_state"] == lib.OVN_CS_TRK | lib.OVN_CS_DNAT
     assert first["ct.dst4"] == 0x1E000001
-    assert (first["ct_proto"], first["ct.tp_dst"]) == (6, 80)
+    assert (first["ct_proto"], first["ct_tp_dst"]) == (6, 80)
 
 
 def test_the_central_says_where_things_are() -> None:
