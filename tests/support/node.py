@@ -24,6 +24,7 @@ import ovs.poller
 from ovn_bpf_controller.binding.desired import Desired
 from ovn_bpf_controller.binding.engine import Binding
 from ovn_bpf_controller.binding.snapshot import LocalAdapter
+from ovn_bpf_controller.binding.zones import Moved
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.local import LocalDatabase
 from ovn_bpf_controller.underlay.route import KernelUnderlay
@@ -69,6 +70,7 @@ class Node:
             self._ids["ovn-remote"] = sb_remote
         self._ids |= ids or {}
         self.desired = Desired()
+        self.zones_moved: list[Moved] = []
         self.iterations = 0
         self._tid = 0
         self._error = ""
@@ -128,7 +130,13 @@ class Node:
         self.underlay = KernelUnderlay()
         self.cache = SouthboundCache([])
         self.adapter = LocalAdapter(self.local, self.underlay)
-        self.binding = Binding(self.cache, self.adapter, self.underlay, startup_ms=1)
+        self.binding = Binding(
+            self.cache,
+            self.adapter,
+            self.underlay,
+            startup_ms=1,
+            on_zones_moved=self.zones_moved.append,
+        )
         self.vswitch = VswitchService(self.local, self.underlay.links, self.pidfile)
         try:
             while not self._stop:

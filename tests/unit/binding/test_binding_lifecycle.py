@@ -302,6 +302,8 @@ def test_ct_zones_survive_a_restart_of_the_agent(central: OvnCentral, tmp_path: 
         hv1.plug("tap1", "lp1")
         hv1.until(lambda: "lp1" in hv1.desired.zones, "a zone")
         zones = dict(hv1.desired.zones)
+        allotted = set().union(*(moved.allotted for moved in hv1.zones_moved))
+        assert {zones["lp1"], zones["lp2"]} <= allotted
         ids = "external_ids:ct-zone-lp1"
         hv1.until(
             lambda: (
@@ -323,6 +325,10 @@ def test_ct_zones_survive_a_restart_of_the_agent(central: OvnCentral, tmp_path: 
                 "the ports",
             )
             assert dict(again.desired.zones) == zones
+            again.zones_moved.clear()
+            again.unplug("tap1")
+            again.until(lambda: again.zones_moved, "a zone that is given up")
+            assert again.zones_moved[0].released == {zones["lp1"]}
         finally:
             again.halt()
 
