@@ -113,6 +113,8 @@ def run(
     return Result(microflow.header(words), root)
 
 
+# northd leaves the spaces out here and there.
+_ASSIGNED: Final = re.compile(r"^([a-z][\w.]*(?:\[[\d.]+\])?)\s*=\s*(?!=)")
 _STATEMENT: Final = re.compile(r'"(?:[^"\\]|\\.)*"|/\*.*?\*/|//[^\n]*|[{};]|[^"/{};]+|/', re.DOTALL)
 
 
@@ -130,7 +132,7 @@ def statements(text: str) -> Iterator[str]:
             end += 1
         one = " ".join("".join(parts[at:end]).split())
         if one:
-            yield f"{one};"
+            yield _ASSIGNED.sub(r"\1 = ", f"{one};")
             for start in blocks:
                 inner = "".join(parts[start + 1 : end])
                 yield from statements(inner[: inner.rindex("}")])
