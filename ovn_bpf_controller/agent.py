@@ -132,13 +132,14 @@ class Agent:
         if desired.complete:
             self._size_notice.look(self.binding.config)
         self._tracking.changed(changes, self.flows.template_vars())
+        self._answering.run(self.flows.compiler, self.southbound)
         with timed("flow-installation"):
             live = desired.complete and self._make_live(desired, delta, rules)
         if live:
             self._tracking.live(desired)
             self._follow_learnt(desired)
-            self.binding.acknowledge(desired.seq)
-        self._answering.run(self.flows.compiler, self.southbound)
+            if self._answering.settled:
+                self.binding.acknowledge(desired.seq)
         self.jobs.run()
 
     def wait(self, poller: Any) -> None:

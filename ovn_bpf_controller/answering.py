@@ -15,7 +15,7 @@ from ovn_bpf_controller.compile.compiler import FlowCompiler
 from ovn_bpf_controller.datapath.loader import Plane
 from ovn_bpf_controller.errors import DataPlaneError
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
-from ovn_bpf_controller.ovsdb.tables import DHCPOptions, DHCPv6Options
+from ovn_bpf_controller.ovsdb.tables import DNS, DatapathBinding, DHCPOptions, DHCPv6Options
 from ovn_bpf_controller.process.log import Logger
 from ovn_bpf_controller.slowpath.supervisor import Supervisor
 
@@ -24,6 +24,19 @@ _log = Logger("slowpath")
 
 def _options(rows: Iterable[DHCPOptions | DHCPv6Options]) -> dict[str, list[Any]]:
     return {row.name: [row.code, row.type] for row in rows}
+
+
+def _names(southbound: SouthboundCache) -> dict[str, dict[str, list[Any]]]:
+    """DNS records by datapath."""
+    found: dict[str, dict[str, list[Any]]] = {}
+    datapaths = southbound.table(DatapathBinding)
+    for row in southbound.table(DNS).values():
+        owned = row.options.get("ovn-owned", "") == "true"
+        for uuid in row.datapaths:
+            if uuid in datapaths:
+                names = found.setdefault(str(datapaths[uuid].tunnel_key), {})
+                names |= {name.lower(): [value, owned] for name, value in row.records.items()}
+    return found
 
 
 class Answering:
@@ -49,8 +62,14 @@ class Answering:
                 "arguments": {str(n): text for n, text in arguments.items()},
                 "dhcp_options": _options(southbound.table(DHCPOptions).values()),
                 "dhcpv6_options": _options(southbound.table(DHCPv6Options).values()),
+                "dns": _names(southbound),
             }
         )
+
+    @property
+    def settled(self) -> bool:
+        """Whether the slow path is as the flows are, as far as it can be."""
+        return not self._needed or self._supervisor.settled
 
     def wait(self, poller: Any) -> None:
         """See AgentProtocol."""

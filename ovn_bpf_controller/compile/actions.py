@@ -158,7 +158,7 @@ class _Lowering(InsnList):
 
     # --- slow path -------------------------------------------------------
 
-    def ask(self, action: nodes.PutOpts) -> None:
+    def ask(self, action: nodes.PutOpts | nodes.Result) -> None:
         """A verb that answers by a bit, and whose packet comes back."""
         word, shift = bit(action.dst)
         insn, argument = punt(action, word, shift)
@@ -378,6 +378,7 @@ class _Lowering(InsnList):
 
 _HANDLERS: Final[dict[type[nodes.Action], Callable[[_Lowering, Any], None]]] = {
     nodes.PutDhcpOpts: _Lowering.ask,
+    nodes.DnsLookup: _Lowering.ask,
     nodes.Output: _Lowering.output,
     nodes.Drop: _Lowering.drop,
     nodes.Next: _Lowering.next,

@@ -11,6 +11,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from ovn_bpf_controller.slowpath.checksums import checksum
 from ovn_bpf_controller.slowpath.service import RejectedError
 
 ETHERNET: Final = 14
@@ -18,16 +19,6 @@ UDP: Final = 8
 _IP4: Final = 20
 _IP6: Final = 40
 _PROTO_UDP: Final = 17
-
-
-def checksum(data: bytes) -> int:
-    """The Internet checksum (RFC 1071)."""
-    if len(data) % 2:
-        data += b"\0"
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return int(~total & 0xFFFF)
 
 
 @dataclass(frozen=True, slots=True)

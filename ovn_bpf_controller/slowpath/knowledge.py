@@ -2,7 +2,8 @@
 """What the agent has told the slow path: lines of JSON over a socket.
 
 Each line is an object whose members replace what was known under their names:
-`arguments` (number -> what a verb says), `dns` (datapath -> names), and so on.
+`arguments` (number -> what a verb says), `dns` (datapath -> names), and so on.  The
+number of the line, `lesson`, is told back: then it is in force.
 """
 
 from __future__ import annotations
@@ -26,20 +27,22 @@ class KnowledgeError(OvnBpfError):
 
 @dataclass(slots=True)
 class Knowledge:
-    """arguments: JSON objects of compile.punts by number.  dhcp_options,
-    dhcpv6_options: (code, type) by name.  dns: by datapath key, lower-case name ->
-    addresses as text.
+    """lesson: number of the last line.  arguments: JSON objects of compile.punts, by
+    number.  dhcp_options, dhcpv6_options: (code, type) by name.  dns: by datapath
+    key, lower-case name -> (value of the row's record, whether OVN owns it).
     """
 
+    lesson: int = 0
     arguments: dict[int, dict[str, Any]] = field(default_factory=dict)
     dhcp_options: dict[str, tuple[int, str]] = field(default_factory=dict)
     dhcpv6_options: dict[str, tuple[int, str]] = field(default_factory=dict)
-    dns: dict[int, dict[str, str]] = field(default_factory=dict)
+    dns: dict[int, dict[str, tuple[str, bool]]] = field(default_factory=dict)
 
     def learn(self, line: bytes) -> None:
         """Takes one line.  Raises KnowledgeError; what was known then stays."""
         try:
             told = json.loads(line)
+            self.lesson = int(told.pop("lesson"))
             heard = {name: _HEARD[name](value) for name, value in told.items()}
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise KnowledgeError(f"the agent says what we do not know: {error}") from error
@@ -51,11 +54,15 @@ def _options(told: dict[str, Any]) -> dict[str, tuple[int, str]]:
     return {name: (int(code), str(kind)) for name, (code, kind) in told.items()}
 
 
+def _records(told: dict[str, Any]) -> dict[str, tuple[str, bool]]:
+    return {name: (str(value), bool(owned)) for name, (value, owned) in told.items()}
+
+
 _HEARD: Final[dict[str, Callable[[Any], Any]]] = {
     "arguments": lambda told: {int(n): json.loads(text) for n, text in told.items()},
     "dhcp_options": _options,
     "dhcpv6_options": _options,
-    "dns": lambda told: {int(key): dict(names) for key, names in told.items()},
+    "dns": lambda told: {int(key): _records(names) for key, names in told.items()},
 }
 
 

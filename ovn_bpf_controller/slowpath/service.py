@@ -12,11 +12,13 @@ import select
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ovn_bpf_controller.datapath.punts import Punt, Punts
 from ovn_bpf_controller.errors import DataPlaneError, OvnBpfError
 from ovn_bpf_controller.process.log import Logger, RateLimit
+from ovn_bpf_controller.slowpath.checksums import whole
 from ovn_bpf_controller.slowpath.knowledge import Knowledge, Teacher
 
 _log = Logger("slowpath")
@@ -50,6 +52,7 @@ class Service:
         self.counts: Counter[str] = Counter()
         self._worst = 0.0
         self._tell_at = 0.0
+        self._lesson = 0
 
     def run(self, stop: Callable[[], bool], wake: int) -> None:
         """Until stop(); wake: a descriptor that becomes readable then."""
@@ -88,7 +91,7 @@ class Service:
             return
         try:
             for answer in handler(punt, argument, self._knowledge):
-                self._punts.send(answer)
+                self._punts.send(replace(answer, frame=whole(answer.frame)))
         except RejectedError as error:
             self.counts[str(error)] += 1
         except DataPlaneError as error:
@@ -98,8 +101,11 @@ class Service:
     def _tell(self) -> None:
         """The agent's status shows it."""
         now = time.monotonic()
-        if now < self._tell_at:
+        if now < self._tell_at and self._lesson == self._knowledge.lesson:
             return
+        self._lesson = self._knowledge.lesson
         self._tell_at = now + TELL_SECONDS
         counts = {**self.counts, "lost": self._punts.lost}
-        self._teacher.say({"counts": counts, "worst_ms": round(self._worst * 1000, 3)})
+        self._teacher.say(
+            {"lesson": self._lesson, "counts": counts, "worst_ms": round(self._worst * 1000, 3)}
+        )

@@ -27,6 +27,7 @@ from ovn_bpf_controller.process.log import Logger
 _log = Logger("slowpath")
 
 RETRY_SECONDS = 1.0
+PATIENCE_SECONDS = 5.0  # it answers within a second of its start
 _CHUNK = 1 << 16
 
 
@@ -43,6 +44,8 @@ class Supervisor:
         self._rest = b""
         self._told: dict[str, Any] = {}
         self._retry_at = 0.0
+        self._lesson = 0
+        self._taught_at = 0.0
         self.said: dict[str, Any] = {}
         self.starts = 0
 
@@ -61,14 +64,25 @@ class Supervisor:
         changed = {name: told for name, told in knowledge.items() if self._told.get(name) != told}
         if changed:
             self._told.update(changed)
-            self._unsent += json.dumps(changed).encode() + b"\n"
+            self._lesson += 1
+            self._taught_at = time.monotonic()
+            self._unsent += json.dumps({**changed, "lesson": self._lesson}).encode() + b"\n"
         self._exchange()
+
+    @property
+    def settled(self) -> bool:
+        """Whether what it was told is in force, or it takes too long to wait for."""
+        if self.said.get("lesson") == self._lesson:
+            return True
+        return time.monotonic() > self._taught_at + PATIENCE_SECONDS
 
     def wait(self, poller: Any) -> None:
         """Wakes up for what it says and when it is to be started again."""
         if self._sock is None:
             poller.timer_wait(round(RETRY_SECONDS * 1000))
             return
+        if not self.settled:
+            poller.timer_wait(round(PATIENCE_SECONDS * 1000))
         events = ovs.poller.POLLIN | (ovs.poller.POLLOUT if self._unsent else 0)
         poller.fd_wait(self._sock.fileno(), events)
 
@@ -113,6 +127,7 @@ class Supervisor:
         ours.setblocking(False)
         self._sock = ours
         self._told, self._unsent, self._rest = {}, b"", b""
+        self.said = {}
         self._retry_at = time.monotonic() + RETRY_SECONDS
         self.starts += 1
 
