@@ -39,6 +39,7 @@ from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.local import LocalDatabase
 from ovn_bpf_controller.ovsdb.local_tables import SSL
 from ovn_bpf_controller.ovsdb.tables import SBGlobal
+from ovn_bpf_controller.process import stopwatch
 from ovn_bpf_controller.process.log import Logger, RateLimit
 from ovn_bpf_controller.process.options import Options
 from ovn_bpf_controller.process.stopwatch import timed
@@ -99,6 +100,7 @@ class Agent:
         self.engine = Engine()
         self.desired = Desired()
         self._incomplete = True  # the tables do not hold all that is desired
+        self._woke = 0.0
         self._retry_at = 0.0
         self._attach_at = 0.0
         self._cleaned = False
@@ -116,6 +118,7 @@ class Agent:
 
     def run(self) -> None:
         """See AgentProtocol."""
+        self._woke = time.monotonic()
         self._database.run()
         self._configure_tls(self._database.ssl)
         self._vswitch.run()
@@ -217,6 +220,8 @@ class Agent:
             self._incomplete = True
             self._retry_at = now + RETRY_SECONDS
             return False
+        # From the moment that the change was there to be read to its generation.
+        stopwatch.add("change-live", time.monotonic() - self._woke)
         for thing, why in self.tables.rejected:
             _rate.warn(_log, f"left out of the data plane: {thing}: {why}")
         first, self._incomplete = self._incomplete, False

@@ -37,18 +37,23 @@ def report(name: str, mode: str, found: dict[str, Any]) -> str:
     """A table: one line a measure, one column an agent, and the ratio."""
     lines = [f"{name}, monitor {mode}, {PLUGGED} local ports"]
     heads = list(found)
-    lines.append(f"{'':24}" + "".join(f"{h:>20}" for h in heads))
+    lines.append(f"{'':28}" + "".join(f"{h:>20}" for h in heads))
     units = {"cpu": "CPU s", "peak": "peak RSS MB", "first_port": "first port s",
              "all_ports": "all ports s", "nb_cfg": "nb_cfg s"}  # fmt: skip
     rows = [(f"cold start {unit}", [found[h]["cold"][key] for h in heads]) for key, unit in
             units.items()]  # fmt: skip
     for change in found[heads[0]]["changes"]:
-        for key, unit in (("median", "ms"), ("cpu", "CPU ms")):
+        for key, unit in (("median", "ms"), ("worst", "worst ms"), ("cpu", "CPU ms"),
+                          ("live", "live ms, 95 %"), ("live worst", "live ms, worst")):  # fmt: skip
             values = [found[h]["changes"].get(change, {}).get(key, float("nan")) for h in heads]
+            if all(v != v for v in values):
+                continue
             rows.append((f"{change} {unit}", values))
     for label, values in rows:
-        ratio = f"{values[-1] / values[0]:8.2f}x" if len(values) == 2 and values[0] else ""
-        lines.append(f"  {label:22}" + "".join(f"{v:20.2f}" for v in values) + ratio)
+        both = len(values) == 2 and values[0] and values[0] == values[0]
+        ratio = f"{values[-1] / values[0]:8.2f}x" if both else ""
+        told = (f"{v:20.2f}" if v == v else f"{'-':>20}" for v in values)
+        lines.append(f"  {label:26}" + "".join(told) + ratio)
     return "\n".join(lines)
 
 

@@ -10,6 +10,7 @@ with devices of its own and a private bpffs.
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 import time
@@ -62,6 +63,7 @@ class _Agent(Daemon):
         if self.name == THEIRS:
             self.spawn([THEIRS, *options])
             return
+        options.insert(0, f"--unixctl={self.ctl}")
         agent = [sys.executable, "-m", "ovn_bpf_controller.cli.controller", *options]
         prefix = shlex.split(os.environ.get("OVN_BPF_BENCH_WRAPPER", ""))
         devices = self.directory / "devices"
@@ -168,6 +170,18 @@ class Contender:
         status = Path(f"/proc/{pid}/status").read_text()
         peak = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
         return Cost((int(fields[11]) + int(fields[12])) / _TICK, int(peak) / 1024)
+
+    def live(self, *, reset: bool = False) -> dict[str, float]:
+        """ms from a change's arrival at our agent to the packets that obey it: 95th
+        percentile and worst since the last reset; nothing for ovn-controller."""
+        if self.agent == THEIRS:
+            return {}
+        if reset:
+            self._daemon.appctl("stopwatch/reset", "change-live")
+            return {}
+        text = self._daemon.appctl("stopwatch/show", "change-live")
+        found = dict(re.findall(r"^  (\w+)[^:]*: ([\d.]+)", text, re.M))
+        return {"live": float(found["95th"]), "live worst": float(found["Maximum"])}
 
     def check(self) -> None:
         """RuntimeError if the agent has ended."""
