@@ -44,7 +44,7 @@ static __always_inline int make_abort(struct __sk_buff *skb, struct scratch *s)
 	s->reply_sum = !get32(sctp + 8);
 	if (s->reply_sum && s->l4 != hlen)
 		return DROP_NO_REPLY;
-	return cut(skb, hlen + SCTP_ABORT_LEN) ? DROP_STORE : 0;
+	return cut(skb, s, hlen + SCTP_ABORT_LEN) ? DROP_STORE : 0;
 }
 
 /* The words as the whole frame. */

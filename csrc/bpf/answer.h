@@ -42,7 +42,7 @@ static __always_inline int restore_frame(struct __sk_buff *skb, struct scratch *
 {
 	__u32 len = s->orig_len, tci = s->wire[HDR(OW_ETH_TYPE)] & 0xffff;
 
-	if (len < 1 || len > OVN_ORIG_BYTES || cut(skb, s->off + len) ||
+	if (len < 1 || len > OVN_ORIG_BYTES || cut(skb, s, s->off + len) ||
 	    bpf_skb_store_bytes(skb, s->off, s->orig, orig_len(len), BPF_F_RECOMPUTE_CSUM))
 		return DROP_STORE;
 	__builtin_memcpy(s->wire, s->owire, sizeof(s->wire));
@@ -66,7 +66,7 @@ static __always_inline int put_na(struct __sk_buff *skb, struct scratch *s)
 	__u32 i;
 	__u16 csum;
 
-	if (cut(skb, s->off + NA_LEN))
+	if (cut(skb, s, s->off + NA_LEN))
 		return DROP_STORE;
 	put_mac(f, w + OW_ETH_DST);
 	put_mac(f + 6, w + OW_ETH_SRC);

@@ -10,8 +10,9 @@
 #include "inner.h"
 
 #define SUM_CHUNK 128
-#define QUOTE4 548  /* 576 bytes in all: RFC 1812 section 4.3.2.3 */
-#define QUOTE6 1232 /* 1280 bytes in all: the minimum MTU */
+#define BLANK_CHUNKS 3 /* of OVN_SUM_BYTES: an Ethernet frame and a tag */
+#define QUOTE4 548     /* 576 bytes in all: RFC 1812 section 4.3.2.3 */
+#define QUOTE6 1232    /* 1280 bytes in all: the minimum MTU */
 
 /* Bytes of the IP packet in the frame; Ethernet's padding is none of it. */
 static __always_inline __u32 ip_len(struct __sk_buff *skb, const struct scratch *s)
@@ -104,11 +105,34 @@ static __always_inline __s64 quote_sum(struct __sk_buff *skb, struct scratch *s,
 	return i < 20 ? sum : -1;
 }
 
-/* Cut the frame to a length.  The kernel refuses even to leave it as it is when it
- * remembers the transport header of a tunnel that it came through. */
-static __always_inline int cut(struct __sk_buff *skb, __u32 len)
+/* Zeros from `from` to the frame's end.  Returns 0, or -1 when that is too far. */
+static __always_inline int blank(struct __sk_buff *skb, struct scratch *s, __u32 from)
 {
-	return skb->len != len && bpf_skb_change_tail(skb, len, 0);
+	__u32 i, n;
+
+	__builtin_memset(s->buf.bytes, 0, OVN_SUM_BYTES);
+	for (i = 0; i < BLANK_CHUNKS && from < skb->len; i++) {
+		n = skb->len - from < OVN_SUM_BYTES ? skb->len - from : OVN_SUM_BYTES;
+		n--;
+		hide(n);
+		n = (n & (OVN_SUM_BYTES - 1)) + 1;
+		if (bpf_skb_store_bytes(skb, from, s->buf.bytes, n, BPF_F_RECOMPUTE_CSUM))
+			return -1;
+		from += n;
+	}
+	return from < skb->len ? -1 : 0;
+}
+
+/*
+ * Cut the frame to a length.  The kernel cuts nothing off what was put into a tunnel
+ * and never came by a network card (chassis on two ends of a veth pair): there zeros
+ * follow the packet, as they follow a short one in an Ethernet frame.
+ */
+static __always_inline int cut(struct __sk_buff *skb, struct scratch *s, __u32 len)
+{
+	if (skb->len == len || !bpf_skb_change_tail(skb, len, 0))
+		return 0;
+	return skb->gso_size || skb->len < len || blank(skb, s, len);
 }
 
 /* Cut the frame to the quotation and open room in front of it. */
@@ -121,7 +145,7 @@ static __always_inline int make_error(struct __sk_buff *skb, struct scratch *s)
 	if (s->off || s->l3 != ETH_LEN)
 		return DROP_STORE;
 	sum = quote_sum(skb, s, quote, len);
-	if (sum < 0 || cut(skb, ETH_LEN + quote) ||
+	if (sum < 0 || cut(skb, s, ETH_LEN + quote) ||
 	    bpf_skb_adjust_room(skb, (ip6 ? IP6_LEN : IP4_LEN) + 8, BPF_ADJ_ROOM_MAC, 0))
 		return DROP_STORE;
 	quote_words(&s->wire_inner, s->wire, s->wire_id);

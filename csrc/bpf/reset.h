@@ -36,7 +36,7 @@ static __always_inline int make_reset(struct __sk_buff *skb, struct scratch *s)
 	s->reply_sum = partial_sum(skb, s, l4_len) ? 1 : 0;
 	if (s->reply_sum && s->l4 != hlen)
 		return DROP_NO_REPLY;
-	return cut(skb, hlen + TCP_LEN) ? DROP_STORE : 0;
+	return cut(skb, s, hlen + TCP_LEN) ? DROP_STORE : 0;
 }
 
 /* Ethernet and IP header as the words have them, in front of len bytes at f + ETH_LEN
