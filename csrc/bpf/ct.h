@@ -207,7 +207,7 @@ __noinline int ct_run(struct __sk_buff *skb, __u32 depth, __u32 pc)
 
 	if (!s || !in || !ctl)
 		return DROP_BUG;
-	if (ct_given(depth, pc))
+	if (s->trace && ct_given(depth, pc))
 		return 0;
 	if (!ctl->ready && !s->trace)
 		ct_defaults();

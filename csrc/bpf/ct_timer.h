@@ -9,10 +9,10 @@
 
 #include "ct_table.h"
 
-#define CT_TICK_MS 100
-#define CT_LAP 64	 /* ticks for the whole table, if it is not large */
-#define CT_MIN_BATCH 256 /* connections a tick */
-#define CT_MAX_BATCH 16384
+#define CT_TICK_MS 50
+#define CT_LAP 128	 /* ticks for the whole table, if it is not large */
+#define CT_MIN_BATCH 128 /* connections a tick */
+#define CT_MAX_BATCH 8192
 
 #define CT_CLOCK_MONOTONIC 1
 

@@ -169,7 +169,7 @@ struct ovn_ct_ctl {
 	__u32 high;		    /* elements of ovn_conns ever used, 0 not counted */
 	__u32 full;		    /* there are no more: only those given back */
 	__u32 loose;		    /* 1: TCP sequence numbers are not checked */
-	__u32 tick;		    /* ms between two looks for the expired; 0: 100 */
+	__u32 tick;		    /* ms between two looks for the expired; 0: 50 */
 	__u32 batch;		    /* connections a look; 0: as many as seem right */
 	__u32 cursor;		    /* where the next look begins */
 };

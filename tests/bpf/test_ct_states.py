@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6
+from scapy.layers.sctp import SCTP, SCTPChunkInit, SCTPChunkInitAck
 from scapy.packet import Packet
 
 from tests.support.tracked import COMMIT, NEXT, Tracked, bits, tracked
@@ -48,6 +49,11 @@ def pair(proto: str) -> tuple[Packet, Packet]:
         )
     if proto == "gre":
         return IP(src=A, dst=B, proto=47) / b"abcd", IP(src=B, dst=A, proto=47) / b"abcd"
+    if proto == "sctp":
+        return (
+            IP(src=A, dst=B) / SCTP(sport=1, dport=2) / SCTPChunkInit(),
+            IP(src=B, dst=A) / SCTP(sport=2, dport=1) / SCTPChunkInitAck(),
+        )
     assert proto == "tcp"
     return (
         IP(src=A, dst=B) / TCP(sport=1, dport=2, flags="S", seq=100),
@@ -55,7 +61,7 @@ def pair(proto: str) -> tuple[Packet, Packet]:
     )
 
 
-PROTOS = ("udp", "udp6", "tcp", "icmp", "icmp6", "gre")
+PROTOS = ("udp", "udp6", "tcp", "sctp", "icmp", "icmp6", "gre")
 
 
 @pytest.mark.parametrize("proto", PROTOS)

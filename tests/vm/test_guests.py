@@ -26,6 +26,10 @@ SUITES = {
         f"tests/bpf/test_{name}.py"
         for name in ("compiled", "malformed", "neighbours", "replies", "switching", "tunnels")
     ],
+    "tracker": [
+        f"tests/bpf/test_ct_{name}.py"
+        for name in ("states", "commit", "nat", "tcp", "room", "cpus")
+    ],
     "tables": [
         *("tests/bpf/test_tables.py", "tests/bpf/test_tables_live.py"),
         *("-k", "not each_generation"),  # too many grace periods for an emulated CPU
