@@ -9,72 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from scapy.contrib.geneve import GENEVE, GeneveOptions
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6
 from scapy.layers.l2 import Ether
 from scapy.packet import Packet, Raw
 
-from ovn_bpf_controller.model import Port, PortKind
 from tests.support.dataplane import Bed
 from tests.support.sums import assert_right, pseudo_sum, transport
-from tests.support.taps import Tap
-from tests.support.translation import CLIENT, OTHER, SERVER, SHOWN, VERSIONS, ip, translating
+from tests.support.translation import CLIENT, OTHER, SERVER, SHOWN, VERSIONS, Router, ip, offloaded
 
 PORT = 1234  # of both clients: the second one's is translated
 SEGMENT = 1300
 DATA = bytes(range(256)) * 200
-
-
-class Router:
-    """vm1 on tap1; vm2 on tap2, or on another chassis behind the underlay's tap."""
-
-    def __init__(self, bed: Bed, *, remote: bool) -> None:
-        self.bed = bed
-        self.remote = remote
-        self.client = Tap("tap1")
-        self.server = Tap("tap2")
-        translating(bed)
-        bed.attach("tap1", self.client.ifindex, "ovn_vif")
-        bed.apply(ports_added=[Port(2, 1, PortKind.VIF, ifindex=self.client.ifindex)])
-        if not remote:
-            bed.attach("tap2", self.server.ifindex, "ovn_vif")
-            bed.apply(ports_added=[Port(2, 2, PortKind.VIF, ifindex=self.server.ifindex)])
-            return
-        bed.attach("tap2", self.server.ifindex, "ovn_underlay")
-        bed.tunnel("hv2", self.server.ifindex)
-        bed.apply(ports_added=[Port(2, 2, PortKind.REMOTE, chassis="hv2")])
-        # What comes from the other chassis has been through its ingress pipeline.
-        bed.flow(1, 0, 10, 'ip && inport == "vm2"', "ct_snat;", dp=2)
-        bed.flow(1, 1, 0, "1", "output;", dp=2)
-        bed.flows_live()
-
-    def close(self) -> None:
-        self.client.close()
-        self.server.close()
-
-    def seen(self, count: int = 1) -> list[bytes]:
-        """What the server gets; checksums are right."""
-        frames = self.server.received(count)
-        if self.remote:
-            frames = [bytes(Ether(each)[GENEVE].payload) for each in frames]
-        for each in frames:
-            assert_right(each)
-        return frames
-
-    def answer(self, frame: bytes, l4: int, *, gso: int = 0, proto: int = 6) -> None:
-        """From the server, its checksum left to the device."""
-        if self.remote:
-            ports = GeneveOptions(classid=0x102, type=0x80, data=bytes([0, 2, 0, 1]))
-            outer = (
-                Ether(src="0a:00:00:00:00:02", dst="0a:00:00:00:00:01")
-                / IP(src="192.0.2.2", dst="192.0.2.1")
-                / UDP(sport=40000, dport=6081, chksum=0)
-                / GENEVE(proto=0x6558, vni=2, options=[ports])
-            )
-            frame = bytes(outer / Raw(frame))
-            l4 += len(outer)
-        self.server.send_offloaded(frame, l4, gso=gso, proto=proto)
 
 
 @pytest.fixture(name="router", params=["here", "on another chassis"])
@@ -92,29 +38,19 @@ def tcp(flags: str, seq: int, ack: int, data: bytes = b"", to: int = 0) -> Packe
     return TCP(**ports, flags=flags, seq=seq, ack=ack, window=65535) / Raw(data)
 
 
-def offloaded(version: int, src: str, dst: str, l4: Packet) -> tuple[bytes, int]:
-    """A frame with a partial checksum, and where its transport header is."""
-    frame = bytearray(bytes(ip(version, src, dst) / l4))
-    at = 34 if version == 4 else 54
-    proto = 6 if TCP in l4 else 17
-    where = at + (16 if proto == 6 else 6)
-    frame[where : where + 2] = pseudo_sum(bytes(frame[14:]), proto, len(frame) - at)
-    return bytes(frame), at
-
-
 def connect(router: Router, version: int, client: str) -> int:
     """Three packets, their checksums left to the device.  Returns the client's port
     as the server sees it."""
     there = client, SERVER[version]
-    router.client.send_offloaded(*offloaded(version, *there, tcp("S", 100, 0)))
+    router.client.send_offloaded(*offloaded(ip(version, *there) / tcp("S", 100, 0)))
     port = int(Ether(router.seen()[0])[TCP].sport)
     assert (port == PORT) == (client == CLIENT[version])
     answer = tcp("SA", 900, 101, to=port)
-    router.answer(*offloaded(version, SERVER[version], SHOWN[version], answer))
+    router.answer(*offloaded(ip(version, SERVER[version], SHOWN[version]) / answer))
     (got,) = router.client.received(1)
     assert_right(got)
     assert Ether(got)[TCP].dport == PORT
-    router.client.send_offloaded(*offloaded(version, *there, tcp("A", 101, 901)))
+    router.client.send_offloaded(*offloaded(ip(version, *there) / tcp("A", 101, 901)))
     router.seen()
     return port
 
@@ -130,11 +66,13 @@ def test_checksums_left_to_the_device_are_right_after_translation(
     for client in (CLIENT[version], OTHER[version]):
         for size in (1, 2, 1299):
             question = UDP(sport=PORT, dport=53) / Raw(b"q" * size)
-            frame = offloaded(version, client, SERVER[version], question)
+            frame = offloaded(ip(version, client, SERVER[version]) / question)
             router.client.send_offloaded(*frame, proto=17)
             port = Ether(router.seen()[0])[UDP].sport
             answer = UDP(sport=53, dport=port) / Raw(b"a" * size)
-            router.answer(*offloaded(version, SERVER[version], SHOWN[version], answer), proto=17)
+            router.answer(
+                *offloaded(ip(version, SERVER[version], SHOWN[version]) / answer), proto=17
+            )
             (got,) = router.client.received(1)
             assert_right(got)
             assert Ether(got)[UDP].dport == PORT
@@ -146,7 +84,7 @@ def test_super_frames_are_cut_up_after_translation(router: Router, version: int)
     count = (len(DATA) + SEGMENT - 1) // SEGMENT
     for client in (CLIENT[version], OTHER[version]):
         port = connect(router, version, client)
-        there = offloaded(version, client, SERVER[version], tcp("A", 101, 901, DATA))
+        there = offloaded(ip(version, client, SERVER[version]) / tcp("A", 101, 901, DATA))
         router.client.send_offloaded(*there, gso=SEGMENT)
         got = router.seen(count)
         assert payload(version, got) == DATA
@@ -155,7 +93,9 @@ def test_super_frames_are_cut_up_after_translation(router: Router, version: int)
         if router.remote:  # a tap's header cannot say "super-frame within a tunnel"
             continue
         answer = tcp("A", 901, 101, DATA, to=port)
-        router.answer(*offloaded(version, SERVER[version], SHOWN[version], answer), gso=SEGMENT)
+        router.answer(
+            *offloaded(ip(version, SERVER[version], SHOWN[version]) / answer), gso=SEGMENT
+        )
         got = router.client.received(count)
         for each in got:
             assert_right(each)
