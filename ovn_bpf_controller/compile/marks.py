@@ -44,6 +44,8 @@ class _Marking(_Lowering):
 
     def _one(self, action: nodes.Action) -> None:
         self.marks.append((len(self.insns), action))
+        if isinstance(action, nodes.CtCommit):  # operands, which are not run
+            self.marks += [(len(self.insns) + 1, operand) for operand in action.actions]
         super()._one(action)
 
 

@@ -38,7 +38,7 @@ def oracle(central: OvnCentral, datapath: str, text: str, options: list[str], fo
 
 def put_right(text: str) -> str:
     """Without the answers of chk_lb_hairpin and its like, which only ovn-trace prints."""
-    return _RESULT.sub("", as_ovn_controller(text))
+    return re.sub(r" \{\n\s*\};", ";", _RESULT.sub("", as_ovn_controller(text)))
 
 
 def ours(made: Chassis, datapath: str, text: str, given: Given, form: str) -> str:
