@@ -84,7 +84,7 @@ __noinline int ct_take(__u32 depth, __u32 len, __u32 flags)
 	z = array_at(&ovn_ct_zones, s->ct.key.zone);
 	if (!z)
 		return 0;
-	if (z->limit && z->count >= (__s32)z->limit) {
+	if (z->limit && z->count[z->gen & 1] >= (__s32)z->limit) {
 		ct_counted(OVN_CTC_LIMIT);
 		return 0;
 	}
@@ -129,7 +129,7 @@ static __always_inline int ct_create(struct scratch *s, __u32 depth, __u32 len, 
 	}
 	z = array_at(&ovn_ct_zones, c->tuple[0].zone);
 	if (z)
-		__sync_fetch_and_add(&z->count, 1);
+		__sync_fetch_and_add(&z->count[c->zone_gen & 1], 1);
 	bpf_spin_lock(&c->lock);
 	c->flags = (c->flags & ~OVN_CONN_BORN) | OVN_CONN_LIVE | OVN_CONN_COUNTED;
 	conn_copy(&s->ct, c, OVN_CT_ORIG);

@@ -80,8 +80,8 @@ static __always_inline void ct_bury(struct ovn_conn *c, __u32 i)
 	}
 	if (c->flags & OVN_CONN_COUNTED) {
 		z = array_at(&ovn_ct_zones, c->tuple[0].zone);
-		if (z && z->gen == c->zone_gen)
-			__sync_fetch_and_add(&z->count, -1);
+		if (z)
+			__sync_fetch_and_add(&z->count[c->zone_gen & 1], -1);
 	}
 	c->flags = 0;
 	if (bpf_map_push_elem(&ovn_ct_free, &i, 0)) {

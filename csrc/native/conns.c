@@ -59,9 +59,7 @@ int ovn_conn_dump(int fd, uint64_t *cursor, uint32_t *ids, struct ovn_conn *conn
 void ovn_zone_flush(void *zones, uint32_t zone)
 {
 	struct ovn_ct_zone *z = (struct ovn_ct_zone *)zones + zone;
-	int32_t count = __atomic_load_n(&z->count, __ATOMIC_RELAXED);
 
-	/* Of an older generation the program does not count down any more. */
+	/* The generation before last is gone by now, or nearly: its count is 0. */
 	__atomic_fetch_add(&z->gen, 1, __ATOMIC_SEQ_CST);
-	__atomic_fetch_sub(&z->count, count, __ATOMIC_SEQ_CST);
 }

@@ -184,9 +184,8 @@ struct ovn_ct_ref {
  * zone's is dead: a zone is flushed by counting on. */
 struct ovn_ct_zone {
 	__u32 gen;
-	__u32 limit; /* connections; 0: no limit */
-	__s32 count; /* of this generation */
-	__u32 pad;
+	__u32 limit;	/* connections; 0: no limit */
+	__s32 count[2]; /* of generations, the lowest bit of which is the index */
 };
 
 /* Map `ovn_ct_kill`: what program ovn_ct_flush ends, in order, while conn is not

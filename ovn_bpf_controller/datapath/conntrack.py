@@ -191,9 +191,10 @@ class Conntrack:
 
     def zone_counts(self) -> dict[int, int]:
         """Connections by zone, of zones that have some."""
-        counts = self._zones.memory[:]
-        words = memoryview(counts).cast("i")[_COUNT :: self._zones.pitch].tolist()
-        return {zone: count for zone, count in enumerate(words) if count > 0}
+        words, pitch = memoryview(self._zones.memory[:]).cast("i"), self._zones.pitch
+        generations, even, odd = (words[at::pitch].tolist() for at in (_GEN, _COUNT, _COUNT + 1))
+        counts = (b if gen & 1 else a for gen, a, b in zip(generations, even, odd, strict=True))
+        return {zone: count for zone, count in enumerate(counts) if count > 0}
 
     # --- changing -----------------------------------------------------------------
 

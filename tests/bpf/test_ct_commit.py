@@ -11,7 +11,7 @@ from scapy.packet import Packet
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.insns import Insn
-from tests.support.tracked import COMMIT, NEXT, TELL, Tracked, bits, ct, tracked
+from tests.support.tracked import COMMIT, TELL, Tracked, bits, ct, tracked
 
 KEEP = lib.OVN_CT_COMMIT | lib.OVN_CT_KEEP
 
@@ -153,17 +153,18 @@ def test_one_connection_is_ended_by_order(bed: Tracked) -> None:
 
 
 def test_a_zones_limit_holds_and_frees(bed: Tracked) -> None:
-    bed.conntrack.set_limits({7: 3})
+    bed.conntrack.set_limits({77: 3})
+    commit = [*ct(zone=77), *TELL, *ct(KEEP, zone=77)]
     full = bed.counted("zone limit")
-    sent = [bed.send(udp(host), COMMIT).packet for host in range(1, 6)]
+    sent = [bed.send(udp(host), commit).packet for host in range(1, 6)]
     assert [each is not None for each in sent] == [True, True, True, False, False]
     assert bed.counted("zone limit") == full + 2
     assert bed.send(udp(9), ct(KEEP, zone=8)).packet is not None
-    assert bed.send(udp(1), NEXT).state == bits("new trk")
-    bed.conntrack.kill(bed.connections(7)[:1])
-    assert bed.send(udp(5), COMMIT).packet is not None
-    bed.conntrack.flush_zone(7)
-    sent = [bed.send(udp(host), COMMIT).packet for host in range(1, 6)]
+    assert bed.send(udp(1), [*ct(zone=77), *TELL]).state == bits("new trk")
+    bed.conntrack.kill(bed.connections(77)[:1])
+    assert bed.send(udp(5), commit).packet is not None
+    bed.conntrack.flush_zone(77)
+    sent = [bed.send(udp(host), commit).packet for host in range(1, 6)]
     assert [each is not None for each in sent] == [True, True, True, False, False]
 
 

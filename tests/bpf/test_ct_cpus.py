@@ -115,6 +115,9 @@ def test_a_table_that_both_cpus_fight_over_stays_consistent(ct: Tracked) -> None
     threads = [threading.Thread(target=flood, args=(ct, cpu, commands, errors)) for cpu in cpus[:2]]
     for each in threads:
         each.start()
+    while any(each.is_alive() for each in threads):
+        ct.conntrack.kill(ct.connections()[:5])
+        ct.conntrack.flush_zone(8)
     for each in threads:
         each.join()
     assert not errors, errors
