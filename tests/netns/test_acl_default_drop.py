@@ -13,7 +13,6 @@ from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import conntrack, talk, traffic
 from tests.support.balancers import address, change, remove_all
 
-KINDS = ("oracle",)
 TOPOLOGY = """
 chassis: {hv1: $agent}
 switches: {sw: {ipv4: 10.0.0.0/24, ipv6: "fd00::/64"}}

@@ -20,7 +20,6 @@ from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import conntrack, servers, talk, traffic
 from tests.support.balancers import address, change, remove_all
 
-KINDS = ("oracle",)
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
 switches:

@@ -28,7 +28,6 @@ from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import conntrack, servers, talk
 from tests.support.balancers import add, change, endpoint, remove_all
 
-KINDS = ("oracle",)
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
 switches:

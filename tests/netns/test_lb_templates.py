@@ -15,7 +15,6 @@ from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import servers, talk
 from tests.support.balancers import address, change, endpoint
 
-KINDS = ("oracle",)
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
 switches:
