@@ -42,7 +42,10 @@ class Balancers:
         variables: Mapping[str, str],
         central: Central,
     ) -> None:
-        """switches: local ones, uuid -> tunnel key.  variables: of this chassis."""
+        """switches: local ones, uuid -> tunnel key; a new object when they change.
+
+        variables: of templates, for this chassis.
+        """
         due: dict[str, None] = {}
         for uuid, (old, new) in changes.of(tables.LoadBalancer).items():
             for where in _places(old):
@@ -59,14 +62,15 @@ class Balancers:
             due.update(dict.fromkeys(rows))
         elif variables != self._variables:
             due.update(dict.fromkeys(u for u, row in rows.items() if _has_variables(row)))
-        self._switches, self._variables, self._central = dict(switches), variables, central
+        self._switches, self._variables, self._central = switches, variables, central
         for uuid in due:
             self._follow(uuid, rows.get(uuid))
 
     def _moved(self, changes: Changes, switches: Mapping[str, int]) -> set[str]:
         """Datapaths and groups whose local switches are others than before."""
-        old = self._switches
-        moved = {u for u in switches.keys() | old.keys() if switches.get(u) != old.get(u)}
+        old, moved = self._switches, set()
+        if switches is not old:
+            moved = {u for u in switches.keys() | old.keys() if switches.get(u) != old.get(u)}
         groups = set(changes.of(tables.LogicalDpGroup))
         if moved:
             for uuid, group in self._cache.table(tables.LogicalDpGroup).items():

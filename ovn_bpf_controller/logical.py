@@ -38,6 +38,8 @@ class LogicalFlows:
         self._flows_of: dict[str, set[str]] = {}  # datapath or group uuid -> flow uuids
         self._templates: Mapping[str, str] = {}
         self._traits: dict[int, Traits] = {}
+        self._switches: dict[str, int] = {}  # local ones: uuid -> tunnel key
+        self._central = Central()
         self._neighbours = Neighbours(self.compiler)
         self._balancers = Balancers(cache, self.compiler)
 
@@ -81,10 +83,9 @@ class LogicalFlows:
         self._by_key = {local.key: local for local in desired.datapaths.values()}
         self._follow_sets(changes)
         self._follow_templates(changes)
-        central = central_of(self._cache)
-        self._follow_traits(central.consolidated)
+        self._follow_traits(changes, delta)
         self._follow_flows(changes, {u: d.key for u, d in desired.datapaths.items()})
-        self._balancers.run(changes, self._switches(), self._templates, central)
+        self._balancers.run(changes, self._switches, self._templates, self._central)
         self._neighbours.run(changes, desired.datapaths, delta)
         for datapath, name in delta.names:
             self.compiler.port_changed(name, self._keys.get(datapath))
@@ -127,20 +128,23 @@ class LogicalFlows:
             if old.get(name) != self._templates.get(name):
                 self.compiler.template_changed(name)
 
-    def _switches(self) -> dict[str, int]:
-        """Local ones: uuid -> tunnel key."""
-        return {uuid: dp for uuid, dp in self._keys.items() if not self.traits(dp).router}
-
-    def _follow_traits(self, consolidated: bool) -> None:
-        """Cheap enough for every change: local datapaths are few."""
+    def _follow_traits(self, changes: Changes, delta: Delta) -> None:
+        concerned = (tables.DatapathBinding.TABLE, tables.SBGlobal.TABLE)
+        if not delta.datapaths and not any(table in changes for table in concerned):
+            return
+        self._central = central_of(self._cache)
         rows = self._cache.table(tables.DatapathBinding)
-        old, self._traits = self._traits, {}
+        old, self._traits, self._switches = self._traits, {}, {}
         for uuid, local in self._desired.datapaths.items():
             row = rows.get(uuid)
-            if row is not None:
-                self._traits[local.key] = datapath_traits(row, consolidated)
-                if old.get(local.key) != self._traits[local.key]:
-                    self.compiler.traits_changed(local.key)
+            if row is None:
+                continue
+            traits = datapath_traits(row, self._central.consolidated)
+            self._traits[local.key] = traits
+            if not traits.router:
+                self._switches[uuid] = local.key
+            if old.get(local.key) != traits:
+                self.compiler.traits_changed(local.key)
 
     # --- flows ----------------------------------------------------------------
 
