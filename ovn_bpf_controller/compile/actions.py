@@ -165,6 +165,12 @@ class _Lowering(InsnList):
         self.insns.append(insn)
         self.arguments.append(argument)
 
+    def resolve(self, action: nodes.Nested) -> None:
+        """A block for a packet that the slow path makes; the list goes on without it."""
+        insn, argument = punt(action)
+        self.arguments.append(argument)
+        self._block([insn], action.actions)
+
     # --- control ---------------------------------------------------------
 
     def output(self, _: nodes.Output) -> None:
@@ -377,6 +383,8 @@ class _Lowering(InsnList):
 
 
 _HANDLERS: Final[dict[type[nodes.Action], Callable[[_Lowering, Any], None]]] = {
+    nodes.Arp: _Lowering.resolve,
+    nodes.NdNs: _Lowering.resolve,
     nodes.PutDhcpOpts: _Lowering.ask,
     nodes.DnsLookup: _Lowering.ask,
     nodes.Output: _Lowering.output,

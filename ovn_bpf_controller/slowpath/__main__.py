@@ -17,8 +17,9 @@ from ovn_bpf_controller.datapath import libbpf
 from ovn_bpf_controller.datapath.punts import Punts
 from ovn_bpf_controller.errors import OvnBpfError
 from ovn_bpf_controller.process.identity import set_comm
-from ovn_bpf_controller.slowpath.handlers import HANDLERS
+from ovn_bpf_controller.slowpath.handlers import handlers
 from ovn_bpf_controller.slowpath.knowledge import Knowledge, Teacher
+from ovn_bpf_controller.slowpath.neighbours import Neighbours
 from ovn_bpf_controller.slowpath.service import Service
 
 COMM = "ovn-slowpath"
@@ -41,7 +42,8 @@ def main(argv: list[str]) -> int:
     try:
         # Opened anew, not inherited: the kernel forgets our rings with these files.
         maps = {
-            name: libbpf.pinned(plane / "maps" / name) for name in ("ovn_punts", "ovn_resume_ctl")
+            name: libbpf.pinned(plane / "maps" / name)
+            for name in ("ovn_punts", "ovn_resume_ctl", "ovn_macs")
         }
         [program] = plane.glob("programs-*/ovn_resume")
         punts = Punts(maps, libbpf.pinned(program), Path(f"/run/lock/{plane.name}.ovn-resume"))
@@ -50,7 +52,9 @@ def main(argv: list[str]) -> int:
         return 1
     knowledge = Knowledge()
     teacher = Teacher(socket.socket(fileno=number), knowledge)
-    Service(punts, teacher, knowledge, HANDLERS).run(lambda: stopping, wake)
+    neighbours = Neighbours(maps["ovn_macs"])
+    service = Service(punts, teacher, knowledge, handlers(neighbours), neighbours)
+    service.run(lambda: stopping, wake)
     return 0
 
 

@@ -4,13 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.slowpath import dhcpv4, dns
+from ovn_bpf_controller.slowpath.neighbours import Neighbours
 from ovn_bpf_controller.slowpath.service import Handler
 
-HANDLERS: Final[Mapping[int, Handler]] = {
-    lib.OVN_PUNT_DHCP: dhcpv4.handle,
-    lib.OVN_PUNT_DNS: dns.handle,
-}
+
+def handlers(neighbours: Neighbours) -> Mapping[int, Handler]:
+    """All there are."""
+    return {
+        lib.OVN_PUNT_DHCP: dhcpv4.handle,
+        lib.OVN_PUNT_DNS: dns.handle,
+        lib.OVN_PUNT_ARP: neighbours.arp,
+        lib.OVN_PUNT_ND_NS: neighbours.nd_ns,
+    }

@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 from ovn_bpf_controller.datapath.punts import Punt, Punts
 from ovn_bpf_controller.errors import DataPlaneError, OvnBpfError
@@ -27,6 +27,7 @@ _rate = RateLimit(5, 5)
 # Packets of one CPU in a round: then it is another one's turn.
 BATCH = 16
 TELL_SECONDS = 1.0
+LOOK_SECONDS = 0.005  # while packets wait
 
 
 class RejectedError(OvnBpfError):
@@ -38,17 +39,34 @@ Handler = Callable[[Punt, Mapping[str, Any], Knowledge], Iterable[Punt]]
 RejectedError."""
 
 
+class Buffer(Protocol):
+    """Packets that wait: neighbours.Neighbours."""
+
+    @property
+    def waiting(self) -> int:
+        """How many do."""
+
+    def run(self) -> Iterable[Punt]:
+        """Those that need to wait no longer."""
+
+
 class Service:
     """One slow path."""
 
     def __init__(
-        self, punts: Punts, teacher: Teacher, knowledge: Knowledge, handlers: Mapping[int, Handler]
+        self,
+        punts: Punts,
+        teacher: Teacher,
+        knowledge: Knowledge,
+        handlers: Mapping[int, Handler],
+        buffer: Buffer,
     ) -> None:
-        """handlers: by enum ovn_punt_verb."""
+        """handlers: by enum ovn_punt_verb.  buffer: packets that wait for something."""
         self._punts = punts
         self._teacher = teacher
         self._knowledge = knowledge
         self._handlers = handlers
+        self._buffer = buffer
         self.counts: Counter[str] = Counter()
         self._worst = 0.0
         self._tell_at = 0.0
@@ -64,7 +82,10 @@ class Service:
             poller.register(teacher, select.POLLIN)
         while not stop():
             if self._round() == 0:
-                poller.poll(TELL_SECONDS * 1000)
+                seconds = LOOK_SECONDS if self._buffer.waiting else TELL_SECONDS
+                poller.poll(seconds * 1000)
+            for punt in self._buffer.run():
+                self._send(punt)
             self._teacher.run()
             if teacher >= 0 and self._teacher.fd < 0:
                 poller.unregister(teacher)
@@ -91,9 +112,13 @@ class Service:
             return
         try:
             for answer in handler(punt, argument, self._knowledge):
-                self._punts.send(replace(answer, frame=whole(answer.frame)))
+                self._send(answer)
         except RejectedError as error:
             self.counts[str(error)] += 1
+
+    def _send(self, punt: Punt) -> None:
+        try:
+            self._punts.send(replace(punt, frame=whole(punt.frame)))
         except DataPlaneError as error:
             self.counts["not sent"] += 1
             _rate.warn(_log, str(error))
@@ -105,7 +130,7 @@ class Service:
             return
         self._lesson = self._knowledge.lesson
         self._tell_at = now + TELL_SECONDS
-        counts = {**self.counts, "lost": self._punts.lost}
+        counts = {**self.counts, "lost": self._punts.lost, "waiting": self._buffer.waiting}
         self._teacher.say(
             {"lesson": self._lesson, "counts": counts, "worst_ms": round(self._worst * 1000, 3)}
         )
