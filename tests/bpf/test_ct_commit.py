@@ -24,8 +24,7 @@ def _bed() -> Iterator[Tracked]:
 
 @pytest.fixture(autouse=True)
 def _empty(bed: Tracked) -> None:
-    bed.conntrack.flush_all()
-    bed.conntrack.set_limits({})
+    bed.forget(1, 2, 7, 8)
 
 
 def udp(host: int = 1, port: int = 1000) -> Packet:

@@ -22,7 +22,7 @@ def _ct() -> Iterator[Tracked]:
 
 @pytest.fixture(autouse=True)
 def _empty(ct: Tracked) -> None:
-    ct.conntrack.flush_all()
+    ct.forget()
 
 
 A, B = "10.0.0.1", "10.0.0.2"

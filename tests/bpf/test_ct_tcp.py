@@ -23,7 +23,7 @@ def _ct() -> Iterator[Tracked]:
 
 @pytest.fixture(name="conn")
 def _conn(ct: Tracked) -> Conversation:
-    ct.conntrack.flush_all()
+    ct.forget()
     return Conversation(ct)
 
 

@@ -181,6 +181,24 @@ def test_addresses_of_a_router_are_translated_in_its_zones(one: Bed) -> None:
         assert {each.zone for batch in conntrack.dump() for each in batch} == {SNAT}
 
 
+def test_a_commit_gives_way_to_a_balanced_connection(one: Bed) -> None:
+    """Through the VIP and directly to the backend, from one port of a client."""
+    one.flow(0, 0, 20, "ip4.dst == 30.0.0.1", "ct_lb_mark(backends=10.0.0.2:80);")
+    one.flow(0, 0, 20, "ip4.src == 10.0.0.2", "ct_lb_mark;")
+    one.flow(0, 0, 10, "ip4.dst == 10.0.0.2", "ct_next;")
+    one.flow(0, 1, 20, "ct.new && !ct.dnat", 'ct_commit { }; outport = "vm2"; output;')
+    one.flow(0, 1, 10, "ct.rpl", 'outport = "vm1"; output;')
+    one.flow(0, 1, 0, "1", 'outport = "vm2"; output;')
+    one.flows_live()
+    client, backend = ("10.0.0.1", 77), ("10.0.0.2", 80)
+    assert tuple_of(sent(one, udp(*client, VIP[4], 80))[1]) == (*client, *backend)
+    where, direct = sent(one, udp(*client, *backend))
+    assert where == "p2" and direct[UDP].sport != 77
+    answer = udp(*backend, "10.0.0.1", direct[UDP].sport)
+    assert tuple_of(sent(one, answer, 2)[1]) == (*backend, *client)
+    assert tuple_of(sent(one, udp(*backend, *client), 2)[1]) == (VIP[4], 80, *client)
+
+
 @pytest.mark.parametrize("version", [4, 6])
 def test_the_original_destination_goes_to_registers(one: Bed, version: int) -> None:
     vip, client = VIP[version], host(version, 1)

@@ -174,6 +174,11 @@ class Tracked:
         """All that live."""
         return [each for batch in self.conntrack.dump(zone) for each in batch]
 
+    def forget(self, *zones: int) -> None:
+        """Ends all connections of these zones, or of ZONE."""
+        for zone in zones or (ZONE,):
+            self.conntrack.flush_zone(zone)
+
     def indexed(self) -> int:
         """Tuples in the index, of whatever is still or is no more."""
         keys = ffi.new("struct ovn_ct_tuple[]", _DUMP)
