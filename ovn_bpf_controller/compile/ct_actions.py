@@ -74,9 +74,9 @@ def _commit_nat(made: InsnList, action: nodes.CtCommitNat) -> None:
 
 
 def _commit(made: InsnList, action: nodes.CtCommit) -> None:
-    """The list goes on after it with the packet as it was."""
+    """The list goes on after it.  With NAT, as OVS translates here what it is for."""
     at = len(made.insns)
-    does = lib.OVN_CT_COMMIT | lib.OVN_CT_NULL_SNAT | lib.OVN_CT_KEEP
+    does = lib.OVN_CT_COMMIT | lib.OVN_CT_NAT | lib.OVN_CT_NULL_SNAT | lib.OVN_CT_KEEP
     made.emit(lib.OP_CT, src=_default_zone(made), a=does)
     for operand in action.actions:
         _operand(made, operand)

@@ -81,7 +81,7 @@ def test_a_commit_has_its_operands_behind_it() -> None:
         "ct_label.label = reg3; }; next;",
         ROUTER,
     )
-    does = COMMIT | lib.OVN_CT_NULL_SNAT | lib.OVN_CT_KEEP
+    does = COMMIT | NAT | lib.OVN_CT_NULL_SNAT | lib.OVN_CT_KEEP
     label, src = lib.OW_CT_LABEL, lib.OW_ETH_SRC
     assert insns == [
         Insn(lib.OP_CT, src=lib.OW_DNAT_ZONE, a=does, c=4),
