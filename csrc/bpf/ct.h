@@ -101,10 +101,12 @@ __noinline int ct_look(struct __sk_buff *skb, __u32 depth, __u32 zone)
 		return 0;
 	}
 	state = OVN_CS_TRK;
-	if (s->ct.related)
+	if (s->ct.related) {
 		state |= OVN_CS_REL;
-	else
+		s->cur.ct.flags |= SEEN_RELATED;
+	} else {
 		state |= verdict == CT_VALID ? OVN_CS_EST : OVN_CS_NEW;
+	}
 	if (s->ct.conn) {
 		if (s->ct.dir && (s->ct.related || verdict == CT_VALID))
 			state |= OVN_CS_RPL;

@@ -149,6 +149,7 @@ __noinline int ct_again(__u32 depth)
 		conn_copy(&s->ct, c, dir);
 	bpf_spin_unlock(&c->lock);
 	s->ct.conn = ok ? s->cur.ct.conn : 0;
+	s->ct.related = s->cur.ct.flags & SEEN_RELATED;
 	return ok;
 }
 

@@ -45,7 +45,8 @@ struct ct_seen {
 };
 
 enum ct_seen_flag {
-	SEEN_NATTED = 1 << 0, /* translated in this zone */
+	SEEN_NATTED = 1 << 0,  /* translated in this zone */
+	SEEN_RELATED = 1 << 1, /* an ICMP error: ct_work.related */
 };
 
 /* What a clone or a group member gets a copy of. */

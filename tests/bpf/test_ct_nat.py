@@ -18,6 +18,7 @@ from scapy.packet import Packet
 
 from ovn_bpf_controller._native import lib
 from tests.support.tracked import UNDO, Tracked, bits, tracked, translate, undo
+from tests.support.tracked import ct as look
 
 SRC, DST, NULL = lib.OVN_CT_SRC, lib.OVN_CT_DST, lib.OVN_CT_NULL_SNAT
 
@@ -227,3 +228,12 @@ def test_zones_translate_one_after_the_other(ct: Tracked) -> None:
     reply = ct.send(udp("10.0.0.9", 8080, "10.0.0.254", 1000), back)
     assert tuple_of(reply.sent) == ("30.0.0.1", 80, "10.0.0.1", 1000)
     assert {each.zone for each in ct.connections()} == {7, 8}
+
+
+def test_an_error_that_was_only_looked_up_is_translated_later(ct: Tracked) -> None:
+    """As routers do: ct_next, and ct_commit_nat in the same zone for what is related."""
+    out = ct.send(udp("10.0.0.1", 1000, "8.8.8.8", 53), translate(SRC, "192.0.2.1"))
+    error = IP(src="203.0.113.9", dst="192.0.2.1") / ICMP(type=3, code=1) / out.sent
+    back = ct.send(error, [*look(), *UNDO])
+    assert back.sent.dst == "10.0.0.1"
+    assert back.sent[IPerror].src == "10.0.0.1"
