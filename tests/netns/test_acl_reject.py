@@ -56,7 +56,10 @@ def answering(bed: Sandbox) -> Iterator[None]:
 
 @pytest.fixture(scope="module", params=["before-lb", "after-lb"])
 def rejecting(bed: Sandbox, request: pytest.FixtureRequest) -> Iterator[None]:
-    """The port group's ACLs, those of senders before or after load balancing."""
+    """The port group's ACLs, those of senders before or after load balancing.
+
+    Those that reject are logged, too, which must not be in the way.
+    """
     option = ["--apply-after-lb"] if request.param == "after-lb" else []
     rows = [
         ("from-lport", 1001, "inport == @pg && ip", "drop"),
@@ -73,7 +76,10 @@ def rejecting(bed: Sandbox, request: pytest.FixtureRequest) -> Iterator[None]:
         rows.append((direction, 1004, f"{port_group} && {protocol}.dst == {port}", "reject"))
     command: list[str] = []
     for direction, priority, match, action in rows:
-        options = option if direction == "from-lport" else []
+        options = [
+            *(option if direction == "from-lport" else []),
+            *["--log"] * (action == "reject"),
+        ]
         command += ["--", "--type=port-group", *options, "acl-add", "pg", direction]
         command += [str(priority), match, action]
     change(bed, *command[1:])
@@ -210,11 +216,13 @@ def test_nothing_passes_an_established_connection_any_more(
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("protocol", servers.BOTH)
-def test_one_acl_rejects_all_protocols(bed: Sandbox, protocol: str, version: int) -> None:
-    words = ("from-lport", "1004", "inport == @pg && ip && (tcp || udp)", "reject")
-    change(bed, "--type=port-group", "acl-add", "pg", *words)
+def test_one_acl_rejects_all_protocols(
+    bed: Sandbox, rejecting: None, protocol: str, version: int
+) -> None:
+    acl = ("pg", "from-lport", "1006", "inport == @pg && ip && (tcp || udp)")
+    change(bed, "--type=port-group", "acl-add", *acl, "reject")
     try:
         for source, target in PAIRS:
             assert servers.refused(bed, source, address(bed, target, version), OPEN, protocol)
     finally:
-        change(bed, "--type=port-group", "acl-del", "pg")
+        change(bed, "--type=port-group", "acl-del", *acl)

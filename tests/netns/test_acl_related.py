@@ -110,8 +110,7 @@ def test_answers_come_back_through_a_closed_door(
     for source, target in itertools.permutations(GUARDED, 2):
         host = address(bed, target, version)
         assert servers.visit(bed, source, host, OPEN, protocol)
-    for source, target in (("vm1", "vm2"), ("vm3", "vm1")):
-        assert not asks(bed, source, target, 83, protocol, version)
+    assert not asks(bed, "vm3", "vm1", 83, protocol, version)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -97,10 +97,8 @@ def asked(bed: Sandbox, client: str, version: int, protocol: str, tries: int = T
 
 def learnt(bed: Sandbox, client: str, version: int, protocol: str) -> servers.Seen:
     """The first answer to a client that may be unknown."""
-    for _ in range(20):
-        answer = servers.visit(
-            bed, client, VIP[version], 8080, protocol, seconds=2 * servers.ABSENT
-        )
+    for _ in range(40):
+        answer = servers.visit(bed, client, VIP[version], 8080, protocol, seconds=servers.ABSENT)
         settle(bed)
         if answer:
             return answer
