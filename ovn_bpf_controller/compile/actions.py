@@ -387,6 +387,7 @@ _HANDLERS: Final[dict[type[nodes.Action], Callable[[_Lowering, Any], None]]] = {
     nodes.NdNs: _Lowering.resolve,
     nodes.PutDhcpOpts: _Lowering.ask,
     nodes.DnsLookup: _Lowering.ask,
+    nodes.PutNdRaOpts: _Lowering.ask,
     nodes.Output: _Lowering.output,
     nodes.Drop: _Lowering.drop,
     nodes.Next: _Lowering.next,

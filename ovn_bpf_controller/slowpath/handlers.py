@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ovn_bpf_controller._native import lib
-from ovn_bpf_controller.slowpath import dhcpv4, dns
+from ovn_bpf_controller.slowpath import advertisements, dhcpv4, dns
 from ovn_bpf_controller.slowpath.neighbours import Neighbours
 from ovn_bpf_controller.slowpath.service import Handler
 
@@ -16,6 +16,7 @@ def handlers(neighbours: Neighbours) -> Mapping[int, Handler]:
     return {
         lib.OVN_PUNT_DHCP: dhcpv4.handle,
         lib.OVN_PUNT_DNS: dns.handle,
+        lib.OVN_PUNT_RA: advertisements.handle,
         lib.OVN_PUNT_ARP: neighbours.arp,
         lib.OVN_PUNT_ND_NS: neighbours.nd_ns,
     }

@@ -10,12 +10,12 @@ import pytest
 from scapy.layers.dhcp import BOOTP, DHCP
 from scapy.layers.dns import DNS, DNSQR
 from scapy.layers.inet import IP, TCP, UDP
-from scapy.layers.inet6 import IPv6
+from scapy.layers.inet6 import ICMPv6ND_RS, IPv6
 from scapy.layers.l2 import Ether
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.datapath.punts import Punt
-from ovn_bpf_controller.slowpath import dhcpv4, dns
+from ovn_bpf_controller.slowpath import advertisements, dhcpv4, dns
 from ovn_bpf_controller.slowpath.checksums import whole
 from ovn_bpf_controller.slowpath.dhcp_options import encode
 from ovn_bpf_controller.slowpath.knowledge import Knowledge
@@ -65,6 +65,7 @@ def mutated(frame: bytes, rng: random.Random) -> bytes:
         (dhcpv4.handle, DISCOVER),
         (dns.handle, query(IP(src="10.0.0.1", dst="10.0.0.2"))),
         (dns.handle, query(IPv6(src="fd00::1", dst="fd00::2"))),
+        (advertisements.handle, bytes(Ether() / IPv6(dst="ff02::2") / ICMPv6ND_RS())),
     ],
 )
 def test_mangled_packets_go_on_with_one_answer(handler: Handler, frame: bytes) -> None:
