@@ -56,7 +56,7 @@ static __always_inline int conn_lives(const struct ovn_conn *c, __u32 gen, __u64
 /* Take a tuple out of the index.  Returns 0, or 1 if that has to be tried again. */
 static __always_inline int ct_leave(struct ovn_conn *c, __u32 dir)
 {
-	long err;
+	int err; /* 6.1 leaves the upper half of the register undefined */
 
 	if (!(c->flags & OVN_CONN_INDEXED << dir)) /* another's, perhaps */
 		return 0;
@@ -163,7 +163,7 @@ __noinline int ct_enter(__u32 i, __u32 dir)
 	struct ovn_conn *c = conn_at(i), *other;
 	__u64 now = ct_now();
 	__u32 try, at;
-	long err;
+	int err;
 
 	if (!c)
 		return 2;
