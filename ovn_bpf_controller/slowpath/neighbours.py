@@ -29,6 +29,9 @@ PATIENCE: Final = 10.0  # seconds
 
 _KEY: Final = record("struct ovn_mac_key")
 _MAC: Final = record("struct ovn_mac")
+# ovn-controller sends what has waited without its connection's state, and flows of
+# distributed NAT count on that.
+_UNTRACKED: Final = {word: 0 for word in range(lib.OW_CT_STATE, lib.OW_CT_PROTO + 1)}
 _MAPPED: Final = (0, 0, 0xFFFF)
 _ETHERNET: Final = 14
 _ARP, _IP4, _IP6 = 0x0806, 0x0800, 0x86DD
@@ -81,8 +84,8 @@ class Neighbours:
             if mac is not None:
                 del self._hops[key]
                 for punt in hop.waiting:
-                    # Another packet's context: what it had been answered goes along.
-                    yield replace(punt, pc=0, frame=mac + punt.frame[6:])
+                    waited = punt.with_words(_UNTRACKED)
+                    yield replace(waited, pc=0, frame=mac + punt.frame[6:])
             elif now >= hop.end:
                 del self._hops[key]
 
