@@ -29,6 +29,12 @@ CMDLINE = (
     "console=ttyS0 panic=-1 mitigations=off nokaslr loglevel=4 quiet tsc=reliable no_timer_check"
 )
 
+_FAST = ("-accel", "tcg,thread=multi,tb-size=512", "-smp", str(CPUS))
+_COUNTING = (
+    *("-accel", "tcg,tb-size=512", "-smp", "1", "-icount", "shift=0,sleep=off", "-seed", "1"),
+    *("-rtc", "base=2030-01-01T00:00:00,clock=vm"),
+)
+
 # A kernel that says one of these has found a fault, ours or its own.
 COMPLAINT = re.compile(
     r"WARNING: |BUG: |Oops|kernel BUG|general protection|rcu: INFO|hung task|"
@@ -62,11 +68,12 @@ class Outcome:
         return self
 
 
-def run(series: str, job: Path, timeout: float = 300) -> Outcome:
+def run(series: str, job: Path, timeout: float = 300, *, counting: bool = False) -> Outcome:
     """Boots the kernel of `series`, runs the job there, powers off.
 
     timeout: seconds of wall clock for all of it; the guest is killed then and
-    the outcome has no rc.
+    the outcome has no rc.  counting: the guest has one CPU, whose clock is the number
+    of its instructions, 1 ns each.
     """
     kernel = kernels.get(series)
     disk = image.get(kernels.get(s) for s in kernels.SERIES)
@@ -75,7 +82,7 @@ def run(series: str, job: Path, timeout: float = 300) -> Outcome:
         _pack(job, work / "job.tar")
         with (work / "out.tar").open("wb") as out:
             out.truncate(OUT_MB << 20)
-        _qemu(kernel, disk, work, timeout)
+        _qemu(kernel, disk, work, timeout, _COUNTING if counting else _FAST)
         return _outcome(work)
 
 
@@ -99,10 +106,12 @@ def _drive(path: Path, more: str = "") -> list[str]:
     ]
 
 
-def _qemu(kernel: kernels.Kernel, disk: Path, work: Path, timeout: float) -> None:
+def _qemu(
+    kernel: kernels.Kernel, disk: Path, work: Path, timeout: float, cpu: tuple[str, ...]
+) -> None:
     command = [
         *("qemu-system-x86_64", "-M", "q35,smm=off", "-cpu", "max"),
-        *("-accel", "tcg,thread=multi,tb-size=512", "-smp", str(CPUS), "-m", str(MEMORY_MB)),
+        *(*cpu, "-m", str(MEMORY_MB)),
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
         *("-kernel", str(kernel.image), "-initrd", str(kernel.initramfs), "-append", CMDLINE),
         *_drive(disk, ",snapshot=on"),
