@@ -178,7 +178,7 @@ struct ovn_set_list {
 	__u32 ids[OVN_SET_IDS];
 };
 
-#define OVN_SET_PLENS 40
+#define OVN_SET_PLENS 132 /* all of IPv6, in words */
 
 /* Map `ovn_set_plens`, one element: prefix lengths that occur.  Only ever
  * grows: one too many costs a look-up, one too few would be wrong. */

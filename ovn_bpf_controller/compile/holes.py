@@ -17,7 +17,7 @@ from ovn_bpf_controller.compile.literals import GROUP, STRING, WIDTHS, Literal, 
 from ovn_bpf_controller.errors import OvnBpfError
 from ovn_bpf_controller.lang import nodes
 from ovn_bpf_controller.lang.registers import pieces
-from ovn_bpf_controller.lang.sets import dimension, listed
+from ovn_bpf_controller.lang.sets import dimension, listed, whole_address
 
 
 class Names(Protocol):
@@ -146,7 +146,7 @@ def free_literals(
 ) -> tuple[list[Hole], list[int]]:
     """The free literals, and those that only name a port whose residency counts."""
     tree = parse(match)
-    if _long_list(tree):  # what number it gets as a set is the compiler's
+    if _set_without_name(tree):  # what number it gets is the compiler's
         return [], []
     leaves = list(_leaves(tree))
     skeleton = _skeleton(tree)
@@ -185,7 +185,11 @@ def _alone(leaf: _Leaf, leaves: Sequence[_Leaf]) -> bool:
     )
 
 
-def _long_list(expr: nodes.Expr) -> bool:
+def _set_without_name(expr: nodes.Expr) -> bool:
+    """Whether a long list, or a range of addresses, may become a set."""
+    if isinstance(expr, nodes.Cmp):
+        where = (expr.root, expr.offset, expr.width)
+        return expr.relop is not nodes.Relop.EQ and bool(whole_address(where))
     if listed(expr):
         return True
-    return isinstance(expr, nodes.And | nodes.Or) and any(map(_long_list, expr.args))
+    return isinstance(expr, nodes.And | nodes.Or) and any(map(_set_without_name, expr.args))

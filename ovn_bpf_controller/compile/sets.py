@@ -24,15 +24,6 @@ from ovn_bpf_controller.model import SetMember
 _WORD: Final = 0xFFFFFFFF
 _KINDS: Final = {32: lib.OVN_SET_IP4, 128: lib.OVN_SET_IP6}
 
-# Prefix lengths that packets try; a set with others is expanded.  There is room for
-# OVN_SET_PLENS, so of IPv6's 129 these are the ones in use.
-_PLENS: Final[dict[int, frozenset[int]]] = {
-    32: frozenset(range(33)),
-    128: frozenset([0, 8, 16, 20, 24, 28, 29, 32, 36, 40, 44, *range(47, 65)])
-    | frozenset([72, 80, 88, 96, 104, 112, 120, 124, 126, 127, 128]),
-}
-assert all(len(lengths) <= lib.OVN_SET_PLENS for lengths in _PLENS.values())
-
 _INTERNED: Final = 1 << 16  # tuples of numbers that members share
 
 Member: TypeAlias = tuple[int, int, int]  # kind, plen, value as one number
@@ -79,7 +70,7 @@ def address(text: str, width: int) -> Member | None:
     full = (1 << width) - 1
     mask = full if mask is None else mask & full
     plen = mask.bit_count()
-    if needs > width or not is_prefix(mask, width) or plen not in _PLENS[width]:
+    if needs > width or not is_prefix(mask, width):
         raise UnsupportedError(f"{text} among prefixes of {width} bits")
     return (_KINDS[width], plen, value & mask)
 

@@ -37,6 +37,8 @@ from ovn_bpf_controller.lang.registers import pieces
 from ovn_bpf_controller.lang.sets import (
     ALL,
     DIMENSIONS,
+    MAX_LEFT,
+    MAX_PREFIXES,
     MAX_PRODUCT,
     NOTHING,
     Barred,
@@ -46,7 +48,9 @@ from ovn_bpf_controller.lang.sets import (
     flat,
     listed,
     may_ask,
+    prefix_set,
     shares,
+    whole_address,
 )
 from ovn_bpf_controller.lang.symbols import ACL_CT_SYMBOLS
 from ovn_bpf_controller.lang.terms import Conj, join, lift, merge, minimal, narrow
@@ -224,6 +228,7 @@ class _Expansion:
     def __init__(self, env: MatchEnv, limit: int) -> None:
         self.env = env
         self.limit = limit
+        self.inner = 0  # of how many conjunctions what is expanded is a part
 
     def check(self, found: list[Conj]) -> list[Conj]:
         """Refuse what is too long even without redundant entries.
@@ -263,12 +268,16 @@ class _Expansion:
         if not (parts.lists or parts.later or parts.allowed):
             return [fixed]
         lists = [[t for t in terms if merge(context, t) is not None] for terms in parts.lists]
+        self.inner += 1
         for alternative, bars in parts.later:
             lists.append(self.expand(alternative, context, bars))
+        self.inner -= 1
         lists.sort(key=len)
         result = [fixed]
         for terms in lists:
             result = self.check(join(result, terms, self.limit))
+        if not self.inner:
+            result = self.number_ranges(result, parts.allowed, barred)
         return self.restrict(result, parts.allowed, known)
 
     def number_lists(self, parts: _Conjuncts) -> None:
@@ -288,6 +297,34 @@ class _Expansion:
             if not numbered:
                 rest.append((each, barred))
         parts.later = rest
+
+    def number_ranges(
+        self, terms: list[Conj], allowed: dict[Subfield, Intervals], barred: Barred
+    ) -> list[Conj]:
+        """Make sets of what is left of addresses, where that would multiply with others.
+
+        Only for a conjunction that is no part of another: nobody else then asks for the
+        number of a set of the same field.
+        """
+        cuts = {
+            subfield: list(islice(intervals.prefixes(values, subfield[2]), MAX_PREFIXES + 1))
+            for subfield, values in allowed.items()
+        }
+        whole = len(terms) * prod(map(len, cuts.values()))
+        fields = {root for term in terms for root, _, _ in term}
+        for subfield, left in sorted(cuts.items()):
+            root = whole_address(subfield)
+            if not root or root in barred or fields & {root, subfield[0]}:
+                continue
+            if len(left) == whole or len(left) > MAX_PREFIXES or whole <= MAX_LEFT[subfield[2]]:
+                continue
+            number = self.env.set_number(*prefix_set(left, subfield[2]))
+            if number is not None:
+                del allowed[subfield]
+                whole //= len(left)
+                merged = (merge(term, ((root, number, FULL),)) for term in terms)
+                terms = [term for term in merged if term is not None]
+        return terms
 
     def sort_in(self, expr: Expr, parts: _Conjuncts, barred: Barred) -> bool:
         """Put one part of an AND where it belongs; False: it cannot hold."""

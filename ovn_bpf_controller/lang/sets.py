@@ -32,6 +32,11 @@ _WIDTHS: Final = {"ip4.src": 32, "ip4.dst": 32, "ip6.src": 128, "ip6.dst": 128}
 # than so many combinations.
 MIN_LIST: Final = 8
 MAX_PRODUCT: Final = 64
+# What exclusions and ranges leave of an address field becomes a set, if otherwise there
+# were more than so many combinations (a packet then tries each prefix length once, which
+# costs more in IPv6), and if it is no more than so many prefixes.
+MAX_LEFT: Final = {32: 64, 128: 256}
+MAX_PREFIXES: Final = 4096
 
 Barred: TypeAlias = frozenset[str]  # fields of numbers
 
@@ -77,6 +82,19 @@ def content(expr: Or) -> tuple[str, int]:
     return "{" + ",".join(sorted(found)) + "}", width
 
 
+def whole_address(subfield: tuple[str, int, int]) -> str:
+    """The field with the number of sets of this one's values, "" if there is none."""
+    root, offset, width = subfield
+    return DIMENSIONS[root] if not offset and _WIDTHS.get(root) == width else ""
+
+
+def prefix_set(prefixes: Sequence[tuple[int, int]], width: int) -> tuple[str, int]:
+    """The name of a set of these values and masks, as content() has it."""
+    address = ipaddress.IPv4Address if width == 32 else ipaddress.IPv6Address
+    texts = sorted(f"{address(value)}/{mask.bit_count()}" for value, mask in prefixes)
+    return "{" + ",".join(texts) + "}", width
+
+
 def named_members(name: str) -> list[str] | None:
     """The members that content() made the name of; None for an address set's name."""
     return name[1:-1].split(",") if name.startswith("{") else None
@@ -89,7 +107,7 @@ def combinations(expr: Expr) -> int:
     return prod(map(combinations, expr.args)) if isinstance(expr, And) else 1
 
 
-def _dimensions(expr: Expr) -> Iterator[str]:
+def dimensions(expr: Expr) -> Iterator[str]:
     """Fields of numbers that expr may come to ask for."""
     if isinstance(expr, SetRef | PortGroupRef):
         yield dimension(expr)
@@ -97,12 +115,12 @@ def _dimensions(expr: Expr) -> Iterator[str]:
         yield DIMENSIONS[root]
     elif isinstance(expr, And | Or):
         for arg in expr.args:
-            yield from _dimensions(arg)
+            yield from dimensions(arg)
 
 
 def may_ask(expr: Expr) -> bool:
     """Whether expr may come to ask for numbers of sets."""
-    return any(_dimensions(expr))
+    return any(dimensions(expr))
 
 
 def flat(expr: Expr) -> tuple[Expr, ...]:
@@ -120,4 +138,4 @@ def shares(args: Sequence[Expr], barred: Barred) -> Iterator[tuple[Expr, Barred]
     for arg in args:
         yield arg, taken
         if isinstance(arg, SetRef | PortGroupRef | And | Or):
-            taken |= frozenset(filter(None, _dimensions(arg)))
+            taken |= frozenset(filter(None, dimensions(arg)))

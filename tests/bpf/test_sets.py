@@ -201,3 +201,24 @@ def test_many_sets_of_several_fields_are_tried_with_each_other(switch: Bed) -> N
     assert not passes(switch, frame(dport=81))
     assert not passes(switch, frame(dport=7))
     assert switch.dropped(lib.DROP_SETS) == 0
+
+
+@pytest.mark.parametrize("v6", [False, True])
+def test_exclusions_on_several_fields_do_not_multiply(switch: Bed, v6: bool) -> None:
+    """Tens of thousands of combinations, were they not sets of what is left."""
+    near, far, other, too = ["10.0.0.1", "10.0.0.9", "9.9.9.9", "9.9.9.7"]
+    if v6:
+        near, far, other, too = ["fd00::1", "fd00::9", "fd01::9", "fd01::7"]
+    change(switch, inner=[near, far, "fd07::/61" if v6 else "10.7.0.0/18"])
+    ip = "ip6" if v6 else "ip4"
+    let_pass(switch, f"{ip}.src != $inner && {ip}.dst != $inner && udp.dst != {{53, 443}}")
+    switch.flow(0, 0, 0, "1", "drop;")
+    switch.flows_live()
+    assert sum(rule.prio == 10 for rule in switch.compiler.rules()) < 100
+    assert passes(switch, frame(other, too))
+    assert not passes(switch, frame(near, other))
+    assert not passes(switch, frame(other, far))
+    assert not passes(switch, frame(other, too, dport=53))
+    change(switch, inner=[near])
+    switch.flows_live()
+    assert passes(switch, frame(other, far))
