@@ -141,6 +141,7 @@ __noinline int execute_rare(struct __sk_buff *skb, __u32 depth, __u32 pc)
 		return ACT_NEXT;
 	case OP_PUNT: /* from the stack, as OP_CT */
 		if (s->trace) {
+			trace_made(w, in->a);
 			if (in->src & OVN_PUNT_ANSWERS)
 				set_bit(w, in->dst, in->aux, in->src & OVN_PUNT_TRACED);
 			return ACT_NEXT;

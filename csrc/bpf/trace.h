@@ -26,6 +26,39 @@ static __always_inline int trace_selects(const struct ovn_insn *in)
 	return ctl && ctl->select_id && in->c == ctl->select_id * (in->a & -in->a);
 }
 
+/* What the slow path would make of the packet that is tried: a request for its next
+ * hop (RFC 826; RFC 4861, 4.3). */
+static __always_inline void trace_made(__u32 *w, __u32 verb)
+{
+	__u32 last = w[OW_IP_DST + 3] & 0xffffff, i;
+
+	if (verb != OVN_PUNT_ARP && verb != OVN_PUNT_ND_NS)
+		return;
+	w[OW_IP] = 0;
+	w[OW_L4_PORTS] = 0;
+	w[OW_TCP_ARP] = 0;
+	w[OW_IP6_LABEL] = 0;
+	w[OW_ND_SLL] = w[OW_ETH_SRC];
+	w[OW_ND_SLL + 1] = w[OW_ETH_SRC + 1];
+	w[OW_ND_TLL] = 0;
+	w[OW_ND_TLL + 1] = 0;
+	if (verb == OVN_PUNT_ARP) {
+		w[OW_ETH_TYPE] = ETH_P_ARP << 16 | (w[OW_ETH_TYPE] & 0xffff);
+		w[OW_TCP_ARP] = 1 << 16;
+		return;
+	}
+	w[OW_IP] = PROTO_ICMP6 << 24 | 255 << 16;
+	w[OW_L4_PORTS] = ND_NS << 16;
+	for (i = 0; i < 4; i++)
+		w[OW_ND_TARGET + i] = w[OW_IP_DST + i];
+	w[OW_IP_DST] = 0xff020000;
+	w[OW_IP_DST + 1] = 0;
+	w[OW_IP_DST + 2] = 1;
+	w[OW_IP_DST + 3] = 0xff000000 | last;
+	w[OW_ETH_DST] = 0x3333;
+	w[OW_ETH_DST + 1] = 0xff000000 | last;
+}
+
 /*
  * trace_event - write one line of the trace
  *

@@ -13,8 +13,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from ovn_bpf_controller._native import lib
-from ovn_bpf_controller.datapath.reasons import reason_text
 from ovn_bpf_controller.datapath.trace import Given
 from tests.support import southbound
 from tests.support.ovntrace import OvnTrace
@@ -23,9 +21,8 @@ from tests.support.release import HOST, Release
 from tests.support.tracing import Chassis, chassis
 
 _RANDOM = " /* Randomly selected. Use --select-id to specify. */"
+_SOLICITATION = re.compile(r"\s*nd_ns( \{|;)")
 _ANSWER = re.compile(r"\s*(icmp4|icmp6|tcp_reset|sctp_abort)( \{|;)")
-#: What only the agent can make; the data plane drops until a later issue.
-_AGENT_MADE = re.compile(r"\s*(arp|nd_ns)( \{|;)")
 #: Tries until ovn-trace, which chooses at random, chooses as a hash did: a way through
 #: two choices among three each is missed with odds of 4e-16.
 TRIES = 300
@@ -34,8 +31,9 @@ TRIES = 300
 def as_ovn_controller(text: str) -> str:
     """ovn-trace's answer without what our program does not do.
 
-    That is what the agent makes, answers to answers, which RFC 1122 and 4443 forbid, and
-    the packet of a log line, which of an answer ovn-trace has other than it is sent.
+    That is what a request for a next hop goes through in IPv6, which ovn-trace does not
+    make a neighbour solicitation; answers to answers, which RFC 1122 and 4443 forbid;
+    and the packet of a log line, which of an answer ovn-trace has other than it is sent.
     """
     found: list[str] = []
     blocks: list[bool] = []  # for each open block: whether it is an answer
@@ -43,7 +41,7 @@ def as_ovn_controller(text: str) -> str:
     for line in text.replace(_RANDOM, "").splitlines(keepends=True):
         opens, closes = line.endswith("{\n"), line.strip() == "};"
         leave = _ANSWER.match(line) is not None and any(blocks)
-        leave = leave or _AGENT_MADE.match(line) is not None
+        leave = leave or _SOLICITATION.match(line) is not None
         if opens:
             blocks.append(_ANSWER.match(line) is not None)
             if leave and not hidden:
@@ -73,7 +71,7 @@ class Network:
 
     def found(self, datapath: str, packet: str) -> str:
         """What ovn-bpf-trace --minimal prints."""
-        return re.sub(r', packet=".*"', "", self.ours.minimal(datapath, packet, self.given))
+        return as_ovn_controller(self.ours.minimal(datapath, packet, self.given))
 
     def _answers(self, datapath: str, packet: str) -> Iterator[str]:
         """What ovn-trace may print: it chooses among several targets at random."""
@@ -82,16 +80,6 @@ class Network:
         if _RANDOM in first:
             for _ in range(TRIES):
                 yield self.oracle.minimal(datapath, packet)
-
-    def waits_for_agent(self, datapath: str, packet: str) -> bool:
-        """Whether a flow has a verb that only the agent can carry out, and ours stops."""
-        stop = reason_text(lib.DROP_UNSUPPORTED)
-        if stop not in self.ours.trace(datapath, packet).text(["detailed"]):
-            return False
-        return any(
-            any(map(_AGENT_MADE.match, answer.splitlines()))
-            for answer in self._answers(datapath, packet)
-        )
 
     def differs(self, datapath: str, packet: str) -> str:
         """What to tell of a difference, "" if there is none."""

@@ -81,8 +81,10 @@ class _Maker:
     def _transport(self, to: str, protos: list[int]) -> Packet:
         source = self.source
         proto = source.pick(protos)
-        found = {"ip.proto": str(proto), "ip.ttl": str(source.pick([64, 64, 255, 2, 1, 0]))}
-        if source.chance(10) and not self.topology.rejects:
+        ttl = source.pick([64, 64, 255, 2, 1, 0])
+        found = {"ip.proto": str(proto), "ip.ttl": str(ttl)}
+        answered = self.topology.rejects or to.endswith((".254", "::fe", ".0.1", "ff::1"))
+        if source.chance(10) and not answered and ttl > 2:
             found["ip.frag"] = source.pick(["1", "3"])
             if found["ip.frag"] == "3":
                 return found
@@ -90,9 +92,8 @@ class _Maker:
         name = {6: "tcp", 17: "udp", 132: "sctp"}.get(proto)
         if name:
             src, dst = source.pick(ports), source.pick(ports)
-            reset = self.topology.rejects or to.endswith((".254", "::fe", ".0.1", "ff::1"))
             found |= {
-                f"{name}.src": str(dst if reset else src),
+                f"{name}.src": str(dst if answered else src),
                 f"{name}.dst": str(dst),
             }
         if proto == 6:
