@@ -11,19 +11,21 @@ from __future__ import annotations
 
 import select
 import time
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ovn_bpf_controller import observe, sizing, wiring
 from ovn_bpf_controller.answering import Answering
-from ovn_bpf_controller.binding.desired import Delta, Desired, diff
+from ovn_bpf_controller.binding.desired import Desired, diff
 from ovn_bpf_controller.binding.engine import Binding
 from ovn_bpf_controller.binding.snapshot import LocalAdapter
 from ovn_bpf_controller.compile.flow import Problem
 from ovn_bpf_controller.compile.store import RuleChanges
 from ovn_bpf_controller.datapath import leftovers
 from ovn_bpf_controller.datapath.attach import Attachments
+from ovn_bpf_controller.datapath.change import TableChange
 from ovn_bpf_controller.datapath.conntrack import Conntrack
 from ovn_bpf_controller.datapath.learnt import Learnt
 from ovn_bpf_controller.datapath.loader import Plane, sizes
@@ -38,6 +40,7 @@ from ovn_bpf_controller.ovsdb import tls
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.local import LocalDatabase
 from ovn_bpf_controller.ovsdb.local_tables import SSL
+from ovn_bpf_controller.ovsdb.store import Changes
 from ovn_bpf_controller.ovsdb.tables import SBGlobal
 from ovn_bpf_controller.process import stopwatch
 from ovn_bpf_controller.process.log import Logger, RateLimit
@@ -54,6 +57,8 @@ _rate = RateLimit(5, 5)
 _flow_rate = RateLimit(60, 60)
 
 RETRY_SECONDS = 1.0  # after the tables refused a change
+SLICE_SECONDS = 0.02  # CPU, of compiling and of writing, before the loop goes round
+LOOK_SECONDS = 0.1  # between looks at everything else meanwhile
 ATTACH_SECONDS = 1.0  # between looks at whether programs are still attached
 
 
@@ -99,6 +104,12 @@ class Agent:
         self._answering = Answering(self.plane, Path(options.dirs.ovn_rundir, "ovn-slowpath.pid"))
         self.engine = Engine()
         self.desired = Desired()
+        self._live = Desired()  # what the tables say, if not _incomplete
+        self._target = Desired()  # what they will say after _applying
+        self._applying: Generator[None, None, None] | None = None
+        self._complete = False  # whether _applying makes the tables complete
+        self._busy = False
+        self._look_at = 0.0
         self._incomplete = True  # the tables do not hold all that is desired
         self._woke = 0.0
         self._retry_at = 0.0
@@ -118,36 +129,57 @@ class Agent:
 
     def run(self) -> None:
         """See AgentProtocol."""
-        self._woke = time.monotonic()
-        self._database.run()
+        now = time.monotonic()
+        if not self._busy:
+            self._woke = now
+        news = self._database.run()
         self._configure_tls(self._database.ssl)
-        self._vswitch.run()
         changes = self.southbound.run()
+        # In the middle of a load everything else is looked at now and then.
+        if news or changes or not self._busy or now >= self._look_at:
+            self._look_at = now + LOOK_SECONDS
+            self._follow(changes)
+        self._go_on()
+        self.jobs.run()
+
+    def _follow(self, changes: Changes) -> None:
+        """Take over what is different."""
+        self._vswitch.run()
         with timed("if-status-mgr-run"):
             desired = self._without_clear_text(self.binding.run(changes))
         delta = diff(self.desired, desired)
         with timed("flow-generation"):
-            rules = self.flows.run(changes, desired, delta)
-        self._incomplete |= self.engine.count(delta, rules, self._incomplete)
+            self.flows.follow(changes, desired, delta)
+        self._incomplete |= self.engine.count(delta, RuleChanges(), self._incomplete)
         self.desired = desired
         self._learnt.note(changes, delta)
-        self._tell_problems()
         if desired.complete:
             self._size_notice.look(self.binding.config)
         self._tracking.changed(changes, self.flows.template_vars())
-        self._answering.run(self.flows.compiler, self.southbound)
+
+    def _go_on(self) -> None:
+        """Compile and write what is due, a slice of it at most."""
+        desired, compiler = self.desired, self.flows.compiler
+        with timed("flow-generation"):
+            compiled = self._applying is None and compiler.work(SLICE_SECONDS)
+            rules = compiler.flush() if compiled and desired.complete else None
+        self._incomplete |= self.engine.count(None, rules or RuleChanges(), self._incomplete)
+        self._tell_problems()
+        self._answering.run(compiler, self.southbound)
         with timed("flow-installation"):
-            live = desired.complete and self._make_live(desired, delta, rules)
-        if live:
-            self._tracking.live(desired)
-            self._follow_learnt(desired)
+            live = self._make_live(desired, rules) if desired.complete else None
+        self._busy = not compiled or self._applying is not None
+        if live is not None:
+            self._tracking.live(live)
+            self._follow_learnt(live)
             if self._answering.settled:
-                self.binding.acknowledge(desired.seq)
-        self.jobs.run()
+                self.binding.acknowledge(live.seq)
 
     def wait(self, poller: Any) -> None:
         """See AgentProtocol."""
         self._database.wait(poller)
+        if self._busy:
+            poller.immediate_wake()
         if not self.tables.settled:
             poller.fd_wait(self.tables.fileno(), select.POLLIN)
         self._vswitch.wait(poller)
@@ -173,6 +205,8 @@ class Agent:
         self._vswitch.stop()
         self._database.close()
         self.southbound.close()
+        if self._applying is not None:
+            self._applying.close()
         self._settle()
         self.conntrack.close()
         self.plane.close()
@@ -196,39 +230,65 @@ class Agent:
 
     # --- the data plane -------------------------------------------------------
 
-    def _make_live(self, desired: Desired, delta: Delta, rules: RuleChanges) -> bool:
-        """Carry what changed to the tables; True when all that is desired is live."""
+    # A large load is compiled and written a slice at a time, so that control commands,
+    # the databases and answers to packets need not wait for it.
+
+    def _make_live(self, desired: Desired, rules: RuleChanges | None) -> Desired | None:
+        """Carry what changed to the tables; returns what is live if nothing is under way."""
         now = time.monotonic()
+        try:
+            if self._applying is None:
+                if rules is None:
+                    return None
+                change = self._change(desired, rules, now)
+                if change is None:
+                    return None if self._incomplete else desired
+                self._target, self._complete = desired, self._incomplete
+                self._applying = self.tables.applying(change, complete=self._incomplete)
+            end = time.thread_time() + SLICE_SECONDS
+            for _ in self._applying:
+                if time.thread_time() > end:
+                    return None
+        except DataPlaneError as error:
+            _rate.err(_log, f"the data plane keeps its last state: {error}")
+            self._applying = None
+            self._incomplete = True
+            self._retry_at = now + RETRY_SECONDS
+            return None
+        self._applying, self._live = None, self._target
+        self._went_live(self._live, now)
+        return self._live
+
+    def _change(self, desired: Desired, rules: RuleChanges, now: float) -> TableChange | None:
+        """What is to be written; None if nothing is, or not yet."""
+        compiler = self.flows.compiler
+        delta = diff(self._live, desired)
         if self._incomplete:
             if now < self._retry_at:
-                return False
-            compiler = self.flows.compiler
+                return None
             change = wiring.everything(desired, compiler.rules(), compiler.members())
         elif delta or rules:
             change = wiring.difference(delta, rules)
         else:
+            self._live = desired
             self._reclaim()
             self._attach(desired, now, changed=False)
-            return True
-        try:
-            reused = self.flows.compiler.flow_ids.take_reused()
-            if reused:
-                accounts.forget(self.plane.maps, reused)
-            self.tables.apply(change, complete=self._incomplete)
-        except DataPlaneError as error:
-            _rate.err(_log, f"the data plane keeps its last state: {error}")
-            self._incomplete = True
-            self._retry_at = now + RETRY_SECONDS
-            return False
+            return None
+        reused = compiler.flow_ids.take_reused()
+        if reused:
+            accounts.forget(self.plane.maps, reused)
+        return change
+
+    def _went_live(self, desired: Desired, now: float) -> None:
         # From the moment that the change was there to be read to its generation.
         stopwatch.add("change-live", time.monotonic() - self._woke)
         for thing, why in self.tables.rejected:
             _rate.warn(_log, f"left out of the data plane: {thing}: {why}")
-        first, self._incomplete = self._incomplete, False
+        if self._complete:
+            self._incomplete = False
         self._attach(desired, now, changed=True)
-        if first:
+        if self._complete:
             self.plane.supersede()
-        return True
 
     def _follow_learnt(self, desired: Desired) -> None:
         try:

@@ -75,7 +75,12 @@ class LogicalFlows:
     # --- changes -------------------------------------------------------------
 
     def run(self, changes: Changes, desired: Desired, delta: Delta) -> RuleChanges:
-        """Follow what changed; returns how the rules change.
+        """Follow what changed; returns how the rules change."""
+        self.follow(changes, desired, delta)
+        return self.compiler.flush()
+
+    def follow(self, changes: Changes, desired: Desired, delta: Delta) -> None:
+        """Tell the compiler what changed.
 
         delta: from the Desired of the last call to this one.
         """
@@ -94,7 +99,6 @@ class LogicalFlows:
                 self.compiler.remove_port_security(*where)
             else:
                 self.compiler.set_port_security(*where, security.lport, security.strings)
-        return self.compiler.flush()
 
     def _follow_sets(self, changes: Changes) -> None:
         for old_set, new_set in changes.of(tables.AddressSet).values():

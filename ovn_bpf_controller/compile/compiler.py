@@ -9,6 +9,8 @@ Several changes before one flush() cost one compilation of each flow concerned.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -211,12 +213,18 @@ class FlowCompiler:
 
     # --- what came of it -----------------------------------------------------
 
-    def flush(self) -> RuleChanges:
-        """Compiles what is due; returns how the rules differ from the last time."""
+    def work(self, seconds: float) -> bool:
+        """Compiles what is due for about so long (of CPU); True when nothing is left.
+
+        For callers that have something else to do now and then: flush() does the rest.
+        """
+        end = time.thread_time() + seconds
         shared: dict[tuple[str, Traits], Compiled] = {}
         for name, dp in self._sets.follow():
             self._changed(_by_number(name, dp))
+        done = []
         for uuid, dp in self._dirty:
+            done.append((uuid, dp))
             flow = self._flows[uuid]
             old = flow.compiled[dp]
             which = (uuid, self._env.traits(dp))
@@ -235,7 +243,15 @@ class FlowCompiler:
             else:
                 self._punting.pop((uuid, dp), None)
             self._store.put((uuid, dp), _flow_rules(flow, dp, new))
-        self._dirty.clear()
+            if time.thread_time() > end:
+                break
+        for each in done:
+            del self._dirty[each]
+        return not self._dirty
+
+    def flush(self) -> RuleChanges:
+        """Compiles what is due; returns how the rules differ from the last time."""
+        self.work(math.inf)
         self._give_up_numbers()
         changes = self._store.changes()
         changes.sets_removed, changes.sets_added = self._sets.changes()

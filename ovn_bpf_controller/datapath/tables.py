@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from typing import Final, NamedTuple, TypeVar
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.datapath.change import TableChange
@@ -40,6 +40,9 @@ CONTROL: Final = record("struct ovn_ctl")
 _GENERATION: Final = word("struct ovn_ctl", "generation")
 _TUNNEL_MODE: Final = word("struct ovn_ctl", "tunnel_mode")
 _CLASSES: Final = "sml"
+_PART: Final = 128  # things written without a break: about a millisecond
+
+T = TypeVar("T")
 
 # Changes whose grace periods are not over: a packet follows OVN_MAX_VERSIONS of a key
 # (csrc/bpf/bounds.h), one more than that.
@@ -142,6 +145,18 @@ class Tables:
         nothing has changed.  Waits for grace periods of earlier changes only if it
         changes again what has room for two versions, or too many are not over.
         """
+        for _ in self.applying(change, complete=complete):
+            pass
+        return self.generation
+
+    def applying(
+        self, change: TableChange, *, complete: bool = False
+    ) -> Generator[None, None, None]:
+        """apply() for callers that have something else to do now and then.
+
+        The change is true when the iterator ends; nothing has changed if it is closed
+        before.  One change at a time.
+        """
         self.reclaim()
         while sum(1 for each in self._replaced if each.generation) >= _IN_FLIGHT:
             self._grace.wait(self._replaced[0].ticket)
@@ -150,15 +165,15 @@ class Tables:
         journal = Journal(generation, self._ensure_past)
         self.rejected = []
         try:
-            self._stage(change, generation, journal, complete)
+            yield from self._stage(change, generation, journal, complete)
             self._stages.publish(generation, journal)
             for index in self._indexes:
-                index.flush()
+                yield from index.flush()
         except BaseException:
             self._roll_back(journal)
             raise
         if journal.empty and not any(index.touched for index in self._indexes):
-            return self.generation
+            return
         journal.flip()
         self._control.publish(0, _GENERATION, generation)
         self.generation = generation
@@ -167,21 +182,20 @@ class Tables:
             if gone:
                 journal.after_grace(index.finish, gone, generation)
         self._replaced.append(_Replaced(self._grace.ask(), generation, journal.after))
-        return generation
 
     def _stage(
         self, change: TableChange, generation: int, journal: Journal, complete: bool
-    ) -> None:
+    ) -> Iterator[None]:
         """Writes everything aside.  Tunnels come first: ports and groups name them."""
         for datapath in change.datapaths_added:
             self._datapaths.put(datapath, journal)
         tunnels = {t.name: t for t in change.tunnels_added if self._sound_tunnel(t)}
         for tunnel in tunnels.values():
             self._chassis.put(tunnel, journal)
-        self._stage_ports(change, generation, journal, complete)
-        self._stage_groups(change, generation, journal, complete)
-        self._stage_sets(change, generation, journal, complete)
-        self._stage_rules(change, generation, journal, complete)
+        yield from self._stage_ports(change, generation, journal, complete)
+        yield from self._stage_groups(change, generation, journal, complete)
+        yield from self._stage_sets(change, generation, journal, complete)
+        yield from self._stage_rules(change, generation, journal, complete)
         names = self._chassis.names() if complete else {t.name for t in change.tunnels_removed}
         for name in names - tunnels.keys():
             self._chassis.delete(name, journal)
@@ -191,48 +205,75 @@ class Tables:
 
     def _stage_ports(
         self, change: TableChange, generation: int, journal: Journal, complete: bool
-    ) -> None:
+    ) -> Iterator[None]:
         added = {port_key(p.dp, p.port): p for p in change.ports_added}
         gone: Iterable[bytes] = (port_key(p.dp, p.port) for p in change.ports_removed)
-        for key in list(self._ports.table.index.live) if complete else gone:
-            if key not in added:
+        for key in _in_parts(list(self._ports.table.index.live) if complete else gone):
+            if key is None:
+                yield
+            elif key not in added:
                 self._ports.delete(key, generation, journal)
-        for port in added.values():
-            self._ports.put(port, generation, journal)
+        for port in _in_parts(added.values()):
+            if port is None:
+                yield
+            else:
+                self._ports.put(port, generation, journal)
         self._ports.point_devices()
 
     def _stage_groups(
         self, change: TableChange, generation: int, journal: Journal, complete: bool
-    ) -> None:
+    ) -> Iterator[None]:
         added = {port_key(g.dp, g.key): g for g in change.groups_added}
         gone: Iterable[bytes] = (port_key(g.dp, g.key) for g in change.groups_removed)
         for key in list(self._groups.table.index.live) if complete else gone:
             if key not in added:
                 self._groups.delete(key, generation, journal)
-        for group in added.values():
-            self._groups.put(group, generation, journal)
+        for group in _in_parts(added.values()):
+            if group is None:
+                yield
+            else:
+                self._groups.put(group, generation, journal)
 
     def _stage_sets(
         self, change: TableChange, generation: int, journal: Journal, complete: bool
-    ) -> None:
+    ) -> Iterator[None]:
         added = {set_key(member): member for member in change.sets_added}
         gone: Iterable[bytes] = map(set_key, change.sets_removed)
-        for key in list(self._sets.table.index.live) if complete else gone:
-            if key not in added:
+        for key in _in_parts(list(self._sets.table.index.live) if complete else gone):
+            if key is None:
+                yield
+            elif key not in added:
                 self._sets.delete(key, generation, journal)
-        for member in added.values():
-            if not self._sets.put(member, generation, journal):
+        for member in _in_parts(added.values()):
+            if member is None:
+                yield
+            elif not self._sets.put(member, generation, journal):
                 self.rejected.append((member, "its sets have too many prefix lengths"))
 
     def _stage_rules(
         self, change: TableChange, generation: int, journal: Journal, complete: bool
-    ) -> None:
-        added = {_identity(rule): rule for rule in change.rules_added if self._sound_rule(rule)}
-        for rule in list(self._rules.all()) if complete else change.rules_removed:
-            if _identity(rule) not in added:
+    ) -> Iterator[None]:
+        added: dict[object, Rule] = {}
+        for rule in _in_parts(change.rules_added):
+            if rule is None:
+                yield
+            elif self._sound_rule(rule):
+                added[_identity(rule)] = rule
+        gone = []
+        for rule in _in_parts(self._rules.all() if complete else change.rules_removed):
+            if rule is None:
+                yield
+            elif _identity(rule) not in added:
+                gone.append(rule)
+        for rule in _in_parts(gone):
+            if rule is None:
+                yield
+            else:
                 self._rules.delete(rule, generation, journal)
-        for rule in added.values():
-            if not self._rules.put(rule, generation, journal):
+        for rule in _in_parts(added.values()):
+            if rule is None:
+                yield
+            elif not self._rules.put(rule, generation, journal):
                 why = f"its stage has {lib.OVN_MAX_TUPLES} masks already"
                 self.rejected.append((rule, why))
 
@@ -354,6 +395,14 @@ class Tables:
         """Elements in use and room, by map name, of the maps that can fill up."""
         use = {t.array.name: (t.slots.in_use, t.array.capacity - 1) for t in self._versioned()}
         return use
+
+
+def _in_parts(things: Iterable[T]) -> Iterator[T | None]:
+    """The things, and None now and then: time for a break."""
+    for number, thing in enumerate(things, 1):
+        yield thing
+        if not number % _PART:
+            yield None
 
 
 def _identity(rule: Rule) -> tuple[int, int, object, object]:

@@ -10,7 +10,7 @@ at the top of include/ovn_bpf/tables.h.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from ovn_bpf_controller.datapath.alloc import Slots
@@ -23,6 +23,7 @@ BORN: Final = word("struct ovn_slot", "born")
 DEAD: Final = word("struct ovn_slot", "dead")
 NEXT: Final = word("struct ovn_slot", "next")
 HEADER: Final = struct.Struct("=IIII")
+_PART: Final = 4096  # entries written without a break
 
 
 class Index:
@@ -58,11 +59,15 @@ class Index:
         """True if this change changed it."""
         return bool(self._old)
 
-    def flush(self) -> None:
-        """Writes what was set.  Raises DataPlaneError; then roll_back() is due."""
-        fresh = {key: self.live[key] for key in self._old if key in self.live}
-        if fresh:
-            self._map.update(fresh)
+    def flush(self) -> Iterator[None]:
+        """Writes what was set, a part at a time.
+
+        Raises DataPlaneError; then roll_back() is due.
+        """
+        fresh = [key for key in self._old if key in self.live]
+        for start in range(0, len(fresh), _PART):
+            self._map.update({key: self.live[key] for key in fresh[start : start + _PART]})
+            yield
 
     def roll_back(self) -> None:
         """Makes memory and kernel what they were before this change."""

@@ -440,6 +440,31 @@ def test_a_full_map_is_named_and_changes_nothing(
     assert {used for used, _ in tables.use().values()} == {0}
 
 
+def test_a_change_that_is_given_up_half_way_leaves_nothing(plane: Plane, tables: Tables) -> None:
+    wanted = Wanted().after(TableChange(rules_added=[rule(2, n) for n in range(200)]))
+    generation = tables.apply(wanted.whole())
+    reader = Reader(plane.maps)
+    before = tables.use()
+    change = TableChange(
+        rules_removed=[rule(2, n) for n in range(100)],
+        rules_added=[rule(1, n) for n in range(300)],
+        ports_added=[Port(1, n, PortKind.VIF, ifindex=n) for n in range(1, 200)],
+    )
+    slices = sum(1 for _ in tables.applying(change))
+    assert slices > 5
+    assert reader.view(tables.generation) == wanted.after(change).view()
+    generation = tables.apply(wanted.whole(), complete=True)
+    tables.settle()
+    for stop in range(1, slices + 1):
+        writing = tables.applying(change)
+        for _ in range(stop):
+            next(writing)
+        assert reader.view(generation) == wanted.view(), "not yet"
+        writing.close()
+        assert reader.view(generation) == reader.view(generation + 1) == wanted.view()
+        assert tables.use() == before
+
+
 def test_a_rule_under_one_mask_too_many_is_refused_alone(plane: Plane, tables: Tables) -> None:
     fitting = [masked(n, table=3) for n in range(1, lib.OVN_MAX_TUPLES + 1)]
     surplus = masked(lib.OVN_MAX_TUPLES + 1, table=3)

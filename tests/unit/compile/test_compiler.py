@@ -522,3 +522,19 @@ def test_a_dump_tells_stage_match_actions_and_flow() -> None:
         "dp=0x3 ingress table=4 priority=100 flow=u1"
         " match=(eth.type == 0x800 && ip.ttl == 0x1) actions=(reg0[1] = 0x1; output; end)"
     )
+
+
+def test_work_in_slices_comes_to_the_same() -> None:
+    world = World(ports={(1, "p1"): 1, (2, "p1"): 2})
+    found = []
+    for sliced in (False, True):
+        compiler = FlowCompiler(world)
+        for n in range(50):
+            row = LogicalFlow(str(n), 0, n % 3, n, f'inport == "p1" && tcp.dst == {n}', "next;")
+            compiler.set_flow(str(n), row, [1, 2])
+        rounds = 0
+        while sliced and not compiler.work(0):
+            rounds += 1
+        assert not sliced or rounds > 10
+        found.append(compiler.flush())
+    assert sorted(found[0].added, key=str) == sorted(found[1].added, key=str) != []
