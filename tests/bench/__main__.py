@@ -34,6 +34,7 @@ def main() -> None:
     paths = throughput.report(throughput.measure(options.rounds, options.seconds))
     print("\n".join(throughput.lines(paths)), end="\n\n", flush=True)
     scale = measure_all(["S", "M"], list(MODES), options.rounds)
+    scale |= measure_all(["LC"], ["cond"], options.rounds)
     found = {
         "machine": machine,
         "program": program,
