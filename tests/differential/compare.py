@@ -33,17 +33,18 @@ def as_ovn_controller(text: str) -> str:
 
     That is what a request for a next hop goes through in IPv6, which ovn-trace does not
     make a neighbour solicitation; answers to answers, which RFC 1122 and 4443 forbid;
-    and the packet of a log line, which of an answer ovn-trace has other than it is sent.
+    ICMPv6 errors about ARP; and the packet of a log line, which of an answer ovn-trace
+    has other than it is sent.
     """
     found: list[str] = []
-    blocks: list[bool] = []  # for each open block: whether it is an answer
+    blocks: list[bool] = []  # for each open block: whether nothing in it is answered
     hidden = 0  # open blocks when one began that is left out, 0: none
     for line in text.replace(_RANDOM, "").splitlines(keepends=True):
         opens, closes = line.endswith("{\n"), line.strip() == "};"
         leave = _ANSWER.match(line) is not None and any(blocks)
         leave = leave or _SOLICITATION.match(line) is not None
         if opens:
-            blocks.append(_ANSWER.match(line) is not None)
+            blocks.append(bool(_ANSWER.match(line) or line.strip() == "arp {"))
             if leave and not hidden:
                 hidden = len(blocks)
         if not hidden and not leave:
