@@ -87,7 +87,10 @@ class Port:
     def configure(self) -> None:
         """Addresses, MTU and default routes of eth0, as for a fresh guest."""
         commands = [f"link set eth0 mtu {self.guest.mtu} up"]
-        commands += [f"addr add {text} dev eth0" for text in self.guest.ips]
+        # Even where duplicate address detection is off, the kernel ends it later, in
+        # a work queue, and an address is no source until then.
+        for text in self.guest.ips:
+            commands.append(f"addr add {text} dev eth0" + (" nodad" if ":" in text else ""))
         commands += [f"route add default via {text}" for text in self.guest.gateways]
         netns.ip(self.netns, *commands)
 

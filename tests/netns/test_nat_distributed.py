@@ -131,7 +131,7 @@ def test_a_guest_reaches_anothers_floating_address(bed: Sandbox, version: int, s
 def without_snat(bed: Sandbox) -> Iterator[None]:
     """The router's own address is nobody's any more; alice1 is a router, too."""
     for text in BEYOND.values():
-        netns.ip(bed.ports["alice1"].netns, f"addr add {text} dev lo")
+        netns.ip(bed.ports["alice1"].netns, f"addr add {text} dev lo nodad")
     bed.nbctl("--wait=hv", "lr-nat-del", "r1", "snat")
     yield
     bed.nbctl("lr-nat-add", "r1", "snat", "172.16.1.1", "192.168.0.0/16")

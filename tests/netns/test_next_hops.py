@@ -32,7 +32,7 @@ def unknown(bed: Sandbox) -> None:
     bed.nbctl("lsp-set-addresses", "vm2", f"{bed.ports['vm2'].mac}", "unknown")
     for version, address in EXTRA.items():
         length = 24 if version == 4 else 64
-        netns.ip(bed.ports["vm2"].netns, f"addr add {address}/{length} dev eth0")
+        netns.ip(bed.ports["vm2"].netns, f"addr add {address}/{length} dev eth0 nodad")
     bed.nbctl("--wait=hv", "sync")
 
 
