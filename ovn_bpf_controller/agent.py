@@ -153,6 +153,7 @@ class Agent:
         self._incomplete |= self.engine.count(delta, RuleChanges(), self._incomplete)
         self.desired = desired
         self._learnt.note(changes, delta)
+        self._answering.note(changes)
         if desired.complete:
             self._size_notice.look(self.binding.config)
         self._tracking.changed(changes, self.flows.template_vars())

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ovn_bpf_controller.compile.compiler import FlowCompiler
 from ovn_bpf_controller.datapath.loader import Plane
 from ovn_bpf_controller.errors import DataPlaneError
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
+from ovn_bpf_controller.ovsdb.store import Changes
 from ovn_bpf_controller.ovsdb.tables import DNS, DatapathBinding, DHCPOptions, DHCPv6Options
 from ovn_bpf_controller.process.log import Logger
 from ovn_bpf_controller.slowpath.supervisor import Supervisor
@@ -39,14 +40,24 @@ def _names(southbound: SouthboundCache) -> dict[str, dict[str, list[Any]]]:
     return found
 
 
+# Tables whose rows are told.
+_READ: Final = (DHCPOptions, DHCPv6Options, DNS, DatapathBinding)
+
+
 class Answering:
     """The slow path of one agent."""
 
     def __init__(self, plane: Plane, pidfile: Path) -> None:
         self._plane = plane
         self._supervisor = Supervisor(plane.directory, pidfile)
+        self._rows: dict[str, Any] = {}
         self._needed = False
         self._refused = False
+
+    def note(self, changes: Changes) -> None:
+        """What the Southbound says anew is told by the next run()."""
+        if any(row.TABLE in changes for row in _READ):
+            self._rows = {}
 
     def run(self, compiler: FlowCompiler, southbound: SouthboundCache) -> None:
         """Starts, tells and watches the process, when flows need it."""
@@ -57,14 +68,14 @@ class Answering:
             self._needed = self._load()
             if not self._needed:
                 return
-        self._supervisor.run(
-            {
-                "arguments": {str(n): text for n, text in arguments.items()},
+        if not self._rows:
+            self._rows = {
                 "dhcp_options": _options(southbound.table(DHCPOptions).values()),
                 "dhcpv6_options": _options(southbound.table(DHCPv6Options).values()),
                 "dns": _names(southbound),
             }
-        )
+        told = {str(n): text for n, text in arguments.items()}
+        self._supervisor.run({"arguments": told, **self._rows})
 
     @property
     def settled(self) -> bool:

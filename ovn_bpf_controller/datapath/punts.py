@@ -20,11 +20,11 @@ from typing import Any, Final
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath.maps import ArrayMap, check
 from ovn_bpf_controller.datapath.records import record
+from ovn_bpf_controller.datapath.run import run_once
 
 _PUNT: Final = record("struct ovn_punt")
 _HEAD: Final = 12  # fields in front of the words
 _ROOM: Final = 1 << 16
-_CONTEXT_WORDS: Final = 48  # struct __sk_buff
 # A CPU's ring: 64 pages hold over a hundred frames of 1,500 bytes.
 ORDER: Final = 6
 
@@ -131,18 +131,10 @@ class Punts:
         Transport checksums in the frame must be whole.  Whether the packet left is
         in the program's counters, as for any other.
         """
-        run: Any = ffi.new("struct ovn_test_run *")
-        frame = ffi.from_buffer(punt.frame)
-        context = ffi.new("uint32_t[]", _CONTEXT_WORDS)
-        out = ffi.new("char[]", _ROOM)
-        run.prog_fd, run.repeat = self._resume, 1
-        run.data_in, run.data_in_len = frame, len(punt.frame)
-        run.data_out, run.data_out_len = out, _ROOM
-        run.ctx, run.ctx_len = context, 4 * _CONTEXT_WORDS
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         try:
             self._control.put(0, punt.pack())
-            check(lib.ovn_test_run(run), "a packet of the slow path cannot be sent")
+            run_once(self._resume, "a packet of the slow path cannot be sent", punt.frame)
         finally:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
 
