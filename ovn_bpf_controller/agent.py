@@ -30,6 +30,7 @@ from ovn_bpf_controller.datapath.conntrack import Conntrack
 from ovn_bpf_controller.datapath.learnt import Learnt
 from ovn_bpf_controller.datapath.loader import Plane, sizes
 from ovn_bpf_controller.datapath.tables import Tables
+from ovn_bpf_controller.duties.duty import View
 from ovn_bpf_controller.errors import DatabaseError, DataPlaneError, StartupError
 from ovn_bpf_controller.learnt import LearntState
 from ovn_bpf_controller.logical import LogicalFlows
@@ -101,7 +102,8 @@ class Agent:
             on_zones_moved=self._tracking.zones_moved,
         )
         self.flows = LogicalFlows(self.southbound)
-        self._answering = Answering(self.plane, Path(options.dirs.ovn_rundir, "ovn-slowpath.pid"))
+        pidfile = Path(options.dirs.ovn_rundir, "ovn-slowpath.pid")
+        self._answering = Answering(self.plane, pidfile, self.southbound)
         self.engine = Engine()
         self.desired = Desired()
         self._live = Desired()  # what the tables say, if not _incomplete
@@ -153,7 +155,7 @@ class Agent:
         self._incomplete |= self.engine.count(delta, RuleChanges(), self._incomplete)
         self.desired = desired
         self._learnt.note(changes, delta)
-        self._answering.note(changes)
+        self._answering.note(changes, delta)
         if desired.complete:
             self._size_notice.look(self.binding.config)
         self._tracking.changed(changes, self.flows.template_vars())
@@ -166,7 +168,7 @@ class Agent:
             rules = compiler.flush() if compiled and desired.complete else None
         self._incomplete |= self.engine.count(None, rules or RuleChanges(), self._incomplete)
         self._tell_problems()
-        self._answering.run(compiler, self.southbound)
+        self._answering.run(compiler, View(self.southbound, desired, self.binding.config))
         with timed("flow-installation"):
             live = self._make_live(desired, rules) if desired.complete else None
         self._busy = not compiled or self._applying is not None

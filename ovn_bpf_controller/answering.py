@@ -1,81 +1,81 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the slow path must know, of Southbound rows and compiled flows.
+"""The slow path of one agent: what it must know, and what it reports.
 
-agent.Agent runs it once a round.  The process is started when the first flow needs
-it: a chassis without such flows has none.
+agent.Agent runs it once a round.  What there is to know are the arguments of compiled
+flows and what each of duties.ALL tells; what is reported goes to the Southbound, a
+write of each duty at a time.  The process is started when the first flow or duty
+needs it: a chassis without such has none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from ovn_bpf_controller import duties
+from ovn_bpf_controller.binding.desired import Delta
+from ovn_bpf_controller.binding.writer import Lane, now_ms
 from ovn_bpf_controller.compile.compiler import FlowCompiler
 from ovn_bpf_controller.datapath.loader import Plane
+from ovn_bpf_controller.duties.duty import Duty, View
 from ovn_bpf_controller.errors import DataPlaneError
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.store import Changes
-from ovn_bpf_controller.ovsdb.tables import DNS, DatapathBinding, DHCPOptions, DHCPv6Options
 from ovn_bpf_controller.process.log import Logger
 from ovn_bpf_controller.slowpath.supervisor import Supervisor
 
 _log = Logger("slowpath")
 
 
-def _options(rows: Iterable[DHCPOptions | DHCPv6Options]) -> dict[str, list[Any]]:
-    return {row.name: [row.code, row.type] for row in rows}
+class _Running:
+    """A duty, what it told last (None: ask again), and the lane of its writes."""
 
-
-def _names(southbound: SouthboundCache) -> dict[str, dict[str, list[Any]]]:
-    """DNS records by datapath."""
-    found: dict[str, dict[str, list[Any]]] = {}
-    datapaths = southbound.table(DatapathBinding)
-    for row in southbound.table(DNS).values():
-        owned = row.options.get("ovn-owned", "") == "true"
-        for uuid in row.datapaths:
-            if uuid in datapaths:
-                names = found.setdefault(str(datapaths[uuid].tunnel_key), {})
-                names |= {name.lower(): [value, owned] for name, value in row.records.items()}
-    return found
-
-
-# Tables whose rows are told.
-_READ: Final = (DHCPOptions, DHCPv6Options, DNS, DatapathBinding)
+    def __init__(self, duty: Duty, southbound: SouthboundCache) -> None:
+        self.duty = duty
+        self.told: Mapping[str, Any] | None = None
+        self.lane = Lane(southbound, duty.name)
 
 
 class Answering:
-    """The slow path of one agent."""
+    """What the slow path is told, and what comes of it."""
 
-    def __init__(self, plane: Plane, pidfile: Path) -> None:
+    def __init__(self, plane: Plane, pidfile: Path, southbound: SouthboundCache) -> None:
         self._plane = plane
         self._supervisor = Supervisor(plane.directory, pidfile)
-        self._rows: dict[str, Any] = {}
+        self._duties = [_Running(make(), southbound) for make in duties.ALL]
         self._needed = False
         self._refused = False
 
-    def note(self, changes: Changes) -> None:
-        """What the Southbound says anew is told by the next run()."""
-        if any(row.TABLE in changes for row in _READ):
-            self._rows = {}
+    def note(self, changes: Changes, delta: Delta) -> None:
+        """What the databases say anew is told by the next run()."""
+        for each in self._duties:
+            if delta or any(row.TABLE in changes for row in each.duty.tables):
+                each.told = None
 
-    def run(self, compiler: FlowCompiler, southbound: SouthboundCache) -> None:
-        """Starts, tells and watches the process, when flows need it."""
+    def run(self, compiler: FlowCompiler, view: View) -> None:
+        """Starts, tells and watches the process, when something needs it; and writes."""
         arguments = compiler.arguments()
+        told: dict[str, Any] = {"arguments": {str(n): text for n, text in arguments.items()}}
+        needed = bool(arguments)
+        for each in self._duties:
+            if each.told is None:
+                each.told = each.duty.told(view)
+            needed = needed or each.duty.needed(each.told)
+            told.update(each.told)
         if not self._needed:
-            if not arguments or self._refused:
-                return
-            self._needed = self._load()
-            if not self._needed:
-                return
-        if not self._rows:
-            self._rows = {
-                "dhcp_options": _options(southbound.table(DHCPOptions).values()),
-                "dhcpv6_options": _options(southbound.table(DHCPv6Options).values()),
-                "dns": _names(southbound),
-            }
-        told = {str(n): text for n, text in arguments.items()}
-        self._supervisor.run({"arguments": told, **self._rows})
+            self._needed = needed and not self._refused and self._load()
+        if self._needed:
+            self._supervisor.run(told)
+        self._write(view)
+
+    def _write(self, view: View) -> None:
+        now = now_ms()
+        for each in self._duties:
+            if each.lane.ready(now):
+                transaction = each.duty.write(view, self._supervisor.reports)
+                if transaction:
+                    each.lane.send(transaction)
 
     @property
     def settled(self) -> bool:
@@ -84,6 +84,9 @@ class Answering:
 
     def wait(self, poller: Any) -> None:
         """See AgentProtocol."""
+        now = now_ms()
+        for each in self._duties:
+            each.lane.wait(poller, now)
         if self._needed:
             self._supervisor.wait(poller)
 

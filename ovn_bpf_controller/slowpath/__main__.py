@@ -17,9 +17,8 @@ from ovn_bpf_controller.datapath import libbpf
 from ovn_bpf_controller.datapath.punts import Punts
 from ovn_bpf_controller.errors import OvnBpfError
 from ovn_bpf_controller.process.identity import set_comm
-from ovn_bpf_controller.slowpath.handlers import handlers
+from ovn_bpf_controller.slowpath.all_duties import duties as all_duties
 from ovn_bpf_controller.slowpath.knowledge import Knowledge, Teacher
-from ovn_bpf_controller.slowpath.neighbours import Neighbours
 from ovn_bpf_controller.slowpath.service import Service
 
 COMM = "ovn-slowpath"
@@ -50,10 +49,11 @@ def main(argv: list[str]) -> int:
     except (OvnBpfError, OSError, ValueError) as error:
         sys.stderr.write(f"ovn-slowpath: {error}\n")
         return 1
-    knowledge = Knowledge()
+    duties = all_duties(maps)
+    hears = {name: parse for duty in duties for name, parse in duty.hears().items()}
+    knowledge = Knowledge(hears=hears)
     teacher = Teacher(socket.socket(fileno=number), knowledge)
-    neighbours = Neighbours(maps["ovn_macs"])
-    service = Service(punts, teacher, knowledge, handlers(neighbours), neighbours)
+    service = Service(punts, teacher, knowledge, duties)
     service.run(lambda: stopping, wake)
     return 0
 

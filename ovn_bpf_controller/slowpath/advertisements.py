@@ -17,8 +17,8 @@ from typing import Any, Final
 from ovn_bpf_controller.datapath.punts import Punt
 from ovn_bpf_controller.slowpath.checksums import checksum
 from ovn_bpf_controller.slowpath.dhcp_options import Constant
+from ovn_bpf_controller.slowpath.duty import RejectedError
 from ovn_bpf_controller.slowpath.knowledge import Knowledge
-from ovn_bpf_controller.slowpath.service import RejectedError
 
 _IP6_AT: Final = 14
 _AT: Final = 54  # of the message: there are no extension headers in a solicitation

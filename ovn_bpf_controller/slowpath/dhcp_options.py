@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from ovn_bpf_controller.slowpath.service import RejectedError
+from ovn_bpf_controller.slowpath.duty import RejectedError
 
 #: [format, value, mask] of compile.punts: a constant of the action language.
 Constant = Sequence[Any]

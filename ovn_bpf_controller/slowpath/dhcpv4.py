@@ -15,9 +15,9 @@ from typing import Any, Final
 
 from ovn_bpf_controller.datapath.punts import Punt
 from ovn_bpf_controller.slowpath import dhcp_options
+from ovn_bpf_controller.slowpath.duty import RejectedError
 from ovn_bpf_controller.slowpath.frames import datagram
 from ovn_bpf_controller.slowpath.knowledge import Knowledge
-from ovn_bpf_controller.slowpath.service import RejectedError
 
 HEADER: Final = 236  # bytes in front of the cookie
 COOKIE: Final = bytes((99, 130, 83, 99))

@@ -17,9 +17,9 @@ from typing import Any, Final
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.datapath.punts import Punt
+from ovn_bpf_controller.slowpath.duty import RejectedError
 from ovn_bpf_controller.slowpath.frames import datagram
 from ovn_bpf_controller.slowpath.knowledge import Knowledge
-from ovn_bpf_controller.slowpath.service import RejectedError
 
 HEADER: Final = 12
 _A, _PTR, _AAAA, _ANY = 1, 12, 28, 255

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ovn_bpf_controller.slowpath.checksums import checksum
-from ovn_bpf_controller.slowpath.service import RejectedError
+from ovn_bpf_controller.slowpath.duty import RejectedError
 
 ETHERNET: Final = 14
 UDP: Final = 8

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -29,7 +29,9 @@ class KnowledgeError(OvnBpfError):
 class Knowledge:
     """lesson: number of the last line.  arguments: JSON objects of compile.punts, by
     number.  dhcp_options, dhcpv6_options: (code, type) by name.  dns: by datapath
-    key, lower-case name -> (value of the row's record, whether OVN owns it).
+    key, lower-case name -> (value of the row's record, whether OVN owns it).  facts:
+    what else duties asked for (slowpath.duty.Duty.hears), by name; the object is
+    another one when it was told anew.
     """
 
     lesson: int = 0
@@ -37,15 +39,19 @@ class Knowledge:
     dhcp_options: dict[str, tuple[int, str]] = field(default_factory=dict)
     dhcpv6_options: dict[str, tuple[int, str]] = field(default_factory=dict)
     dns: dict[int, dict[str, tuple[str, bool]]] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    hears: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
 
     def learn(self, line: bytes) -> None:
         """Takes one line.  Raises KnowledgeError; what was known then stays."""
         try:
             told = json.loads(line)
             self.lesson = int(told.pop("lesson"))
+            facts = {n: self.hears[n](told.pop(n)) for n in told.keys() & self.hears.keys()}
             heard = {name: _HEARD[name](value) for name, value in told.items()}
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             raise KnowledgeError(f"the agent says what we do not know: {error}") from error
+        self.facts.update(facts)
         for name, value in heard.items():
             setattr(self, name, value)
 
@@ -73,6 +79,7 @@ class Teacher:
         self._sock: socket.socket | None = sock
         self._knowledge = knowledge
         self._rest = b""
+        self._unsent = b""
         sock.setblocking(False)
 
     @property
@@ -102,10 +109,24 @@ class Teacher:
                     _log.err(str(error))
 
     def say(self, told: dict[str, Any]) -> None:
-        """Tells the agent how it goes; lost when nobody reads."""
+        """Tells the agent; what it does not read at once goes with later calls."""
         if self._sock is None:
             return
+        self._unsent += json.dumps(told).encode() + b"\n"
+        self.flush()
+
+    def flush(self) -> None:
+        """Sends what waits, as far as there is room."""
         try:
-            self._sock.send(json.dumps(told).encode() + b"\n")
+            while self._sock is not None and self._unsent:
+                self._unsent = self._unsent[self._sock.send(self._unsent) :]
+        except BlockingIOError:
+            pass  # flush() is called again
         except OSError as error:
+            self._unsent = b""
             _log.dbg(f"the agent does not listen: {error}")
+
+    @property
+    def behind(self) -> bool:
+        """Whether the agent has not read what it was told before."""
+        return bool(self._unsent)

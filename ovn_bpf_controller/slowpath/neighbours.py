@@ -19,13 +19,14 @@ from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath.punts import Punt
 from ovn_bpf_controller.datapath.records import record
 from ovn_bpf_controller.slowpath.checksums import checksum
+from ovn_bpf_controller.slowpath.duty import FOREVER, Duty, Handler, RejectedError
 from ovn_bpf_controller.slowpath.knowledge import Knowledge
-from ovn_bpf_controller.slowpath.service import RejectedError
 
 # As ovn-controller has them.
 MAX_HOPS: Final = 1000
 MAX_WAITING: Final = 4  # for one hop; the oldest makes room
 PATIENCE: Final = 10.0  # seconds
+LOOK_SECONDS: Final = 0.005
 
 _KEY: Final = record("struct ovn_mac_key")
 _MAC: Final = record("struct ovn_mac")
@@ -45,10 +46,13 @@ class _Hop:
     waiting: list[Punt] = field(default_factory=list)
 
 
-class Neighbours:
+class Neighbours(Duty):
     """What waits for addresses.  macs: fd of map ovn_macs."""
 
+    name = "neighbours"
+
     def __init__(self, macs: int) -> None:
+        super().__init__()
         self._macs = macs
         self._value: Any = ffi.new("struct ovn_mac *")
         self._hops: OrderedDict[bytes, _Hop] = OrderedDict()
@@ -71,14 +75,18 @@ class Neighbours:
         self._keep(punt, punt.words[lib.OW_REG0 : lib.OW_REG0 + 4])
         yield replace(punt, frame=solicitation(frame[6:12], frame[38:54]))
 
+    def verbs(self) -> Mapping[int, Handler]:
+        """See Duty."""
+        return {lib.OVN_PUNT_ARP: self.arp, lib.OVN_PUNT_ND_NS: self.nd_ns}
+
     @property
     def waiting(self) -> int:
         """Packets that wait."""
         return sum(len(hop.waiting) for hop in self._hops.values())
 
-    def run(self) -> Iterator[Punt]:
+    def run(self, now: float) -> Iterator[Punt]:
         """Packets whose next hop is known by now; too old ones are forgotten."""
-        now = time.monotonic()
+        self.due = now + LOOK_SECONDS
         for key, hop in list(self._hops.items()):
             mac = self._learnt(key)
             if mac is not None:
@@ -88,6 +96,8 @@ class Neighbours:
                     yield replace(waited, pc=0, frame=mac + punt.frame[6:])
             elif now >= hop.end:
                 del self._hops[key]
+        if not self._hops:
+            self.due = FOREVER
 
     def _keep(self, punt: Punt, address: tuple[int, ...]) -> None:
         words = punt.words
@@ -97,7 +107,9 @@ class Neighbours:
             if len(self._hops) >= MAX_HOPS:
                 self._hops.popitem(last=False)
             hop = self._hops[key] = _Hop(0.0)
-        hop.end = time.monotonic() + PATIENCE
+        now = time.monotonic()
+        hop.end = now + PATIENCE
+        self.due = min(self.due, now + LOOK_SECONDS)
         hop.waiting.append(punt)
         del hop.waiting[:-MAX_WAITING]
 

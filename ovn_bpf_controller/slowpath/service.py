@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The loop of the slow-path process: packets in, answers out, one at a time.
 
-A handler is a function from a packet to the packets that go on because of it.  It
-never blocks and never fails: what a packet says can only cost that packet, and is
-counted under its reason.
+Duties do the work (slowpath.duty): they answer packets, and send what is due by the
+clock.  They never block and never fail: what a packet says can only cost that packet,
+and is counted under its reason.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from __future__ import annotations
 import select
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from ovn_bpf_controller.datapath.punts import Punt, Punts
-from ovn_bpf_controller.errors import DataPlaneError, OvnBpfError
+from ovn_bpf_controller.errors import DataPlaneError
 from ovn_bpf_controller.process.log import Logger, RateLimit
 from ovn_bpf_controller.slowpath.checksums import whole
+from ovn_bpf_controller.slowpath.duty import Duty, Handler, RejectedError
 from ovn_bpf_controller.slowpath.knowledge import Knowledge, Teacher
 
 _log = Logger("slowpath")
@@ -27,48 +28,24 @@ _rate = RateLimit(5, 5)
 # Packets of one CPU in a round: then it is another one's turn.
 BATCH = 16
 TELL_SECONDS = 1.0
-LOOK_SECONDS = 0.005  # while packets wait
-
-
-class RejectedError(OvnBpfError):
-    """A packet that is not answered; the text is the reason it is counted under."""
-
-
-Handler = Callable[[Punt, Mapping[str, Any], Knowledge], Iterable[Punt]]
-"""(packet, its verb's argument, what is known) -> packets that go on.  Raises
-RejectedError."""
-
-
-class Buffer(Protocol):
-    """Packets that wait: neighbours.Neighbours."""
-
-    @property
-    def waiting(self) -> int:
-        """How many do."""
-
-    def run(self) -> Iterable[Punt]:
-        """Those that need to wait no longer."""
 
 
 class Service:
     """One slow path."""
 
     def __init__(
-        self,
-        punts: Punts,
-        teacher: Teacher,
-        knowledge: Knowledge,
-        handlers: Mapping[int, Handler],
-        buffer: Buffer,
+        self, punts: Punts, teacher: Teacher, knowledge: Knowledge, duties: Sequence[Duty]
     ) -> None:
-        """handlers: by enum ovn_punt_verb.  buffer: packets that wait for something."""
+        """duties: each verb is served by one of them."""
         self._punts = punts
         self._teacher = teacher
         self._knowledge = knowledge
-        self._handlers = handlers
-        self._buffer = buffer
+        self._duties = duties
+        self._handlers: dict[int, tuple[Duty, Handler]] = {
+            verb: (duty, handler) for duty in duties for verb, handler in duty.verbs().items()
+        }
         self.counts: Counter[str] = Counter()
-        self._worst = 0.0
+        self.worst = {duty.name: 0.0 for duty in duties}
         self._tell_at = 0.0
         self._lesson = 0
 
@@ -82,39 +59,56 @@ class Service:
             poller.register(teacher, select.POLLIN)
         while not stop():
             if self._round() == 0:
-                seconds = LOOK_SECONDS if self._buffer.waiting else TELL_SECONDS
-                poller.poll(seconds * 1000)
-            for punt in self._buffer.run():
-                self._send(punt)
+                poller.poll(self._pause() * 1000)
+            self._by_the_clock()
             self._teacher.run()
+            if self._lesson != self._knowledge.lesson:
+                for duty in self._duties:
+                    duty.learnt(self._knowledge)
             if teacher >= 0 and self._teacher.fd < 0:
                 poller.unregister(teacher)
                 teacher = -1
             self._tell()
 
+    def _pause(self) -> float:
+        """Seconds until something is due."""
+        due = min(duty.due for duty in self._duties)
+        return max(0.0, min(due - time.monotonic(), TELL_SECONDS))
+
     def _round(self) -> int:
         """Serves what waits, a batch at most; returns how many packets."""
         served = 0
         for punt in self._punts.read(BATCH):
-            start = time.monotonic()
             self.serve(punt)
-            self._worst = max(self._worst, time.monotonic() - start)
             served += 1
         return served
 
     def serve(self, punt: Punt) -> None:
         """One packet."""
         self.counts["packets"] += 1
-        handler = self._handlers.get(punt.verb)
+        duty, handler = self._handlers.get(punt.verb, (None, None))
         argument = self._knowledge.arguments.get(punt.arg)
-        if handler is None or argument is None:
+        if duty is None or handler is None or argument is None:
             self.counts["unknown verb" if handler is None else "unknown argument"] += 1
             return
+        self.counts[duty.name] += 1
+        self._take(duty, handler(punt, argument, self._knowledge))
+
+    def _by_the_clock(self) -> None:
+        now = time.monotonic()
+        for duty in self._duties:
+            if duty.due <= now:
+                self._take(duty, duty.run(now))
+
+    def _take(self, duty: Duty, packets: Iterable[Punt]) -> None:
+        """Sends what a duty makes; packets: it works while they are taken."""
+        start = time.monotonic()
         try:
-            for answer in handler(punt, argument, self._knowledge):
-                self._send(answer)
+            for packet in packets:
+                self._send(packet)
         except RejectedError as error:
             self.counts[str(error)] += 1
+        self.worst[duty.name] = max(self.worst[duty.name], time.monotonic() - start)
 
     def _send(self, punt: Punt) -> None:
         try:
@@ -124,13 +118,26 @@ class Service:
             _rate.warn(_log, str(error))
 
     def _tell(self) -> None:
-        """The agent's status shows it."""
+        """The agent's status shows how it goes; what is reported goes to the Southbound."""
+        self._teacher.flush()
         now = time.monotonic()
-        if now < self._tell_at and self._lesson == self._knowledge.lesson:
+        news = [duty for duty in self._duties if duty.news]
+        if now < self._tell_at and self._lesson == self._knowledge.lesson and not news:
+            return
+        if self._teacher.behind and not news:
             return
         self._lesson = self._knowledge.lesson
         self._tell_at = now + TELL_SECONDS
-        counts = {**self.counts, "lost": self._punts.lost, "waiting": self._buffer.waiting}
+        reports: dict[str, Any] = {}
+        for duty in news:
+            duty.news = False
+            reports.update(duty.reports())
         self._teacher.say(
-            {"lesson": self._lesson, "counts": counts, "worst_ms": round(self._worst * 1000, 3)}
+            {
+                "lesson": self._lesson,
+                "counts": {**self.counts, "lost": self._punts.lost},
+                "waiting": {duty.name: duty.waiting for duty in self._duties},
+                "worst_ms": {name: round(each * 1000, 3) for name, each in self.worst.items()},
+                **({"reports": reports} if reports else {}),
+            }
         )

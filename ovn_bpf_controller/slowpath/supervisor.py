@@ -32,7 +32,11 @@ _CHUNK = 1 << 16
 
 
 class Supervisor:
-    """At most one process at a time is ours."""
+    """At most one process at a time is ours.
+
+    said: how it goes, as it said last.  reports: by name, what the duties reported last
+    (slowpath.duty.Duty.reports); empty until a new process has said it.
+    """
 
     def __init__(self, plane: Path, pidfile: Path) -> None:
         """plane: directory of the pins.  pidfile: names and locks the process."""
@@ -47,6 +51,7 @@ class Supervisor:
         self._lesson = 0
         self._taught_at = 0.0
         self.said: dict[str, Any] = {}
+        self.reports: dict[str, Any] = {}
         self.starts = 0
 
     def run(self, knowledge: Mapping[str, Any]) -> None:
@@ -127,7 +132,7 @@ class Supervisor:
         ours.setblocking(False)
         self._sock = ours
         self._told, self._unsent, self._rest = {}, b"", b""
-        self.said = {}
+        self.said, self.reports = {}, {}
         self._retry_at = time.monotonic() + RETRY_SECONDS
         self.starts += 1
 
@@ -136,7 +141,7 @@ class Supervisor:
         if self._sock is not None:
             self._sock.close()
             self._sock = None
-        self.said = {}
+        self.said, self.reports = {}, {}
 
     def _exchange(self) -> None:
         assert self._sock is not None
@@ -155,8 +160,10 @@ class Supervisor:
         except OSError:
             return  # it has ended: seen by poll() above
         *lines, self._rest = (self._rest + data).split(b"\n")
-        if lines:
-            self.said = json.loads(lines[-1])
+        for line in lines:
+            said = json.loads(line)
+            self.reports.update(said.pop("reports", {}))
+            self.said.update(said)
 
 
 def _running(pidfile: Path) -> int:

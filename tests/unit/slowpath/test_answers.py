@@ -18,8 +18,8 @@ from ovn_bpf_controller.datapath.punts import Punt
 from ovn_bpf_controller.slowpath import advertisements, dhcpv4, dns
 from ovn_bpf_controller.slowpath.checksums import whole
 from ovn_bpf_controller.slowpath.dhcp_options import encode
+from ovn_bpf_controller.slowpath.duty import Handler, RejectedError
 from ovn_bpf_controller.slowpath.knowledge import Knowledge
-from ovn_bpf_controller.slowpath.service import Handler, RejectedError
 
 MUTATIONS = 10_000
 WORDS = tuple(1 if word == lib.OW_DP else 0 for word in range(lib.OVN_WORDS))

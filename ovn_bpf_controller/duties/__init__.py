@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the agent does for the slow path, a module for each duty.
+
+A duty tells the slow path what the databases say, and writes to the Southbound what
+the slow path reports.  answering.Answering runs those that ALL names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from ovn_bpf_controller.duties.dhcp import DhcpOptions
+from ovn_bpf_controller.duties.dns import Names
+from ovn_bpf_controller.duties.duty import Duty
+
+ALL: Final[tuple[Callable[[], Duty], ...]] = (DhcpOptions, Names)
