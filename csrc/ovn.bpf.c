@@ -4,8 +4,8 @@
  * the ingress of logical ports' devices, ovn_underlay to the underlay devices
  * when Geneve is done inline, ovn_tunnel to a collect-metadata netdev.
  *
- * All three parse the frame into words and run OVN's logical flows, which the
- * agent has compiled into maps; see docs/architecture.md.
+ * All three parse the frame into words and end in ovn_run, which runs OVN's logical
+ * flows as the agent has compiled them into maps; see docs/architecture.md.
  */
 #include <linux/types.h>
 #include <linux/bpf.h>
@@ -76,15 +76,6 @@ static __always_inline int from_tunnel(struct __sk_buff *skb, struct scratch *s,
 	return err == DROP_NO_OUTPORT ? DROP_TUN_VNI : err;
 }
 
-/* What entered runs; what could not is dropped. */
-static __always_inline int finish(struct __sk_buff *skb, struct scratch *s, __u32 depth, int err)
-{
-	if (!err)
-		return leave(depth, run(skb, s, depth));
-	drop(skb, err);
-	return leave(depth, TC_ACT_SHOT);
-}
-
 static __always_inline int too_deep(struct __sk_buff *skb)
 {
 	drop(skb, DROP_REENTRY);
@@ -99,7 +90,7 @@ int ovn_vif(struct __sk_buff *skb)
 
 	if (!s)
 		return too_deep(skb);
-	return finish(skb, s, depth, from_vif(skb, s, depth));
+	return call_run(skb, s, depth, from_vif(skb, s, depth));
 }
 
 SEC("tc")
@@ -116,7 +107,7 @@ int ovn_underlay(struct __sk_buff *skb)
 		return leave(depth, TC_ACT_UNSPEC);
 	if (!err)
 		err = from_tunnel(skb, s, depth);
-	return finish(skb, s, depth, err);
+	return call_run(skb, s, depth, err);
 }
 
 SEC("tc")
@@ -131,7 +122,7 @@ int ovn_tunnel(struct __sk_buff *skb)
 	err = netdev_decap(skb, depth);
 	if (!err)
 		err = from_tunnel(skb, s, depth);
-	return finish(skb, s, depth, err);
+	return call_run(skb, s, depth, err);
 }
 
 /* Back from the slow path, or made by it: the frame is new, the rest is as it was. */
@@ -184,7 +175,7 @@ int ovn_resume(struct __sk_buff *skb)
 	if (!s)
 		return too_deep(skb);
 	s->injected = 1;
-	return finish(skb, s, depth, from_slowpath(skb, depth));
+	return call_run(skb, s, depth, from_slowpath(skb, depth));
 }
 
 /* The packet that ovn_trace_ctl describes, as words. */
@@ -224,15 +215,21 @@ int ovn_trace(struct __sk_buff *skb)
 {
 	__u32 depth;
 	struct scratch *s = enter(&depth);
-	int err;
 
 	if (!s)
 		return TC_ACT_SHOT;
 	s->trace = 1;
-	err = from_trace(s);
-	if (err)
-		drop_branch(skb, s, depth, err);
-	else
-		run(skb, s, depth);
-	return leave(depth, TC_ACT_SHOT);
+	return call_run(skb, s, depth, from_trace(s));
+}
+
+/* Never attached: what the others end in. */
+SEC("tc")
+int ovn_run(struct __sk_buff *skb)
+{
+	__u32 depth;
+	struct scratch *s = entered(&depth);
+
+	if (!s)
+		return TC_ACT_SHOT;
+	return leave(depth, run(skb, s, depth));
 }

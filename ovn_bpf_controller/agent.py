@@ -291,7 +291,7 @@ class Agent:
             self._incomplete = False
         self._attach(desired, now, changed=True)
         if self._complete:
-            self.plane.supersede()
+            self._attachments.supersede()
 
     def _follow_learnt(self, desired: Desired) -> None:
         try:

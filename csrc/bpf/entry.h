@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * How a program begins and ends: it takes a level of scratch memory for its
- * packet and gives it back.  Every entry point goes through enter() and leave().
+ * How a program begins and ends.  An entry program takes a level of scratch memory
+ * with enter(), fills it and calls the interpreter, ovn_run, which finds it with
+ * entered() and gives it back with leave().  So the kernel verifies the interpreter
+ * once, however many ways in there are.
  */
 #ifndef OVN_BPF_ENTRY_H
 #define OVN_BPF_ENTRY_H
 
-#include "scratch.h"
+#include "drop.h"
 
 #define TC_ACT_UNSPEC (-1) /* leave the frame to whoever comes next */
 #define TC_ACT_SHOT 2
@@ -46,6 +48,17 @@ static __always_inline struct scratch *enter(__u32 *depth)
 	return s;
 }
 
+/* The level that enter() took last; NULL if none is taken. */
+static __always_inline struct scratch *entered(__u32 *depth)
+{
+	const __u32 *level = array_at(&ovn_depth, 0);
+
+	if (!level)
+		return NULL;
+	*depth = *level - 1;
+	return scratch_at(*depth);
+}
+
 static __always_inline int leave(__u32 depth, int verdict)
 {
 	const struct scratch *s = scratch_at(depth);
@@ -60,6 +73,21 @@ static __always_inline int leave(__u32 depth, int verdict)
 	if (level)
 		*level = depth;
 	return verdict;
+}
+
+/* The end of an entry program: what is in scratch memory runs, unless it came to
+ * err.  Only a program's own frame may do this. */
+static __always_inline int call_run(struct __sk_buff *skb, struct scratch *s, __u32 depth, int err)
+{
+	if (!err) {
+		bpf_tail_call_static(skb, &ovn_calls, OVN_CALL_RUN);
+		err = DROP_NO_PROGRAM; /* still here */
+	}
+	if (s->trace)
+		trace_event(depth, TRACE_DROP, err, 0);
+	else
+		drop(skb, err);
+	return leave(depth, TC_ACT_SHOT);
 }
 
 #endif

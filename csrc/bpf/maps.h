@@ -168,6 +168,14 @@ struct {
 	__type(value, struct ovn_trace_event);
 } ovn_trace_log SEC(".maps");
 
+/* Programs that others end in; each build has one of its own. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, OVN_CALL_MAX);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+} ovn_calls SEC(".maps");
+
 static __always_inline void *array_at(void *map, __u32 index)
 {
 	return bpf_map_lookup_elem(map, &index);

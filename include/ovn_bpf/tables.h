@@ -525,6 +525,7 @@ enum ovn_drop {
 	DROP_PUNT_FULL,	    /* the slow path is behind */
 	DROP_PUNT_BIG,	    /* longer than the slow path takes */
 	DROP_PUNT_STALE,    /* came back when its flow had gone */
+	DROP_NO_PROGRAM,    /* the program that goes on is not there */
 	DROP_MAX,
 };
 
@@ -555,6 +556,14 @@ struct ovn_work {
 	__u64 packets;
 	__u64 stages; /* looked up */
 	__u64 probes; /* hash look-ups for them */
+};
+
+/* --- programs --------------------------------------------------------- */
+
+/* Map `ovn_calls`: the programs that others end in, by a tail call. */
+enum ovn_call {
+	OVN_CALL_RUN = 0, /* ovn_run */
+	OVN_CALL_MAX,
 };
 
 /* --- slow path -------------------------------------------------------- */

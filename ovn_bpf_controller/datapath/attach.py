@@ -33,6 +33,9 @@ class Hook(Protocol):
     def attached(self) -> set[Attachment]:
         """What runs now, on devices that exist."""
 
+    def take_over(self) -> None:
+        """Lets what other builds and layouts attached run this plane's programs."""
+
 
 class Tcx:
     """tcx links, pinned as <links>/<ifindex>-<program>."""
@@ -69,6 +72,9 @@ class Tcx:
                 libbpf.unpin(path)
         return found
 
+    def take_over(self) -> None:
+        """See Hook: Plane moves its links by itself."""
+
     def _path(self, ifindex: int, program: str) -> Path:
         return self._plane.links / link_name(ifindex, program)
 
@@ -96,8 +102,21 @@ class Attachments:
 
     def __init__(self, plane: Plane, hook: Hook | None = None) -> None:
         self._hook = hook or best_hook(plane)
+        self._plane = plane
+        if not plane.older():  # otherwise the tables are empty yet
+            self._take_over()
         self._wanted: set[Attachment] = set()
         self.failed: dict[Attachment, str] = {}
+
+    def supersede(self) -> None:
+        """Plane.supersede(), whichever way the older layout was attached."""
+        if self._plane.older():
+            self._take_over()
+            self._plane.supersede()
+
+    def _take_over(self) -> None:
+        self._hook.take_over()
+        self._plane.forget_other_builds()
 
     def set_wanted(self, wanted: Iterable[Attachment]) -> None:
         """Says what is to run; reconcile() does it."""

@@ -30,7 +30,6 @@ class Clsact:
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
         self._suffix = f":{plane.directory.name}"
-        self._replace_programs()
 
     def attach(self, ifindex: int, program: str) -> None:
         """See attach.Hook."""
@@ -59,8 +58,8 @@ class Clsact:
                     found.add((link["index"], name.removesuffix(self._suffix)))
         return found
 
-    def _replace_programs(self) -> None:
-        """Filters of an earlier build run this build's programs from now on."""
+    def take_over(self) -> None:
+        """See attach.Hook."""
         for ifindex, program in self.attached():
             if program in self._plane.programs:
                 with IPRoute() as netlink:

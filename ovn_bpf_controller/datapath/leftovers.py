@@ -8,11 +8,10 @@ Who removes the package, or gives a host back to ovn-controller, asks for this b
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from ovn_bpf_controller.datapath import probe, tunnel_netdev
-from ovn_bpf_controller.datapath.loader import TOP, pin_name
+from ovn_bpf_controller.datapath.loader import TOP, discard, pin_name
 
 
 def clean(instance: str, bpffs: Path = probe.BPFFS) -> list[str]:
@@ -27,10 +26,8 @@ def clean(instance: str, bpffs: Path = probe.BPFFS) -> list[str]:
     gone = [f"filter on device {ifindex}" for ifindex in clsact.remove_filters(name)]
     top = bpffs / TOP
     for directory in sorted(top.glob(f"*/{name}")):
-        shutil.rmtree(directory)
+        discard(directory)
         gone.append(str(directory))
-        if not any(directory.parent.iterdir()):
-            directory.parent.rmdir()
     if top.is_dir() and not any(top.iterdir()):
         top.rmdir()
     if tunnel_netdev.remove():

@@ -153,22 +153,25 @@ class Plane:
         else:
             self.maps = inherit.tracker(self.older(), self._sizes)
         self.programs = Programs(self._source, self.directory, self.maps)
-        if self.adopted and self.programs.pinned:
-            return
-        self.programs.load(self._sizes)
-        if not self.adopted:
-            pin_all(self.maps, self.directory / "maps")
-        inherit.mark(self.directory)
-        self.programs.pin()
-        self._replace_programs()
+        if not (self.adopted and self.programs.pinned):
+            self.programs.load(self._sizes)
+            if not self.adopted:
+                pin_all(self.maps, self.directory / "maps")
+            inherit.mark(self.directory)
+            self.programs.pin()
+        if self._other_builds():  # also if an agent was killed just here
+            for path in sorted(self.links.iterdir()):
+                self._move_link(path, path)
 
-    def _replace_programs(self) -> None:
-        """Lets links run this build's programs, then lets go of older ones."""
-        for path in sorted(self.links.iterdir()):
-            self._move_link(path, path)
-        for old in self.directory.glob("programs-*"):
-            if old != self.programs.directory:
-                shutil.rmtree(old)
+    def _other_builds(self) -> list[Path]:
+        every = self.directory.glob("programs-*")
+        return [path for path in every if path != self.programs.directory]
+
+    def forget_other_builds(self) -> None:
+        """Lets go of other builds' programs, which drop everything from here on: to be
+        called when no device runs one any more."""
+        for path in self._other_builds():
+            shutil.rmtree(path)
 
     def _move_link(self, path: Path, to: Path) -> None:
         _, name = parse_link_name(path.name)
@@ -206,16 +209,14 @@ class Plane:
                     libbpf.unpin(path)
                 else:
                     self._move_link(path, to)
-            shutil.rmtree(old)
-            _remove_if_empty(old.parent)
+            discard(old)
 
     def remove(self) -> None:
         """Takes every pin of this instance away: its devices carry nothing more."""
         self.close()
         for path in [*self.older(), self.directory]:
             if path.exists():
-                shutil.rmtree(path)
-            _remove_if_empty(path.parent)
+                discard(path)
         _remove_if_empty(self._top)
 
 
@@ -228,6 +229,15 @@ def parse_link_name(name: str) -> tuple[int, str]:
     """(ifindex, program) of link_name(); (0, "") for a name that is none."""
     ifindex, _, program = name.partition("-")
     return (int(ifindex), program) if ifindex.isdigit() else (0, "")
+
+
+def discard(directory: Path) -> None:
+    """Removes an instance's pins of one layout: first the links, so that no device runs
+    programs whose maps have gone."""
+    for part in (directory / "links", directory):
+        if part.is_dir():
+            shutil.rmtree(part)
+    _remove_if_empty(directory.parent)
 
 
 def _remove_if_empty(directory: Path) -> None:

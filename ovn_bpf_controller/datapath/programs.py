@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The programs of one build over given maps, each verified when it is first needed.
 
-loader.Plane has one.  Verification is most of what a cold start costs, and of the
-programs for tunnels a chassis runs one at most, that for traces seldom.  What was
-loaded is pinned, so a later agent of the same build finds it.
+loader.Plane has one.  What was loaded is pinned, so a later agent of the same build
+finds it.  Entry programs end in ovn_run through map ovn_calls, which a build has for
+itself: two builds may fill scratch memory differently, and run beside each other
+until the last link has moved.  The kernel empties that map when its last pin goes.
 """
 
 from __future__ import annotations
@@ -15,12 +16,17 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath import libbpf
 from ovn_bpf_controller.datapath.libbpf import BpfObject
+from ovn_bpf_controller.datapath.maps import check
 from ovn_bpf_controller.errors import DataPlaneError
 
 # Loaded when they are asked for; all others at once.
 LATE: Final = frozenset({"ovn_underlay", "ovn_tunnel", "ovn_trace", "ovn_resume"})
+# Programs that others end in, by their place in CALLS (enum ovn_call).
+CALLS: Final = "ovn_calls"
+_CALLED: Final[Mapping[str, int]] = {"ovn_run": lib.OVN_CALL_RUN}
 _TRIES: Final = 10  # a signal during verification makes the kernel give up
 
 
@@ -39,25 +45,31 @@ class Programs(Mapping[str, int]):
         self.directory = directory / f"programs-{self._build}"
         self.pinned = self.directory.is_dir()
         self._fds = open_pins(self.directory)
+        self._calls = self._fds.pop(CALLS, -1)
         self._names: tuple[str, ...] = ()
 
     def load(self, sizes: Mapping[str, int]) -> None:
         """Creates the maps that there are not yet, and loads what is needed at once.
 
+        What is called is in its place afterwards, before anything can be attached.
         Raises DataPlaneError when the kernel refuses.
         """
         self._with_object(sizes, lambda name: name not in LATE)
+        for name, place in _CALLED.items():
+            key, value = ffi.new("uint32_t *", place), ffi.new("uint32_t *", self._fds[name])
+            check(lib.ovn_map_update(self._calls, key, value), f"{name} cannot be called")
 
     def pin(self) -> None:
         """All that is loaded; later ones pin themselves."""
-        pin_all(self._fds, self.directory)
+        pin_all({**self._fds, CALLS: self._calls}, self.directory)
         self.pinned = True
 
     def close(self) -> None:
         """Closes the fds.  What is pinned goes on."""
-        for fd in self._fds.values():
-            os.close(fd)
-        self._fds = {}
+        for fd in (*self._fds.values(), self._calls):
+            if fd >= 0:
+                os.close(fd)
+        self._fds, self._calls = {}, -1
 
     # --- Mapping ---------------------------------------------------------------
 
@@ -103,8 +115,10 @@ class Programs(Mapping[str, int]):
                 self._prepare(source, sizes)
                 if not source.load():
                     continue
+                if self._calls < 0:
+                    self._calls = os.dup(source.map_fd(CALLS))
                 for name in source.maps:
-                    if name not in self._maps:
+                    if name not in self._maps and name != CALLS:
                         self._maps[name] = os.dup(source.map_fd(name))
                 self._fds |= {name: os.dup(source.program_fd(name)) for name in chosen}
                 return
@@ -112,7 +126,10 @@ class Programs(Mapping[str, int]):
 
     def _prepare(self, source: BpfObject, sizes: Mapping[str, int]) -> None:
         for name in source.maps:
-            if name in self._maps:
+            if name == CALLS:
+                if self._calls >= 0:
+                    source.reuse(name, self._calls)
+            elif name in self._maps:
                 source.reuse(name, self._maps[name])
             elif name in sizes:
                 source.set_max_entries(name, sizes[name])

@@ -49,6 +49,7 @@ REASONS: Final[dict[int, str]] = {
     lib.DROP_PUNT_FULL: "the slow path is behind",
     lib.DROP_PUNT_BIG: "too long for the slow path",
     lib.DROP_PUNT_STALE: "came back from the slow path when its flow had gone",
+    lib.DROP_NO_PROGRAM: "the program that goes on is not loaded",
     lib.DROP_NO_BACKEND: "a load balancer without backends",
 }
 

@@ -20,6 +20,7 @@ from ovn_bpf_controller.datapath.clsact import Clsact
 from ovn_bpf_controller.datapath.libbpf import BpfObject
 from ovn_bpf_controller.datapath.loader import OBJECT, Plane, pin_name
 from ovn_bpf_controller.datapath.maps import map_info
+from ovn_bpf_controller.datapath.programs import CALLS
 from ovn_bpf_controller.errors import DataPlaneError, StartupError
 from tests.support.kernel import Kernel, private_kernel
 
@@ -90,6 +91,7 @@ def test_another_build_keeps_maps_and_replaces_programs(kernel: Kernel, tmp_path
     new = program_ids(second)
     assert not set(new.values()) & set(old.values())
     assert attached_program(second, device) == new["ovn_vif"]
+    Attachments(second)
     assert len(list(second.directory.glob("programs-*"))) == 1
     second.close()
 
@@ -116,7 +118,7 @@ def test_another_layout_takes_the_links_over_when_it_is_told(kernel: Kernel) -> 
     links.set_wanted([(device, "ovn_vif")])
     links.reconcile()
     assert not links.attached(), "two programs would each want the packet"
-    second.supersede()
+    links.supersede()
     assert links.attached() == {(device, "ovn_vif")}
     assert attached_program(second, device) == program_ids(second)["ovn_vif"] != old
     assert second.older() == []
@@ -289,10 +291,10 @@ def test_pin_names_differ_when_instances_do() -> None:
 def test_a_program_is_loaded_when_it_is_asked_for(kernel: Kernel) -> None:
     first = Plane("hv1", sizes=SMALL)
     pins = first.programs.directory
-    early = {"ovn_vif", "ovn_ct_flush", "ovn_ct_start"}
-    assert {path.name for path in pins.iterdir()} == early
+    early = {"ovn_vif", "ovn_run", "ovn_ct_flush", "ovn_ct_start"}
+    assert {path.name for path in pins.iterdir()} == early | {CALLS}
     tunnel = program_id(first.programs["ovn_tunnel"])
-    assert {path.name for path in pins.iterdir()} == early | {"ovn_tunnel"}
+    assert {path.name for path in pins.iterdir()} == early | {CALLS, "ovn_tunnel"}
     late = {"ovn_underlay", "ovn_tunnel", "ovn_trace", "ovn_resume"}
     assert set(first.programs) == early | late
     first.close()
