@@ -88,6 +88,7 @@ class Agent:
         self._learnt = LearntState(Learnt(self.plane.maps))
         self._attachments = Attachments(self.plane)
         self._underlay = KernelUnderlay()
+        self.devices = self._underlay.links
         self._tunnelling = Tunnelling(self.tables, self._underlay.links)
         self.southbound = SouthboundCache([])
         self._tracking = Tracking(self.conntrack, self.southbound)
@@ -223,6 +224,21 @@ class Agent:
             leftovers.clean(self._instance)
         except (DataPlaneError, OSError) as error:
             _log.warn(f"not all of the data plane could be removed: {error}")
+
+    @property
+    def at_rest(self) -> bool:
+        """See observe.chassis.Chassis."""
+        return self.desired.complete and not self._busy and not self._incomplete
+
+    def reread(self) -> None:
+        """See observe.chassis.Chassis."""
+        self._settle()
+        fresh = Tables(self.plane.maps)
+        fresh.adopt()
+        self.tables.close()
+        self.tables = fresh
+        self._tunnelling.moved(fresh)
+        self._incomplete = True
 
     def _start_timer(self) -> None:
         """Without it expired connections go only when somebody looks for them."""

@@ -53,6 +53,10 @@ class Tunnelling:
             self._ensure(wanted, now)
         return self._ifindex or 0
 
+    def moved(self, tables: Tables) -> None:
+        """The tables were read anew; their control block is the same memory."""
+        self._tables = tables
+
     def remove(self) -> None:
         """Clean exit: the device goes if it was made for us."""
         try:

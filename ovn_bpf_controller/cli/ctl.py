@@ -22,6 +22,7 @@ import ovs.unixctl
 import ovs.unixctl.client
 
 from ovn_bpf_controller import __version__
+from ovn_bpf_controller.cli import top
 from ovn_bpf_controller.datapath import leftovers
 from ovn_bpf_controller.errors import DataPlaneError, OvnBpfError, StartupError
 from ovn_bpf_controller.process.dirs import PROGRAM, Dirs
@@ -44,6 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (StartupError, DataPlaneError) as error:
         sys.stderr.write(f"ovn-bpf-ctl: {error}\n")
         return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     except BrokenPipeError:
         # `ovn-bpf-ctl flows | head`: stdout is gone, and Python would complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -85,6 +88,20 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_ct(commands, common)
     commands.add_parser("drops", parents=[common], help="dropped packets by reason")
+    ports = commands.add_parser("ports", parents=[common], help="logical ports and their traffic")
+    ports.add_argument("datapath", nargs="?", help="only those of this datapath")
+    commands.add_parser("chassis", parents=[common], help="all chassis, and how we reach them")
+    commands.add_parser("tunnels", parents=[common], help="the ways to other chassis")
+    rates = commands.add_parser("top", parents=[common], help="which ports send and get most, live")
+    rates.add_argument(
+        "-d", "--delay", metavar="SECS", type=float, default=1.0, help="between two looks"
+    )
+    rates.add_argument("-n", "--number", metavar="N", type=int, default=0, help="end after N looks")
+    commands.add_parser(
+        "check",
+        parents=[common],
+        help="compare the data plane with what should be there, and repair it",
+    )
     commands.add_parser("status", parents=[common], help="what the agent is doing")
     commands.add_parser("version", parents=[common], help="the running agent's version")
     commands.add_parser(
@@ -136,6 +153,16 @@ def _run(arguments: argparse.Namespace) -> str:
     args = ["--json"] if arguments.json else []
     if arguments.command == "version":
         return _version(transact(arguments.target, "version", []), arguments.json)
+    if arguments.command == "top":
+        top.run(
+            lambda asked: transact(arguments.target, asked, ["--json"]),
+            arguments.delay,
+            arguments.number,
+            arguments.json,
+        )
+        return ""
+    if arguments.command == "ports":
+        args += [arguments.datapath] if arguments.datapath else []
     if arguments.command == "ct":
         command, args = _ct(arguments)
     if arguments.command == "flows":

@@ -64,6 +64,7 @@ class Tables:
     open).  A fresh set of maps needs nothing more; for maps that another agent
     has filled call adopt() first.
     rejected: things of the last change that cannot be said in maps, with why.
+    written: keys that it touched, by name of the index map.
     """
 
     def __init__(self, fds: Mapping[str, int]) -> None:
@@ -104,6 +105,7 @@ class Tables:
         self._grace = Grace()
         self._replaced: deque[_Replaced] = deque()
         self.rejected: list[tuple[Rule | Tunnel | SetMember, str]] = []
+        self.written: dict[str, int] = {}
         self.generation = self._control.words[_GENERATION]
         if not self.generation:
             self._initialise()
@@ -172,6 +174,7 @@ class Tables:
         except BaseException:
             self._roll_back(journal)
             raise
+        self.written = {index.name: index.changes for index in self._indexes if index.touched}
         if journal.empty and not any(index.touched for index in self._indexes):
             return
         journal.flip()

@@ -59,6 +59,11 @@ class Index:
         """True if this change changed it."""
         return bool(self._old)
 
+    @property
+    def changes(self) -> int:
+        """How many keys this change touches."""
+        return len(self._old)
+
     def flush(self) -> Iterator[None]:
         """Writes what was set, a part at a time.
 

@@ -16,6 +16,7 @@ from ovn_bpf_controller.observe.jobs import Jobs
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.tables import DatapathBinding
 from ovn_bpf_controller.process.unixctl import CommandError
+from ovn_bpf_controller.underlay.links import Links
 
 Rows = list[dict[str, Any]]
 
@@ -24,6 +25,7 @@ class Chassis(Protocol):
     """What the commands look at: agent.Agent."""
 
     desired: Desired
+    devices: Links
     binding: Binding
     conntrack: Conntrack
     jobs: Jobs
@@ -32,6 +34,13 @@ class Chassis(Protocol):
     plane: Plane
     southbound: SouthboundCache
     tables: Tables
+
+    @property
+    def at_rest(self) -> bool:
+        """All that is desired is live, and nothing is on its way."""
+
+    def reread(self) -> None:
+        """Read the tables anew, and write what is not as it is desired."""
 
 
 def datapath_names(chassis: Chassis) -> dict[int, str]:

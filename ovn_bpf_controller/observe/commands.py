@@ -11,10 +11,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
-from ovn_bpf_controller.observe import accounts, conntrack, ct_commands, debug, trace_command
+from ovn_bpf_controller.observe import (
+    accounts,
+    check,
+    conntrack,
+    ct_commands,
+    debug,
+    inventory,
+    trace_command,
+)
 from ovn_bpf_controller.observe.chassis import Chassis, Rows, datapath_keys
+from ovn_bpf_controller.observe.table import table
 from ovn_bpf_controller.process.unixctl import CommandError, Commands, Request
 
 
@@ -28,7 +36,14 @@ def register(commands: Commands, chassis: Chassis) -> None:
         ("drops", "[--json]", accounts.drops),
         ("status", "[--json]", status),
     ):
-        commands.register(f"ovn-bpf/{name}", usage, 0, 2, partial(_answer, chassis, rows))
+        commands.register(f"ovn-bpf/{name}", usage, 0, 2, partial(_answer, chassis, rows, _lines))
+    for name, usage, rows in (
+        ("ports", "[--json] [DATAPATH]", inventory.ports),
+        ("chassis", "[--json]", inventory.others),
+        ("tunnels", "[--json]", inventory.tunnels),
+    ):
+        commands.register(f"ovn-bpf/{name}", usage, 0, 2, partial(_answer, chassis, rows, table))
+    commands.register("ovn-bpf/check", "[--json]", 0, 1, partial(check.start, chassis))
     trace_command.register(commands, chassis)
     conntrack.register(commands, chassis.conntrack, chassis.jobs)
     ct_commands.register(commands, chassis)
@@ -36,18 +51,23 @@ def register(commands: Commands, chassis: Chassis) -> None:
     chassis.engine.register(commands)
 
 
-def _answer(chassis: Chassis, rows: Callable[[Chassis, str], Rows], request: Request) -> str:
+def _answer(
+    chassis: Chassis,
+    rows: Callable[[Chassis, str], Rows],
+    text: Callable[[Rows], str],
+    request: Request,
+) -> str:
     args = [arg for arg in request.args if arg != "--json"]
     if len(args) > 1:
         raise CommandError(f"unexpected argument {args[1]}")
     found = rows(chassis, args[0] if args else "")
     if len(args) < len(request.args):
         return json.dumps(found, indent=2) + "\n"
-    return "".join(_line(row) for row in found)
+    return text(found)
 
 
-def _line(row: dict[str, Any]) -> str:
-    return "  ".join(str(value) for value in row.values()) + "\n"
+def _lines(rows: Rows) -> str:
+    return "".join("  ".join(map(str, row.values())) + "\n" for row in rows)
 
 
 def _zones(chassis: Chassis) -> str:

@@ -29,7 +29,8 @@ class Jobs:
     def start(self, request: Request, pieces: Iterator[str]) -> None:
         """Answers with all pieces, now if there are few.
 
-        An OvnBpfError becomes an error reply.
+        An empty piece: it is to be asked again in the next iteration.  An OvnBpfError
+        becomes an error reply.
         """
         self._waiting.append((request, pieces, []))
         if len(self._waiting) == 1:
@@ -49,9 +50,11 @@ class Jobs:
                 _log.exception(f"{error}")
                 request.error("internal error, see the log")
             else:
-                if piece is not None:
+                if piece:
                     done.append(piece)
                     continue
+                if piece is not None:
+                    return  # it waits for something
                 request.reply("".join(done))
             del self._waiting[0]
 

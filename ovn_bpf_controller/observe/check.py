@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ovn-bpf/check: is in the kernel what should be there?
+
+The maps are read anew, as a next agent would read them, and compared with what the
+databases ask for; then everything is written that was not so.  Packets go on
+meanwhile, by the last generation, as with any other change.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any, Final
+
+from ovn_bpf_controller.model import Rule
+from ovn_bpf_controller.observe.chassis import Chassis, Rows, datapath_names
+from ovn_bpf_controller.process.unixctl import CommandError, Request
+
+_PATIENCE: Final = 60.0  # seconds, for the agent to come to rest
+
+
+def start(chassis: Chassis, request: Request) -> None:
+    """Answers later.  Raises CommandError."""
+    args = [arg for arg in request.args if arg != "--json"]
+    if args:
+        raise CommandError(f"unexpected argument {args[0]}")
+    chassis.jobs.start(request, _check(chassis, len(args) < len(request.args)))
+
+
+def _check(chassis: Chassis, as_json: bool) -> Iterator[str]:
+    yield from _rest(chassis, "not all is known or live yet: nothing to compare with")
+    chassis.reread()
+    found = _wrong_rules(chassis)
+    yield from _rest(chassis, "the repair does not end; see the log")
+    for name, count in sorted(chassis.tables.written.items()):
+        if not name.startswith("ovn_idx_"):  # rules were told one by one
+            found.append({"what": "map", "problem": "repaired", "thing": f"{name}: {count}"})
+    if as_json:
+        yield json.dumps(found, indent=2) + "\n"
+        return
+    for row in found:
+        yield f"{row['what']} {row['problem']}: {row['thing']}\n"
+    rules = sum(1 for _ in chassis.tables.rules())
+    yield f"{rules} rules compared, {len(found)} differences" + (", repaired\n" if found else "\n")
+
+
+def _rest(chassis: Chassis, problem: str) -> Iterator[str]:
+    """Until the agent has nothing to do.  Raises CommandError."""
+    deadline = time.monotonic() + _PATIENCE
+    while not chassis.at_rest:
+        if time.monotonic() > deadline:
+            raise CommandError(problem)
+        yield ""
+
+
+def _wrong_rules(chassis: Chassis) -> Rows:
+    wanted = {_key(rule): rule for rule in chassis.flows.compiler.rules()}
+    there = {_key(rule): rule for rule in chassis.tables.rules()}
+    found: Rows = []
+    for key, rule in wanted.items():
+        other = there.get(key)
+        if other is None:
+            found.append(_row(chassis, "missing", rule))
+        elif (other.prio, other.insns) != (rule.prio, rule.insns):
+            found.append(_row(chassis, "different", rule))
+    found += [_row(chassis, "extra", rule) for key, rule in there.items() if key not in wanted]
+    return found
+
+
+def _key(rule: Rule) -> tuple[Any, ...]:
+    return rule.dp, rule.table, rule.mask, rule.values
+
+
+def _row(chassis: Chassis, problem: str, rule: Rule) -> dict[str, Any]:
+    flow = chassis.flows.compiler.flow_ids.uuid(rule.flow) if rule.flow else None
+    datapath = datapath_names(chassis).get(rule.dp, str(rule.dp))
+    where = f"datapath {datapath} table {rule.table} priority {rule.prio} flow {flow or '-'}"
+    return {"what": "rule", "problem": problem, "thing": where}
