@@ -125,6 +125,21 @@ int ovn_tunnel(struct __sk_buff *skb)
 	return call_run(skb, s, depth, err);
 }
 
+/* Made by the slow path, for a port or group: with MLF_LOCAL_ONLY as it would come
+ * from another chassis (OVN's LOCAL_OUTPUT), else as by `output`. */
+static __always_inline int made_for_outport(struct scratch *s)
+{
+	const __u32 *w = s->cur.w;
+
+	if (!(w[OW_FLAGS] & MLF_LOCAL_ONLY)) {
+		push(s, FR_OUTPUT, 0, 0, 0, 0);
+		return 0;
+	}
+	if (w[OW_OUTPORT] >= OVN_MIN_MCGROUP)
+		return output_group(s, 1);
+	return output_local(s, w[OW_DP], w[OW_OUTPORT]);
+}
+
 /* Back from the slow path, or made by it: the frame is new, the rest is as it was. */
 __noinline int from_slowpath(struct __sk_buff *skb, __u32 depth)
 {
@@ -146,6 +161,8 @@ __noinline int from_slowpath(struct __sk_buff *skb, __u32 depth)
 	s->cur.flow = p->flow;
 	s->cur.table = p->table;
 	s->in_ifindex = 0;
+	if (!p->pc && p->table == OVN_PUNT_OUTPUT)
+		return made_for_outport(s);
 	slot = port_slot(s, s->cur.w[OW_DP], s->cur.w[p->egress ? OW_OUTPORT : OW_INPORT]);
 	port = port_at(slot);
 	if (!port)

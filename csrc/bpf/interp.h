@@ -349,6 +349,9 @@ __noinline int step(struct __sk_buff *skb, __u32 depth)
 	case FR_PUNT:
 		reason = punt(skb, depth, f.pc);
 		break;
+	case FR_OUTPUT:
+		reason = output(skb, depth);
+		break;
 	case FR_CT:
 		reason = ct_run(skb, depth, f.pc);
 		if (reason) /* what follows in the list is not for a lost packet */

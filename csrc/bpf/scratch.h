@@ -83,6 +83,7 @@ enum frame_kind {
 	FR_REMOTE,   /* copy for chassis pc.. of deferred send i */
 	FR_CT,	     /* the instruction at pc, an OP_CT */
 	FR_PUNT,     /* the same, an OP_PUNT */
+	FR_OUTPUT,   /* output, in the ingress pipeline */
 };
 
 struct frame {

@@ -578,7 +578,8 @@ struct ovn_punt {
 	__u32 verb;    /* what is asked for */
 	__u32 arg;     /* of which argument */
 	__u32 mark;    /* of the list: another one has taken its place if it differs */
-	__u32 pc;      /* of the OP_PUNT; back, 0: begin in `table` instead */
+	__u32 pc;      /* of the OP_PUNT; back, 0: begin in `table` instead, or with
+			* output to OW_OUTPORT if that is OVN_PUNT_OUTPUT */
 	__u32 egress;  /* pipeline, 0 ingress, 1 egress */
 	__u32 table;   /* 0..127 */
 	__u32 flow;    /* number of the logical flow */
@@ -592,7 +593,8 @@ struct ovn_punt {
 
 #define OVN_PUNT_RATE 200  /* packets a second that one source may have there, */
 #define OVN_PUNT_BURST 100 /* and at once */
-#define OVN_MAX_PUNT 3500  /* bytes of a frame; PROG_TEST_RUN takes a page */
+#define OVN_PUNT_OUTPUT 128
+#define OVN_MAX_PUNT 3500 /* bytes of a frame; PROG_TEST_RUN takes a page */
 
 /* LRU hash `ovn_punt_rate`: what a source has left. */
 struct ovn_punt_source {

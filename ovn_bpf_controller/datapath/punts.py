@@ -35,7 +35,8 @@ class Punt:
 
     words: the packet context, OVN_WORDS of them; on the way back those of headers
     do not count.  pc 0 on the way back: begin in `table` (0..127) of the datapath
-    that word OW_DP names.
+    that word OW_DP names; OVN_PUNT_OUTPUT: output to the port or group of OW_OUTPORT,
+    with MLF_LOCAL_ONLY to those here, patch ports excepted.
     """
 
     frame: bytes

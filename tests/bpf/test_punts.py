@@ -95,6 +95,34 @@ def test_a_frame_of_the_slow_path_s_own_begins_in_a_table(plane: Bed, punts: Pun
     assert plane.received(1) == [("p2", own)]
 
 
+@pytest.mark.parametrize("only_here", [0, lib.MLF_LOCAL_ONLY])
+def test_a_frame_of_the_slow_path_s_own_goes_to_a_port(
+    plane: Bed, punts: Punts, only_here: int
+) -> None:
+    words = [0] * lib.OVN_WORDS
+    words[lib.OW_DP], words[lib.OW_OUTPORT], words[lib.OW_FLAGS] = 1, 2, only_here
+    own = bytes(Ether(src=mac(1), dst=mac(2)) / ARP(op=2, psrc="10.0.0.9"))
+    punts.send(Punt(own, tuple(words), table=lib.OVN_PUNT_OUTPUT))
+    assert plane.received(1) == [("p2", own)]
+
+
+@pytest.mark.parametrize("only_here", [0, lib.MLF_LOCAL_ONLY])
+def test_a_frame_of_the_slow_path_s_own_goes_to_a_group(
+    plane: Bed, punts: Punts, only_here: int
+) -> None:
+    """But not back to the port that it is said to come from."""
+    plane.group(0x8000, "all", (1, 2))
+    words = [0] * lib.OVN_WORDS
+    words[lib.OW_DP], words[lib.OW_OUTPORT], words[lib.OW_FLAGS] = 1, 0x8000, only_here
+    own = bytes(Ether(src=mac(1), dst=mac(2)) / ARP(op=2, psrc="10.0.0.9"))
+    punts.send(Punt(own, tuple(words), table=lib.OVN_PUNT_OUTPUT))
+    assert sorted(plane.received(2)) == [("p1", own), ("p2", own)]
+    words[lib.OW_INPORT] = 1
+    punts.send(Punt(own, tuple(words), table=lib.OVN_PUNT_OUTPUT))
+    assert plane.received(1) == [("p2", own)]
+    assert plane.dropped(reason("DROP_LOOPBACK")) == 1
+
+
 def test_nothing_goes_on_behind_a_flow_that_has_changed(plane: Bed, punts: Punts) -> None:
     plane.send("p1", frame())
     punt = next_punt(punts)
