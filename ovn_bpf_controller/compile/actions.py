@@ -165,6 +165,15 @@ class _Lowering(InsnList):
         self.insns.append(insn)
         self.arguments.append(argument)
 
+    def tell(self, action: nodes.Action) -> None:
+        """A verb that is the slow path's business alone; the list goes on without it."""
+        insn, argument = punt(action)
+        self.arguments.append(argument)
+        if self.last:
+            self.insns.append(insn)
+        else:
+            self._block([insn], ())
+
     def resolve(self, action: nodes.Nested) -> None:
         """A block for a packet that the slow path makes; the list goes on without it."""
         insn, argument = punt(action)
@@ -388,6 +397,10 @@ _HANDLERS: Final[dict[type[nodes.Action], Callable[[_Lowering, Any], None]]] = {
     nodes.PutDhcpOpts: _Lowering.ask,
     nodes.DnsLookup: _Lowering.ask,
     nodes.PutNdRaOpts: _Lowering.ask,
+    nodes.Igmp: _Lowering.tell,
+    nodes.HandleSvcCheck: _Lowering.tell,
+    nodes.HandleBfdMsg: _Lowering.tell,
+    nodes.TriggerEvent: _Lowering.tell,
     nodes.Output: _Lowering.output,
     nodes.Drop: _Lowering.drop,
     nodes.Next: _Lowering.next,

@@ -68,6 +68,11 @@ def _said(action: nodes.Action) -> dict[str, Any]:
             "severity": action.severity,
             "meter": action.meter,
         }
+    if isinstance(action, nodes.TriggerEvent):
+        info = {
+            option.name: str(const.value) for option in action.options for const in option.values
+        }
+        return {"event": action.event, "info": info}
     return {}
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
@@ -20,6 +21,7 @@ from ovn_bpf_controller.compile.actions import (
 )
 from ovn_bpf_controller.compile.insns import Insn, decode
 from ovn_bpf_controller.lang import nodes
+from ovn_bpf_controller.lang.actions import parse_actions
 from tests.support.machine import Machine, Words
 
 FULL32 = 0xFFFFFFFF
@@ -158,14 +160,35 @@ def test_neighbour_advertisements_carry_their_flags() -> None:
         ]
 
 
+# --- slow path --------------------------------------------------------------
+
+
+def test_what_is_the_slow_path_s_business_alone_stops_nothing() -> None:
+    alone = low(nodes.Igmp())
+    assert [insn.op for insn in decode(alone.insns)] == [lib.OP_PUNT, lib.OP_END]
+    first = low(nodes.Igmp(), nodes.Next())
+    ops = [insn.op for insn in decode(first.insns)]
+    assert ops == [lib.OP_CLONE, lib.OP_PUNT, lib.OP_END, lib.OP_NEXT, lib.OP_END]
+
+
+def test_an_event_s_argument_is_what_happened() -> None:
+    text = 'trigger_event(event = "empty_lb_backends", vip = "10.0.0.1:80", protocol = "tcp");'
+    lowered = low(*parse_actions(text))
+    [(number, said)] = lowered.arguments
+    info = {"vip": "10.0.0.1:80", "protocol": "tcp"}
+    assert json.loads(said) == {"event": "empty_lb_backends", "info": info}
+    ask = decode(lowered.insns)[0]
+    assert (ask.op, ask.a, ask.b) == (lib.OP_PUNT, lib.OVN_PUNT_EVENT, number)
+
+
 # --- what is not supported --------------------------------------------------
 
 
 def test_a_verb_that_is_not_supported_makes_the_whole_list_a_drop() -> None:
     lowered = low(
-        nodes.HandleBfdMsg(), nodes.Next(), nodes.Clone((nodes.HandleBfdMsg(), nodes.Igmp()))
+        nodes.FloodRemote(), nodes.Next(), nodes.Clone((nodes.FloodRemote(), nodes.FloodRemote()))
     )
-    assert lowered.unsupported == ("handle_bfd_msg", "igmp")
+    assert lowered.unsupported == ("flood_remote",)
     assert decode(lowered.insns) == [Insn(lib.OP_DROP, a=lib.DROP_UNSUPPORTED), Insn(lib.OP_END)]
 
 

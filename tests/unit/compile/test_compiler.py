@@ -313,9 +313,9 @@ def problems(compiler: FlowCompiler) -> list[tuple[str, Problem, str]]:
 
 
 def test_an_unsupported_verb_drops_what_the_flow_matches() -> None:
-    compiler, rules = compiled(flow("ip4", "igmp;"))
+    compiler, rules = compiled(flow("ip4", "flood_remote;"))
     assert decode(only(rules).insns)[0] == Insn(lib.OP_DROP, a=lib.DROP_UNSUPPORTED)
-    assert problems(compiler) == [("u1", Problem.VERB, "igmp")]
+    assert problems(compiler) == [("u1", Problem.VERB, "flood_remote")]
     (row,) = compiler.unsupported()
     assert (row.stage, row.datapaths) == ("ls_in_test", (DP,))
 
@@ -400,8 +400,8 @@ def test_a_flow_that_explodes_is_left_out() -> None:
 
 
 def test_a_problem_is_news_once_and_gone_with_its_cause() -> None:
-    compiler, _ = compiled(flow("ip4", "igmp;"))
-    assert [n.what for n in compiler.take_news()] == ["igmp"]
+    compiler, _ = compiled(flow("ip4", "flood_remote;"))
+    assert [n.what for n in compiler.take_news()] == ["flood_remote"]
     assert not compiler.take_news()
     compiler.set_flow("u1", flow("ip4", "next;"), [DP])
     compiler.flush()
