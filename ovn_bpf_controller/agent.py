@@ -12,7 +12,6 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Generator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +42,7 @@ from ovn_bpf_controller.ovsdb.local import LocalDatabase
 from ovn_bpf_controller.ovsdb.local_tables import SSL
 from ovn_bpf_controller.ovsdb.store import Changes
 from ovn_bpf_controller.ovsdb.tables import SBGlobal
+from ovn_bpf_controller.plaindata import replace
 from ovn_bpf_controller.process import stopwatch
 from ovn_bpf_controller.process.log import Logger, RateLimit
 from ovn_bpf_controller.process.options import Options

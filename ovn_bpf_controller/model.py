@@ -8,8 +8,9 @@ of include/ovn_bpf (through ovn_bpf_controller._native).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+
+from ovn_bpf_controller.plaindata import dataclass
 
 
 @dataclass(frozen=True, slots=True)

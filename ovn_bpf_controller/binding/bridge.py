@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from ovn_bpf_controller.binding.config import Config
 from ovn_bpf_controller.binding.if_status import INSTALLED, INSTALLED_TS
 from ovn_bpf_controller.binding.view import LocalView
 from ovn_bpf_controller.binding.zones import PREFIX
+from ovn_bpf_controller.plaindata import dataclass, field
 
 DEFAULT_DATAPATH_TYPE = "system"
 

@@ -11,11 +11,11 @@ there.  Who publishes too few feature flags downgrades everybody's flows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 
 from ovn_bpf_controller.binding.config import Config
 from ovn_bpf_controller.binding.view import LocalView
 from ovn_bpf_controller.ovsdb.tables import Chassis, ChassisPrivate, Encap
+from ovn_bpf_controller.plaindata import dataclass, field
 
 # What northd asks of every chassis before it emits newer flows: those of OVN 23.03
 # first, then those of 23.06 to 26.03 (include/ovn/features.h).

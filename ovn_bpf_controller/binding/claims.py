@@ -9,7 +9,6 @@ The rules are those of ovn-controller's binding.c and lport.c.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum
 
 import ovs.vlog
@@ -17,6 +16,7 @@ import ovs.vlog
 from ovn_bpf_controller.binding.index import PortIndex
 from ovn_bpf_controller.binding.view import Interface
 from ovn_bpf_controller.ovsdb.tables import Chassis, PortBinding
+from ovn_bpf_controller.plaindata import dataclass
 
 vlog = ovs.vlog.Vlog("binding")
 

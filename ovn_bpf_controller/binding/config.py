@@ -11,13 +11,13 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
 import ovs.vlog
 
 from ovn_bpf_controller.errors import StartupError
+from ovn_bpf_controller.plaindata import dataclass
 
 vlog = ovs.vlog.Vlog("binding_config")
 

@@ -9,10 +9,10 @@ what exists.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 from ovn_bpf_controller.model import Datapath, McGroup, Port, Tunnel
+from ovn_bpf_controller.plaindata import dataclass, field
 
 K = TypeVar("K")
 V = TypeVar("V")

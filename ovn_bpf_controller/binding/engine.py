@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, Protocol
 
 import ovs.vlog
@@ -58,6 +57,7 @@ from ovn_bpf_controller.ovsdb.tables import (
     SBGlobal,
 )
 from ovn_bpf_controller.ovsdb.transact import Transaction
+from ovn_bpf_controller.plaindata import replace
 from ovn_bpf_controller.underlay.route import Underlay
 
 vlog = ovs.vlog.Vlog("binding")

@@ -11,12 +11,12 @@ writes are repeated until the database shows them, so that a lost one does no ha
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 
 from ovn_bpf_controller.binding.claims import Bind, Claim, PortType, port_type
 from ovn_bpf_controller.binding.view import Interface
 from ovn_bpf_controller.ovsdb.tables import PortBinding
+from ovn_bpf_controller.plaindata import dataclass, field
 
 INSTALLED = "ovn-installed"
 INSTALLED_TS = "ovn-installed-ts"

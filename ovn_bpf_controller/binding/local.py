@@ -9,7 +9,6 @@ local_data.c (need_add_peer_to_local) and update_sb_monitors().
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
 from ovn_bpf_controller.binding.index import PortIndex
 from ovn_bpf_controller.ovsdb.conditions import Clause, Clauses
@@ -30,6 +29,7 @@ from ovn_bpf_controller.ovsdb.tables import (
     PortBinding,
     Row,
 )
+from ovn_bpf_controller.plaindata import dataclass
 
 Conditions = dict[type[Row], Clauses]
 

@@ -9,7 +9,6 @@ a tunnel, what is a jump to another datapath, and what is nowhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 from ovn_bpf_controller.binding.claims import Claim, PortType, port_type
 from ovn_bpf_controller.binding.index import PortIndex
@@ -18,6 +17,7 @@ from ovn_bpf_controller.binding.tunnels import Link, Peers
 from ovn_bpf_controller.binding.zones import dnat_name, snat_name
 from ovn_bpf_controller.model import Datapath, McGroup, Port, PortKind, Tunnel
 from ovn_bpf_controller.ovsdb.tables import DatapathBinding, MulticastGroup, PortBinding
+from ovn_bpf_controller.plaindata import dataclass
 from ovn_bpf_controller.underlay.route import Path
 
 MAX_DP_KEY = (1 << 24) - 1

@@ -9,11 +9,11 @@ kernel knows of the way there is added later, from the Underlay.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from ovn_bpf_controller.binding.config import Config
 from ovn_bpf_controller.ovsdb.tables import Chassis, Encap
+from ovn_bpf_controller.plaindata import dataclass, field
 
 GENEVE_PORT = 6081
 

@@ -8,7 +8,8 @@ takes this, so that tests can write a chassis down in a few lines.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from ovn_bpf_controller.plaindata import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import ovs.vlog
@@ -21,6 +20,7 @@ from ovn_bpf_controller.binding.chassis import ChassisWrites
 from ovn_bpf_controller.binding.if_status import PortWrite
 from ovn_bpf_controller.ovsdb.tables import Chassis, ChassisPrivate, Encap, PortBinding
 from ovn_bpf_controller.ovsdb.transact import Pending, Transaction
+from ovn_bpf_controller.plaindata import dataclass
 
 vlog = ovs.vlog.Vlog("binding_writer")
 binding_log = ovs.vlog.Vlog("binding")

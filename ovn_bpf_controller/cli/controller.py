@@ -7,6 +7,7 @@ traceback goes to the log file only.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -95,7 +96,9 @@ def _set_up_log(settings: Sequence[LogSetting], default_file: str) -> None:
 
 
 def _load_agent() -> AgentFactory:
-    # Late, so that --help needs neither libbpf nor the compiled extension.
+    # Late, so that --help needs neither libbpf nor the compiled extension.  What is
+    # imported stays: the collector, which process.garbage takes over, finds nothing.
+    gc.disable()
     try:
         factory: AgentFactory = importlib.import_module("ovn_bpf_controller.agent").Agent
     except ImportError as error:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Final, NamedTuple
 
 from ovn_bpf_controller._native import lib
@@ -25,6 +24,7 @@ from ovn_bpf_controller.errors import OvnBpfError
 from ovn_bpf_controller.lang import nodes
 from ovn_bpf_controller.lang.actions import action_prereqs, parse_actions
 from ovn_bpf_controller.lang.nodes import Format
+from ovn_bpf_controller.plaindata import replace
 
 # Words of struct ovn_insn that a literal can become, and where they begin.
 _OFFSETS: Final = {name: struct.calcsize("=BBBB" + "I" * n) for n, name in enumerate("abc")}

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from ovn_bpf_controller._native import lib
@@ -36,6 +35,7 @@ from ovn_bpf_controller.compile.lists import (
 from ovn_bpf_controller.compile.punts import marked, punt
 from ovn_bpf_controller.errors import UnsupportedError
 from ovn_bpf_controller.lang import nodes
+from ovn_bpf_controller.plaindata import dataclass
 
 __all__ = ["EGRESS", "INGRESS", "TABLES", "Lowered", "Traits", "lower", "verb"]
 

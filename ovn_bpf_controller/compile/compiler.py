@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 from ovn_bpf_controller._native import lib
@@ -34,6 +33,7 @@ from ovn_bpf_controller.compile.sets import Name, SetBook
 from ovn_bpf_controller.compile.store import Owner, RuleChanges, RuleStore
 from ovn_bpf_controller.errors import LangError
 from ovn_bpf_controller.model import Rule, SetMember
+from ovn_bpf_controller.plaindata import dataclass, field
 
 __all__ = [
     "Env",

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
@@ -29,6 +28,7 @@ from ovn_bpf_controller.lang.actions import action_prereqs, parse_actions
 from ovn_bpf_controller.lang.expr import parse_match
 from ovn_bpf_controller.lang.normal import disjuncts
 from ovn_bpf_controller.lang.templates import substitute_templates, template_names
+from ovn_bpf_controller.plaindata import dataclass
 
 # Keys that one flow may become on one datapath.
 MAX_DISJUNCTS: Final = 16384

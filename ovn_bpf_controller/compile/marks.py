@@ -9,13 +9,13 @@ that is seldom asked.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from ovn_bpf_controller.compile.actions import _Lowering
 from ovn_bpf_controller.compile.insns import encode
 from ovn_bpf_controller.compile.lists import SWITCH, Traits
 from ovn_bpf_controller.compile.punts import marked
 from ovn_bpf_controller.lang import nodes
+from ovn_bpf_controller.plaindata import dataclass
 
 
 @dataclass(frozen=True, slots=True)

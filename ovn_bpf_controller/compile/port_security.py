@@ -12,7 +12,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -20,6 +19,7 @@ from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.insns import Insn, program
 from ovn_bpf_controller.compile.layout import Conj
 from ovn_bpf_controller.errors import LangError
+from ovn_bpf_controller.plaindata import dataclass
 
 IN: Final[int] = lib.OVN_TABLE_IN_PORT_SEC
 IN_ND: Final[int] = lib.OVN_TABLE_IN_PORT_SEC_ND

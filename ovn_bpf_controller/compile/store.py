@@ -10,11 +10,11 @@ costs the keys that it touches, whatever the size of the store.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from ovn_bpf_controller.compile.layout import Key
 from ovn_bpf_controller.model import Rule, SetMember
+from ovn_bpf_controller.plaindata import dataclass, field
 
 Owner = tuple[str, int]  # name of the owner, tunnel key of the datapath
 Stage = tuple[int, int]  # tunnel key of the datapath, table as in model.Rule

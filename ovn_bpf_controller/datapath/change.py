@@ -7,9 +7,9 @@ Made by the agent from what compile and binding produced; read by tables.Tables.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ovn_bpf_controller.model import Datapath, McGroup, Port, Rule, SetMember, Tunnel
+from ovn_bpf_controller.plaindata import dataclass
 
 
 @dataclass(frozen=True, slots=True)

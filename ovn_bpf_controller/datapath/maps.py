@@ -11,11 +11,11 @@ import errno
 import mmap
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.errors import DataPlaneError
+from ovn_bpf_controller.plaindata import dataclass
 
 _DUMP = 4096  # hash entries read by one system call
 

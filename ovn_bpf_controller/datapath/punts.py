@@ -13,7 +13,6 @@ import fcntl
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +20,7 @@ from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath.maps import ArrayMap, check
 from ovn_bpf_controller.datapath.records import record
 from ovn_bpf_controller.datapath.run import run_once
+from ovn_bpf_controller.plaindata import dataclass, replace
 
 _PUNT: Final = record("struct ovn_punt")
 _HEAD: Final = 12  # fields in front of the words

@@ -8,7 +8,6 @@ only says `next;` is linked past (skip_to), and so costs packets nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Final
 
 from ovn_bpf_controller._native import lib
@@ -16,6 +15,7 @@ from ovn_bpf_controller.datapath.alloc import Runs
 from ovn_bpf_controller.datapath.journal import Journal
 from ovn_bpf_controller.datapath.maps import ArrayMap
 from ovn_bpf_controller.datapath.records import record
+from ovn_bpf_controller.plaindata import dataclass, field
 
 PER_DP: Final[int] = lib.OVN_STAGES_PER_DP
 EGRESS: Final[int] = lib.OVN_EGRESS_BASE

@@ -9,7 +9,6 @@ events: either side may restart and is told all of it again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ovn_bpf_controller.binding.config import Config
@@ -17,6 +16,7 @@ from ovn_bpf_controller.binding.desired import Desired
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.tables import Row
 from ovn_bpf_controller.ovsdb.transact import Transaction
+from ovn_bpf_controller.plaindata import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ all verbs of 23.03 to 26.03 are known, whatever the central's release.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from functools import lru_cache
 
 from ovn_bpf_controller.lang import lexer, nodes
@@ -22,6 +21,7 @@ from ovn_bpf_controller.lang.nodes import Action, Const, Expr, Field, Nested
 from ovn_bpf_controller.lang.operands import Constants, Operand, check_types
 from ovn_bpf_controller.lang.results import RESULTS
 from ovn_bpf_controller.lang.verbs import VERBS
+from ovn_bpf_controller.plaindata import fields
 
 MAX_NESTED_DEPTH = 31  # OVN's; a deeper block is refused
 

@@ -7,14 +7,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 from ovn_bpf_controller.errors import LangError
 from ovn_bpf_controller.lang.expr import Vocabulary
 from ovn_bpf_controller.lang.lexer import Tokens
 from ovn_bpf_controller.lang.nodes import Field
 from ovn_bpf_controller.lang.operands import Operand, parse_operand
 from ovn_bpf_controller.lang.symbols import Kind
+from ovn_bpf_controller.plaindata import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)

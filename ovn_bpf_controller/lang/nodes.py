@@ -16,9 +16,10 @@ write for it, the base has, and writing it takes a third of a millisecond each.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
+
+from ovn_bpf_controller.plaindata import dataclass
 
 
 class Relop(Enum):

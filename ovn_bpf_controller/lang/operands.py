@@ -7,13 +7,12 @@ and share the checks of types and widths (OVN's lib/expr.c).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from ovn_bpf_controller.errors import LangError
 from ovn_bpf_controller.lang import lexer
 from ovn_bpf_controller.lang.lexer import Tokens
 from ovn_bpf_controller.lang.nodes import Const, Field, Format
 from ovn_bpf_controller.lang.symbols import Kind, Symbol
+from ovn_bpf_controller.plaindata import dataclass, field
 
 _FIXED_WIDTH = {Format.IP4: 32, Format.IP6: 128, Format.ETH: 48}
 

@@ -7,7 +7,6 @@ group or residency touches only the flows that mention it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from ovn_bpf_controller.lang.nodes import (
@@ -25,6 +24,7 @@ from ovn_bpf_controller.lang.nodes import (
     Resident,
     SetRef,
 )
+from ovn_bpf_controller.plaindata import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ levels and access are those of the OVS fields behind them (ovs-fields(7)).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import Enum
+
+from ovn_bpf_controller.plaindata import dataclass, replace
 
 
 class Kind(Enum):

@@ -12,11 +12,11 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from ovn_bpf_controller.datapath.conntrack import Connection, Tuple, mapped
 from ovn_bpf_controller.errors import OvnBpfError
 from ovn_bpf_controller.observe.ct_format import ICMP
+from ovn_bpf_controller.plaindata import dataclass, field
 
 _ICMP_KEYS = {"icmp_type": 0xFF, "icmp_code": 0xFF, "icmp_id": 0xFFFF}
 

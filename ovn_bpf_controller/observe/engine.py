@@ -9,9 +9,8 @@ the nodes that we share with ovn-controller have its names.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ovn_bpf_controller.compile.store import RuleChanges
+from ovn_bpf_controller.plaindata import dataclass
 from ovn_bpf_controller.process import coverage, stopwatch
 from ovn_bpf_controller.process.unixctl import Commands, Request
 

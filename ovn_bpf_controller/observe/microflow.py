@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.flow import Env
@@ -20,6 +19,7 @@ from ovn_bpf_controller.lang import nodes
 from ovn_bpf_controller.lang.expr import parse_match
 from ovn_bpf_controller.lang.normal import disjuncts
 from ovn_bpf_controller.lang.templates import substitute_templates
+from ovn_bpf_controller.plaindata import dataclass
 
 
 class MicroflowError(OvnBpfError):

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from ovn_bpf_controller._native import lib
@@ -26,6 +25,7 @@ from ovn_bpf_controller.lang.templates import substitute_templates
 from ovn_bpf_controller.observe import microflow
 from ovn_bpf_controller.observe.trace_node import Kind, Node, detailed, minimal, summary
 from ovn_bpf_controller.observe.trace_walk import FlowText, walk
+from ovn_bpf_controller.plaindata import dataclass
 
 FORMS: Final = ("detailed", "summary", "minimal")  # in the order of ovn-trace --all
 

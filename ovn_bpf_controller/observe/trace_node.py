@@ -9,9 +9,10 @@ packet counts.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from ovn_bpf_controller.plaindata import dataclass, field
 
 
 class Kind(StrEnum):

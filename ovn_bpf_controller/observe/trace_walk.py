@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
 from ovn_bpf_controller._native import lib
@@ -25,6 +24,7 @@ from ovn_bpf_controller.lang import nodes
 from ovn_bpf_controller.observe import trace_ct
 from ovn_bpf_controller.observe.microflow import header, mac, read
 from ovn_bpf_controller.observe.trace_node import Kind, Node
+from ovn_bpf_controller.plaindata import dataclass
 
 _OMITTED: Final = "/* omitting output because inport == outport && !flags.loopback */"
 _DECIMAL: Final = frozenset(

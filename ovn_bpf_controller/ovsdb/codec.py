@@ -12,12 +12,12 @@ import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, fields
 from typing import Any, Final
 
 from ovn_bpf_controller.errors import DatabaseError
 from ovn_bpf_controller.ovsdb.schema import Schema, ServerColumn
 from ovn_bpf_controller.ovsdb.tables import Row, Uuid
+from ovn_bpf_controller.plaindata import MISSING, Field, fields
 
 Decoder = Callable[[Any], Any]
 

@@ -7,11 +7,11 @@ local_tables.py decide, as those of tables.py do for the Southbound's codec.
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any, get_type_hints
 
 from ovn_bpf_controller.ovsdb.codec import Column
 from ovn_bpf_controller.ovsdb.tables import Row
+from ovn_bpf_controller.plaindata import fields
 
 
 class Reader:

@@ -8,10 +8,10 @@ python-ovs' IDL.  Columns that change every few seconds without meaning to us
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from ovn_bpf_controller.ovsdb.tables import Map, Row, Strings, Uuid, Uuids, _map
+from ovn_bpf_controller.plaindata import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ old get monitor_cond or monitor (ovsdb-server(7), 4.1.12 and following).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
@@ -22,6 +21,7 @@ from ovn_bpf_controller.ovsdb.conditions import ConditionState
 from ovn_bpf_controller.ovsdb.schema import Schema
 from ovn_bpf_controller.ovsdb.session import Message, Session
 from ovn_bpf_controller.ovsdb.store import Store
+from ovn_bpf_controller.plaindata import dataclass
 
 vlog = ovs.vlog.Vlog("ovsdb_monitor")
 

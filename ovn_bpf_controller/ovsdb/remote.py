@@ -14,7 +14,6 @@ import random
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ import ovs.stream
 
 from ovn_bpf_controller.errors import DatabaseError
 from ovn_bpf_controller.ovsdb import tls
+from ovn_bpf_controller.plaindata import dataclass
 
 #: IANA's port for OVSDB, as jsonrpc's streams default to it.
 DEFAULT_PORT: Final = 6640

@@ -9,10 +9,10 @@ that a column which one side lacks is left out instead of refused (RFC 7047 3.2)
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from ovn_bpf_controller.errors import DatabaseError
+from ovn_bpf_controller.plaindata import dataclass
 
 ATOMS = frozenset(("string", "integer", "real", "boolean", "uuid"))
 

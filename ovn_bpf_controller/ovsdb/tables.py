@@ -10,8 +10,9 @@ server whose schema lacks the column stands for.  Schemas 20.27.0 (OVN 23.03) to
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Final
+
+from ovn_bpf_controller.plaindata import dataclass, field
 
 #: An OVSDB uuid as text; in Annotated so that only the codecs see a difference.
 Uuid = Annotated[str, "uuid"]

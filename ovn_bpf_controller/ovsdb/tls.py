@@ -14,7 +14,6 @@ import errno
 import os
 import ssl
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ import ovs.stream
 import ovs.vlog
 
 from ovn_bpf_controller.errors import DatabaseError
+from ovn_bpf_controller.plaindata import dataclass
 
 vlog = ovs.vlog.Vlog("stream_ssl")
 

@@ -9,7 +9,6 @@ server lacks is left out, and an operation that this leaves empty with it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
@@ -17,6 +16,7 @@ from ovn_bpf_controller.errors import DatabaseError
 from ovn_bpf_controller.ovsdb.conditions import Clause
 from ovn_bpf_controller.ovsdb.schema import NamedUuid, Schema
 from ovn_bpf_controller.ovsdb.tables import Row
+from ovn_bpf_controller.plaindata import dataclass, field
 
 #: Errors of a server that another server, or the same one later, may not give:
 #: RFC 7047 4.1.3 and 5.2, ovsdb-server(7).  "not allowed": read-only or standby.

@@ -8,10 +8,11 @@ that the C daemons use, so relative names mean the same to both.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import ovs.dirs
 import ovs.util
+
+from ovn_bpf_controller.plaindata import dataclass
 
 PROGRAM = "ovn-controller"
 """Our name to everybody who looks: pidfile, control socket, log, comm."""

@@ -9,10 +9,10 @@ rely on all three; the standard getopt module has no optional arguments.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import Enum
 
 from ovn_bpf_controller.errors import StartupError
+from ovn_bpf_controller.plaindata import dataclass
 
 
 class Arg(Enum):

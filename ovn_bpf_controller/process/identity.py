@@ -11,9 +11,9 @@ import ctypes
 import grp
 import os
 import pwd
-from dataclasses import dataclass
 
 from ovn_bpf_controller.errors import StartupError
+from ovn_bpf_controller.plaindata import dataclass
 
 _PR_SET_KEEPCAPS = 8
 _PR_SET_NAME = 15

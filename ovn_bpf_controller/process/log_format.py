@@ -14,9 +14,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 
+from ovn_bpf_controller.plaindata import dataclass
 from ovn_bpf_controller.process.dirs import PROGRAM
 
 _START_NS = time.monotonic_ns()

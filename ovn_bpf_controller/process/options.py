@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Literal
 
 from ovn_bpf_controller.errors import StartupError
+from ovn_bpf_controller.plaindata import dataclass, field, fields
 from ovn_bpf_controller.process.dirs import PROGRAM, Dirs
 from ovn_bpf_controller.process.getopt_long import Arg, Option, getopt_long
 
@@ -116,7 +116,7 @@ class Options:
     graph_node: str = ""
 
 
-_TLS = {name.replace("_", "-") for name in TlsOptions.__dataclass_fields__}
+_TLS = {each.name.replace("_", "-") for each in fields(TlsOptions)}
 _LOG = {"verbose", "log-file", "syslog-method", "syslog-target"}
 _ACTIONS: dict[str, Action] = {
     "help": "help",

@@ -12,13 +12,13 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import ovs.jsonrpc
 import ovs.stream
 
 from ovn_bpf_controller.errors import OvnBpfError, StartupError
+from ovn_bpf_controller.plaindata import dataclass
 from ovn_bpf_controller.process.log import Logger, RateLimit
 
 _log = Logger("unixctl")

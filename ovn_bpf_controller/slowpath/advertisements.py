@@ -11,10 +11,10 @@ from __future__ import annotations
 import ipaddress
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from ovn_bpf_controller.datapath.punts import Punt
+from ovn_bpf_controller.plaindata import replace
 from ovn_bpf_controller.slowpath.checksums import checksum
 from ovn_bpf_controller.slowpath.dhcp_options import Constant
 from ovn_bpf_controller.slowpath.duty import RejectedError

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from ovn_bpf_controller.datapath.punts import Punt
+from ovn_bpf_controller.plaindata import replace
 from ovn_bpf_controller.slowpath import dhcp_options
 from ovn_bpf_controller.slowpath.duty import RejectedError
 from ovn_bpf_controller.slowpath.frames import datagram

@@ -12,11 +12,11 @@ import ipaddress
 import random
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.datapath.punts import Punt
+from ovn_bpf_controller.plaindata import replace
 from ovn_bpf_controller.slowpath.duty import RejectedError
 from ovn_bpf_controller.slowpath.frames import datagram
 from ovn_bpf_controller.slowpath.knowledge import Knowledge

@@ -8,9 +8,9 @@ need them.  A frame here begins with its Ethernet header and has no VLAN tag.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from typing import Final
 
+from ovn_bpf_controller.plaindata import dataclass
 from ovn_bpf_controller.slowpath.checksums import checksum
 from ovn_bpf_controller.slowpath.duty import RejectedError
 

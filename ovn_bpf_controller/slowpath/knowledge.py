@@ -11,10 +11,10 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ovn_bpf_controller.errors import OvnBpfError
+from ovn_bpf_controller.plaindata import dataclass, field
 from ovn_bpf_controller.process.log import Logger
 
 _log = Logger("slowpath")

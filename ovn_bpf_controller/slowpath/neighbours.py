@@ -12,12 +12,12 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath.punts import Punt
 from ovn_bpf_controller.datapath.records import record
+from ovn_bpf_controller.plaindata import dataclass, field, replace
 from ovn_bpf_controller.slowpath.checksums import checksum
 from ovn_bpf_controller.slowpath.duty import FOREVER, Duty, Handler, RejectedError
 from ovn_bpf_controller.slowpath.knowledge import Knowledge

@@ -12,11 +12,11 @@ import select
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from ovn_bpf_controller.datapath.punts import Punt, Punts
 from ovn_bpf_controller.errors import DataPlaneError
+from ovn_bpf_controller.plaindata import replace
 from ovn_bpf_controller.process.log import Logger, RateLimit
 from ovn_bpf_controller.slowpath.checksums import whole
 from ovn_bpf_controller.slowpath.duty import Duty, Handler, RejectedError

@@ -11,9 +11,9 @@ import errno
 import select
 import socket
 import struct
-from dataclasses import dataclass, field
 from typing import Any
 
+from ovn_bpf_controller.plaindata import dataclass, field
 from ovn_bpf_controller.rtnetlink import RTM_DELLINK, RTM_NEWLINK, Link, link, messages
 
 _NDMSG = struct.Struct("=BBHi")  # struct ndmsg, as far as ndm_ifindex

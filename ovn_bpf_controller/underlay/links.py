@@ -8,8 +8,8 @@ into Interface columns).  Fed by KernelUnderlay, which owns the sockets.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
+from ovn_bpf_controller.plaindata import dataclass
 from ovn_bpf_controller.rtnetlink import Link
 
 _IFF_UP = 0x1

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import ovs.vlog
 
+from ovn_bpf_controller.plaindata import dataclass
 from ovn_bpf_controller.rtnetlink import Refused, Route, Rtnetlink
 from ovn_bpf_controller.underlay.events import NetlinkEvents
 from ovn_bpf_controller.underlay.links import Links

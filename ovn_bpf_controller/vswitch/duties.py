@@ -10,10 +10,10 @@ Values follow ovs-vswitchd.conf.db(5).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from ovn_bpf_controller.ovsdb.local_tables import Bridge, Interface, OpenVSwitch
+from ovn_bpf_controller.plaindata import dataclass, field
 from ovn_bpf_controller.underlay.links import NetDevice
 
 LOCAL_OFPORT = 65534  # OFPP_LOCAL: the port that is named as its bridge

@@ -6,7 +6,6 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.insns import Insn, program
 from ovn_bpf_controller.datapath.punts import Punt, Punts
 from ovn_bpf_controller.model import Rule
+from ovn_bpf_controller.plaindata import replace
 from tests.support.dataplane import Bed, bed, mac, reason
 
 DEADLINE = 5.0

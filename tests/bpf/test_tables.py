@@ -7,15 +7,15 @@ period; adoption finds what was left.  The maps are the BPF object's own.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ovn_bpf_controller import plaindata
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath.change import TableChange
 from ovn_bpf_controller.datapath.chassis import address
@@ -92,7 +92,7 @@ class Wanted:
     members: dict[tuple[object, ...], SetMember] = field(default_factory=dict)
 
     def after(self, change: TableChange) -> Wanted:
-        new = Wanted(*(dict(getattr(self, f.name)) for f in dataclasses.fields(self)))
+        new = Wanted(*(dict(getattr(self, f.name)) for f in fields(self)))
         for rule in change.rules_removed:
             new.rules.pop(key(rule), None)
         new.rules.update((key(rule), rule) for rule in change.rules_added)
@@ -360,7 +360,7 @@ def play(plane: Plane, data: st.DataObject, stack: ExitStack) -> None:
 def rule(dp: int, value: int, **other: object) -> Rule:
     mask = ((lib.OW_INPORT, 0xFFFFFFFF),)
     plain = Rule(dp=dp, table=3, prio=9, mask=mask, values=(value,), insns=DROP, flow=value)
-    return dataclasses.replace(plain, **other)  # type: ignore[arg-type]
+    return plaindata.replace(plain, **other)  # type: ignore[arg-type]
 
 
 def many(count: int) -> list[Rule]:

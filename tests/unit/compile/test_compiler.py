@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from ovn_bpf_controller.compile.compiler import (
 from ovn_bpf_controller.compile.flow import MAX_DISJUNCTS
 from ovn_bpf_controller.compile.insns import Insn, decode, program
 from ovn_bpf_controller.model import Rule, SetMember
+from ovn_bpf_controller.plaindata import replace
 from tests.support.world import World
 
 DP = 3

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,6 +16,7 @@ from ovn_bpf_controller.compile.flow import Compiled, LogicalFlow, compile_flow
 from ovn_bpf_controller.compile.lists import Traits
 from ovn_bpf_controller.compile.sets import SetBook
 from ovn_bpf_controller.compile.templates import Matches
+from ovn_bpf_controller.plaindata import replace
 from tests.support.world import World
 
 PORTS = {f"p{n}": n for n in range(1, 5)}

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import typing
-from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -24,6 +23,7 @@ from ovn_bpf_controller.ovsdb.tables import (
     PortBinding,
     Row,
 )
+from ovn_bpf_controller.plaindata import fields
 from tests.support.sb_truth import sb_schema
 
 SCHEMA = Schema.parse(sb_schema())

@@ -6,7 +6,6 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import ovs.poller
@@ -15,6 +14,7 @@ import pytest
 from ovn_bpf_controller.ovsdb.local import LocalDatabase
 from ovn_bpf_controller.ovsdb.tables import AddressSet
 from ovn_bpf_controller.ovsdb.tls import TlsFiles, configure
+from ovn_bpf_controller.plaindata import replace
 from tests.support.certs import Authority
 from tests.support.ovsdb import OVS_SCHEMA, OvsdbServer
 from tests.support.pump import pump

@@ -8,11 +8,11 @@ import threading
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import pytest
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
 
+from ovn_bpf_controller.plaindata import replace
 from ovn_bpf_controller.underlay.events import NetlinkEvents
 from ovn_bpf_controller.underlay.route import KernelUnderlay, Path
 from tests.support.node import unshare_net

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import fcntl
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ovn_bpf_controller import plaindata
 from ovn_bpf_controller.ovsdb.local_tables import Bridge, Interface, OpenVSwitch
 from ovn_bpf_controller.underlay.links import NetDevice
 from ovn_bpf_controller.vswitch.duties import LOCAL_OFPORT, Duties, Switch, SwitchWrites
@@ -39,11 +39,11 @@ class Database:
         return Switch(self.row, ((self.bridge, tuple(self.interfaces.values())),))
 
     def apply(self, writes: SwitchWrites) -> None:
-        self.row = dataclasses.replace(self.row, **writes.switch)
-        self.bridge = dataclasses.replace(self.bridge, **writes.bridges.get("b", {}))
+        self.row = plaindata.replace(self.row, **writes.switch)
+        self.bridge = plaindata.replace(self.bridge, **writes.bridges.get("b", {}))
         for name, iface in self.interfaces.items():
             columns = writes.interfaces.get(iface.uuid, {})
-            self.interfaces[name] = dataclasses.replace(iface, **columns)
+            self.interfaces[name] = plaindata.replace(iface, **columns)
 
 
 STEPS = st.lists(
@@ -73,7 +73,7 @@ def test_ofports_are_unique_and_stable(steps: list[tuple[str, str, int]]) -> Non
         elif action == "vanish":
             devices.pop(name, None)
         elif row is not None:
-            database.interfaces[name] = dataclasses.replace(row, ofport_request=number)
+            database.interfaces[name] = plaindata.replace(row, ofport_request=number)
         writes = duties.decide(database.switch, devices)
         database.apply(writes)
         assert not duties.decide(database.switch, devices), "not at rest"
