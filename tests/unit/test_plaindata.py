@@ -71,7 +71,8 @@ def test_objects(how: Any) -> None:
 @pytest.mark.parametrize("how", IMPLEMENTATIONS)
 def test_wrong_calls(how: Any) -> None:
     _, derived, _ = classes(how)
-    for wrong in ((), ("a", 1, {}, 2)):
+    calls: list[tuple[Any, ...]] = [(), ("a", 1, {}, 2)]
+    for wrong in calls:
         with pytest.raises(TypeError):
             derived(*wrong)
     for _ in range(2):  # the first call makes the __init__
