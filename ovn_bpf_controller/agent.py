@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from ovn_bpf_controller.logical import LogicalFlows
 from ovn_bpf_controller.observe import accounts
 from ovn_bpf_controller.observe.engine import Engine
 from ovn_bpf_controller.observe.jobs import Jobs
+from ovn_bpf_controller.observe.metrics_server import MetricsServer
 from ovn_bpf_controller.ovsdb import tls
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.local import LocalDatabase
@@ -104,8 +105,9 @@ class Agent:
         )
         self.flows = LogicalFlows(self.southbound)
         pidfile = Path(options.dirs.ovn_rundir, "ovn-slowpath.pid")
-        self._answering = Answering(self.plane, pidfile, self.southbound)
+        self.answering = Answering(self.plane, pidfile, self.southbound)
         self.engine = Engine()
+        self._metrics = MetricsServer(self._families)
         self.desired = Desired()
         self._live = Desired()  # what the tables say, if not _incomplete
         self._target = Desired()  # what they will say after _applying
@@ -144,6 +146,12 @@ class Agent:
             self._follow(changes)
         self._go_on()
         self.jobs.run()
+        self._metrics.run(self.binding.config.metrics)
+
+    def _families(self) -> Iterable[Any]:
+        from ovn_bpf_controller.observe import metrics  # with its library, when asked for
+
+        return metrics.families(self)
 
     def _follow(self, changes: Changes) -> None:
         """Take over what is different."""
@@ -156,7 +164,7 @@ class Agent:
         self._incomplete |= self.engine.count(delta, RuleChanges(), self._incomplete)
         self.desired = desired
         self._learnt.note(changes, delta)
-        self._answering.note(changes, delta)
+        self.answering.note(changes, delta)
         if desired.complete:
             self._size_notice.look(self.binding.config)
         self._tracking.changed(changes, self.flows.template_vars())
@@ -169,14 +177,14 @@ class Agent:
             rules = compiler.flush() if compiled and desired.complete else None
         self._incomplete |= self.engine.count(None, rules or RuleChanges(), self._incomplete)
         self._tell_problems()
-        self._answering.run(compiler, View(self.southbound, desired, self.binding.config))
+        self.answering.run(compiler, View(self.southbound, desired, self.binding.config))
         with timed("flow-installation"):
             live = self._make_live(desired, rules) if desired.complete else None
         self._busy = not compiled or self._applying is not None
         if live is not None:
             self._tracking.live(live)
             self._follow_learnt(live)
-            if self._answering.settled:
+            if self.answering.settled:
                 self.binding.acknowledge(live.seq)
 
     def wait(self, poller: Any) -> None:
@@ -189,8 +197,9 @@ class Agent:
         self._vswitch.wait(poller)
         self.southbound.wait(poller)
         self.binding.wait(poller)
-        self._answering.wait(poller)
+        self.answering.wait(poller)
         self.jobs.wait(poller)
+        self._metrics.wait(poller)
         self._tracking.wait(poller)
         if self.desired.complete:
             due = self._retry_at if self._incomplete else self._attach_at
@@ -205,7 +214,8 @@ class Agent:
             if not self._cleaned:
                 return False
             self._tunnelling.remove()
-        self._answering.stop(restart)
+        self._metrics.close()
+        self.answering.stop(restart)
         self._vswitch.stop()
         self._database.close()
         self.southbound.close()

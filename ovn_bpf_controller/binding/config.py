@@ -53,6 +53,7 @@ class Config:
 
     chassis: "" while unknown.  probe_ms: inactivity probe of the Southbound, 0 is
     off.  encap_tos: 0..255, None for "inherit".  tunnel: a word of TUNNELS.
+    metrics: where to serve them, see observe.metrics_server; "" for nowhere.
     ct_zones: inclusive range.  ct_max: connections to track.
     """
 
@@ -74,6 +75,7 @@ class Config:
     is_interconn: bool
     ct_zones: tuple[int, int]
     ct_max: int
+    metrics: str
     cleanup_on_exit: bool
     echoed: tuple[tuple[str, str], ...]
 
@@ -133,6 +135,7 @@ def read_config(external_ids: Mapping[str, str], override: str | None = None) ->
         is_interconn=keys.flag("ovn-is-interconn", False),
         ct_zones=_zone_range(keys),
         ct_max=_ct_max(keys),
+        metrics=keys.text("ovn-bpf-metrics", ""),
         cleanup_on_exit=keys.flag("ovn-cleanup-on-exit", True),
         echoed=tuple((key, keys.text(key, default)) for key, default in ECHOED.items()),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from ovn_bpf_controller.answering import Answering
 from ovn_bpf_controller.binding.desired import Desired
 from ovn_bpf_controller.binding.engine import Binding
 from ovn_bpf_controller.datapath.conntrack import Conntrack
@@ -24,6 +25,7 @@ Rows = list[dict[str, Any]]
 class Chassis(Protocol):
     """What the commands look at: agent.Agent."""
 
+    answering: Answering
     desired: Desired
     devices: Links
     binding: Binding

@@ -96,8 +96,13 @@ class Coverage:
             raise CommandError(f"No such counter: {name}")
         return str(counter.total)
 
+    def totals(self) -> dict[str, int]:
+        """Events since the start, by name."""
+        return {name: counter.total for name, counter in self._counters.items()}
+
 
 _coverage = Coverage()
+totals = _coverage.totals
 hit = _coverage.hit
 run = _coverage.run
 declare = _coverage.declare

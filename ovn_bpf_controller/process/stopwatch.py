@@ -45,17 +45,32 @@ class Stopwatch:
         self._long += (ms - self._long) * _LONG
         self._latest.append(ms)
 
+    @property
+    def percentile(self) -> float:
+        """95 % of the latest samples are below."""
+        ordered = sorted(self._latest)
+        return ordered[int(len(ordered) * 0.95)] if ordered else 0.0
+
+    def values(self) -> dict[str, float]:
+        """What text() says, by the names that exporters give it; milliseconds."""
+        return {
+            "total_samples": self._count,
+            "maximum": self._max,
+            "minimum": self._min,
+            "95th_percentile": self.percentile,
+            "short_term_avg": self._short,
+            "long_term_avg": self._long,
+        }
+
     def text(self, name: str) -> str:
         """OVS's words about it."""
-        ordered = sorted(self._latest)
-        percentile = ordered[int(len(ordered) * 0.95)] if ordered else 0.0
         return "\n".join(
             (
                 f"Statistics for '{name}'",
                 f"  Total samples: {self._count}",
                 f"  Maximum: {self._max:.0f} msec",
                 f"  Minimum: {self._min:.0f} msec",
-                f"  95th percentile: {percentile:.6f} msec",
+                f"  95th percentile: {self.percentile:.6f} msec",
                 f"  Short term average: {self._short:.6f} msec",
                 f"  Long term average: {self._long:.6f} msec",
             )
@@ -85,6 +100,11 @@ def timed(name: str) -> Iterator[None]:
         yield
     finally:
         add(name, time.monotonic() - start)
+
+
+def values() -> dict[str, dict[str, float]]:
+    """Stopwatch.values() of each."""
+    return {name: watch.values() for name, watch in _watches.items()}
 
 
 def _named(args: list[str]) -> dict[str, Stopwatch]:
