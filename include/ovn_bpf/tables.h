@@ -261,6 +261,8 @@ enum ovn_punt_verb {
 	OVN_PUNT_BFD,
 	OVN_PUNT_DHCPV6_REPLY,
 	OVN_PUNT_EVENT,
+	OVN_PUNT_RELAY_REQ,
+	OVN_PUNT_RELAY_RESP,
 };
 
 enum ovn_punt_flag {

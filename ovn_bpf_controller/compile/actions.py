@@ -158,7 +158,7 @@ class _Lowering(InsnList):
 
     # --- slow path -------------------------------------------------------
 
-    def ask(self, action: nodes.PutOpts | nodes.Result) -> None:
+    def ask(self, action: nodes.PutOpts | nodes.Result | nodes.DhcpRelay) -> None:
         """A verb that answers by a bit, and whose packet comes back."""
         word, shift = bit(action.dst)
         insn, argument = punt(action, word, shift)
@@ -395,6 +395,10 @@ _HANDLERS: Final[dict[type[nodes.Action], Callable[[_Lowering, Any], None]]] = {
     nodes.Arp: _Lowering.resolve,
     nodes.NdNs: _Lowering.resolve,
     nodes.PutDhcpOpts: _Lowering.ask,
+    nodes.PutDhcpv6Opts: _Lowering.ask,
+    nodes.DhcpRelayReqChk: _Lowering.ask,
+    nodes.DhcpRelayRespChk: _Lowering.ask,
+    nodes.HandleDhcpv6Reply: _Lowering.tell,
     nodes.DnsLookup: _Lowering.ask,
     nodes.PutNdRaOpts: _Lowering.ask,
     nodes.Igmp: _Lowering.tell,

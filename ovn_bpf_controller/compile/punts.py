@@ -23,6 +23,8 @@ _ANSWERS: Final[dict[type[nodes.Action], int]] = {
     nodes.PutDhcpv6Opts: lib.OVN_PUNT_ANSWERS | lib.OVN_PUNT_TRACED,
     nodes.PutNdRaOpts: lib.OVN_PUNT_ANSWERS | lib.OVN_PUNT_TRACED,
     nodes.DnsLookup: lib.OVN_PUNT_ANSWERS,
+    nodes.DhcpRelayReqChk: lib.OVN_PUNT_ANSWERS | lib.OVN_PUNT_TRACED,
+    nodes.DhcpRelayRespChk: lib.OVN_PUNT_ANSWERS | lib.OVN_PUNT_TRACED,
 }
 VERBS: Final[dict[type[nodes.Action], int]] = {
     nodes.PutDhcpOpts: lib.OVN_PUNT_DHCP,
@@ -38,6 +40,8 @@ VERBS: Final[dict[type[nodes.Action], int]] = {
     nodes.HandleBfdMsg: lib.OVN_PUNT_BFD,
     nodes.HandleDhcpv6Reply: lib.OVN_PUNT_DHCPV6_REPLY,
     nodes.TriggerEvent: lib.OVN_PUNT_EVENT,
+    nodes.DhcpRelayReqChk: lib.OVN_PUNT_RELAY_REQ,
+    nodes.DhcpRelayRespChk: lib.OVN_PUNT_RELAY_RESP,
 }
 
 
@@ -61,6 +65,8 @@ def _said(action: nodes.Action) -> dict[str, Any]:
                 for values in (option.values,)
             ]
         }
+    if isinstance(action, nodes.DhcpRelay):
+        return {"relay": action.relay_ip, "server": action.server_ip}
     if isinstance(action, nodes.Log):
         return {
             "verdict": action.verdict,

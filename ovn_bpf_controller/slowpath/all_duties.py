@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ovn_bpf_controller._native import lib
-from ovn_bpf_controller.slowpath import advertisements, dhcpv4, dns
+from ovn_bpf_controller.slowpath import advertisements, dhcp_relay, dhcpv4, dhcpv6, dns
 from ovn_bpf_controller.slowpath.duty import Duty, Verbs
 from ovn_bpf_controller.slowpath.neighbours import Neighbours
 
@@ -15,6 +15,14 @@ def duties(maps: Mapping[str, int]) -> Sequence[Duty]:
     """maps: fds by name."""
     return (
         Verbs("dhcpv4", {lib.OVN_PUNT_DHCP: dhcpv4.handle}),
+        Verbs("dhcpv6", {lib.OVN_PUNT_DHCPV6: dhcpv6.handle}),
+        Verbs(
+            "dhcp-relay",
+            {
+                lib.OVN_PUNT_RELAY_REQ: dhcp_relay.request,
+                lib.OVN_PUNT_RELAY_RESP: dhcp_relay.reply,
+            },
+        ),
         Verbs("dns", {lib.OVN_PUNT_DNS: dns.handle}),
         Verbs("ra", {lib.OVN_PUNT_RA: advertisements.handle}),
         Neighbours(maps["ovn_macs"]),

@@ -26,6 +26,7 @@ _DISCOVER, _OFFER, _REQUESTED, _ACK, _NAK, _INFORM = 1, 2, 3, 5, 6, 8
 _PAD, _END = 0, 255
 _REQUESTED_IP, _TYPE, _ETHERBOOT = 50, 53, 175
 _BOOTFILE, _BOOTFILE_ALT, _NEXT_SERVER = 67, 254, 253
+_FIRST: Final = (_BOOTFILE, _BOOTFILE_ALT, _NEXT_SERVER)
 # What a DHCPINFORM must not be told (RFC 2131, section 3.4).
 _OF_LEASE: Final = (1, 51, 58, 59)
 _BROADCAST: Final = 0x8000
@@ -111,8 +112,11 @@ def _offer(options: Sequence[Sequence[Any]]) -> int:
 
 
 def _encoded(options: Sequence[Sequence[Any]], known: Knowledge, *, ipxe: bool) -> list[bytes]:
-    """The options in the flow's order.  An iPXE client gets the bootfile, another one
-    the alternative if there is one, both as option 67."""
+    """The options in the flow's order behind those of booting, as ovn-controller has it.
+
+    An iPXE client gets the bootfile, another one the alternative if there is one, both
+    as option 67.
+    """
     said = []
     for name, values in options:
         if name == "offerip":
@@ -121,6 +125,7 @@ def _encoded(options: Sequence[Sequence[Any]], known: Knowledge, *, ipxe: bool) 
         if not kind:
             raise RejectedError("option that DHCP_Options does not have")
         said.append(dhcp_options.encode(code, kind, values))
+    said.sort(key=lambda option: _FIRST.index(option[0]) if option[0] in _FIRST else len(_FIRST))
     codes = [option[0] for option in said]
     if _BOOTFILE_ALT in codes:
         dropped = None
