@@ -15,17 +15,17 @@ BUILD := build
 PACKAGES := ovn-central ovn-host openvswitch-switch clang-16 clang-format-16 llvm-16 \
 	libbpf-dev libelf-dev linux-libc-dev bpftool gcc make git python3-dev python3-venv \
 	python3-openvswitch iproute2 iputils-ping traceroute ethtool tcpdump iperf3 procps openssl libcap2-bin \
-	busybox-static isc-dhcp-client ndisc6 bind9-dnsutils iputils-arping isc-dhcp-server
+	busybox-static groff-base isc-dhcp-client ndisc6 bind9-dnsutils iputils-arping isc-dhcp-server
 # And `make check-long`, for guests with other kernels.
-LONG_PACKAGES := systemd-container rpm qemu-system-x86 mmdebstrap cpio kmod xz-utils e2fsprogs
+LONG_PACKAGES := systemd-container qemu-system-x86 mmdebstrap cpio kmod xz-utils e2fsprogs
 # `make deb`: Debian's own Python builds the package, not the virtual environment's.
 DEB_PACKAGES := debhelper dh-python python3-setuptools python3-wheel \
-	python3-cffi python3-pycparser python3-dev dpkg-dev lintian
+	python3-cffi python3-pycparser python3-dev dpkg-dev lintian bash-completion rpm
 C_FILES = $(shell git ls-files '*.c' '*.h')
 
 .PHONY: help
 help:
-	echo 'make demo | check | check-long | bench | deb | setup | build | lint | test | clean'
+	echo 'make demo | check | check-long | bench | deb | rpm | setup | build | lint | test | clean'
 
 # --- set-up -----------------------------------------------------------------
 
@@ -109,6 +109,22 @@ deb: $(BUILD)/.packages $(BUILD)/.packages-deb
 		>../build.log 2>&1 || { tail -30 ../build.log; exit 1; }
 	cp $(BUILD)/deb/*.deb dist/
 	ls dist/*.deb
+
+RPM_TOP := $(abspath $(BUILD))/rpm
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' ovn_bpf_controller/__init__.py)
+
+# On Debian, too: what the spec file wants to build with has other names here.
+.PHONY: rpm
+rpm: $(BUILD)/.packages $(BUILD)/.packages-deb
+	rm -rf $(RPM_TOP)
+	mkdir -p $(RPM_TOP)/SOURCES dist
+	git ls-files -z | tar --null --files-from=- --transform 's,^,ovn-bpf-controller-$(VERSION)/,' \
+		-czf $(RPM_TOP)/SOURCES/ovn-bpf-controller-$(VERSION).tar.gz
+	PATH=/usr/sbin:/usr/bin:/sbin:/bin rpmbuild -bb --nodeps --define '_topdir $(RPM_TOP)' \
+		--define 'ovn_bpf_version $(VERSION)' packaging/rpm/ovn-bpf-controller.spec \
+		>$(RPM_TOP)/build.log 2>&1 || { tail -30 $(RPM_TOP)/build.log; exit 1; }
+	cp $(RPM_TOP)/RPMS/*/*.rpm dist/
+	ls dist/*.rpm
 
 .PHONY: clean
 clean:
