@@ -159,16 +159,24 @@ def _bit_address(at: Place) -> int:
     return at.shift - at.word * WORD_BITS
 
 
-# hash_fields of select and ct_lb, in OVS's words (ovs-actions(7), dp_hash and hash).
+# hash_fields of select and ct_lb, in OVS's words (ovs-fields(7), with the older names
+# that OVS takes too: northd writes tp_src where a load balancer has no protocol).
 _HASH_FIELDS: Final[dict[str, int]] = {
     "eth_src": lib.OVN_HASH_ETH_SRC,
     "eth_dst": lib.OVN_HASH_ETH_DST,
+    "dl_src": lib.OVN_HASH_ETH_SRC,
+    "dl_dst": lib.OVN_HASH_ETH_DST,
     "ip_src": lib.OVN_HASH_IP_SRC,
     "ip_dst": lib.OVN_HASH_IP_DST,
+    "nw_src": lib.OVN_HASH_IP_SRC,
+    "nw_dst": lib.OVN_HASH_IP_DST,
+    "nw_proto": lib.OVN_HASH_IP_PROTO,
     "ipv6_src": lib.OVN_HASH_IP_SRC,
     "ipv6_dst": lib.OVN_HASH_IP_DST,
     "ipv6_label": lib.OVN_HASH_IP6_LABEL,
     "ip_proto": lib.OVN_HASH_IP_PROTO,
+    "tp_src": lib.OVN_HASH_L4_SRC,
+    "tp_dst": lib.OVN_HASH_L4_DST,
     "tcp_src": lib.OVN_HASH_L4_SRC,
     "tcp_dst": lib.OVN_HASH_L4_DST,
     "udp_src": lib.OVN_HASH_L4_SRC,

@@ -119,10 +119,14 @@ def test_backends_in_the_clients_own_switch(bed: Sandbox, client: str, version: 
     assert servers.reached(bed, client, VIP[version], 80, others, "udp") == others
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["protocol", "no protocol"])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_selection_by_ports_follows_the_ports(bed: Sandbox, version: int) -> None:
+def test_selection_by_ports_follows_the_ports(bed: Sandbox, version: int, named: bool) -> None:
+    """Without a protocol northd leaves the fields' names as they are."""
     vip = OTHER[version]
     add(bed, "lb", {endpoint(vip, 8000): backends(bed, version, 80)}, "ls:foo")
+    if not named:
+        change(bed, "clear", "load_balancer", "lb", "protocol")
     fields = "selection_fields=ip_src,ip_dst,tp_src,tp_dst"
     change(bed, "set", "load_balancer", "lb", fields)
     assert servers.reached(bed, "foo1", vip, 8000, set(BARS)) == set(BARS)

@@ -160,6 +160,13 @@ def test_an_ipv6_backend_takes_two_instructions() -> None:
     ]
 
 
+def test_selection_fields_without_a_protocol_are_ports_too() -> None:
+    text = 'ct_lb_mark(backends=10.0.0.1:80; hash_fields="ip_dst,ip_src,tp_dst,tp_src");'
+    ports = lib.OVN_HASH_L4_SRC | lib.OVN_HASH_L4_DST
+    addresses = lib.OVN_HASH_IP_SRC | lib.OVN_HASH_IP_DST
+    assert code(text)[0].b == ports | addresses
+
+
 def test_local_load_balancing_takes_backends_of_this_chassis_alone() -> None:
     text = 'ct_lb_mark_local(backends="a":10.0.0.1:80,"b":10.0.0.2:80);'
     data = [i.a for i in code(text, residents="b") if i.op == lib.OP_DATA]
