@@ -9,9 +9,12 @@ with devices of its own and a private bpffs.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import shlex
+import signal
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -24,14 +27,24 @@ CHASSIS = "ch0"
 OURS = "ovn-bpf-controller"
 THEIRS = "ovn-controller"
 _TICK = os.sysconf("SC_CLK_TCK")
+_MODULES = ("ovn_bpf_controller.cli.controller", "ovn_bpf_controller.agent",
+            "ovn_bpf_controller.slowpath.service")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """cpu: seconds, user and system.  peak: MB of resident memory."""
+    """cpu: seconds, user and system.  peak: MB of resident memory of all processes."""
 
     cpu: float
     peak: float
+
+
+def _cost(pid: int) -> Cost:
+    """Of one process that runs."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    status = Path(f"/proc/{pid}/status").read_text()
+    peak = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
+    return Cost((int(fields[11]) + int(fields[12])) / _TICK, int(peak) / 1024)
 
 
 class _Vswitchd(Daemon):
@@ -74,7 +87,35 @@ class _Agent(Daemon):
             "mount -t bpf bpf /sys/fs/bpf && ip link set lo up && "
             f"ip -batch {devices} && exec {shlex.join([*prefix, *agent])}"
         )
-        self.spawn(["unshare", "--net", "--mount", "sh", "-ec", script])
+        self.spawn(["env", *_with_byte_code(), "unshare", "--net", "--mount", "sh", "-ec", script])
+
+    @property
+    def helper(self) -> int:
+        """Pid of ovn-slowpath, 0 if there is none."""
+        pidfile = self.directory / "ovn-slowpath.pid"
+        try:
+            pid = int(pidfile.read_text())
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (OSError, ValueError):
+            return 0
+        return pid if b"ovn_bpf_controller.slowpath" in command else 0
+
+    def end_helper(self) -> None:
+        """It outlives its agent, by design."""
+        pid = self.helper
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+
+
+@functools.cache
+def _with_byte_code() -> list[str]:
+    """Arguments of env(1) with which Python finds byte code, made here and now: some
+    environments keep it from writing any."""
+    home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "ovn-bpf-scale")
+    found = ["-u", "PYTHONDONTWRITEBYTECODE", f"PYTHONPYCACHEPREFIX={home / 'bytecode'}"]
+    script = "; ".join(f"import {module}" for module in _MODULES)
+    subprocess.run(["env", *found, sys.executable, "-c", script], check=True)
+    return found
 
 
 class Contender:
@@ -129,7 +170,9 @@ class Contender:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for daemon in (self._daemon, self._vswitchd, self.server):
+        self._daemon.stop()
+        self._daemon.end_helper()
+        for daemon in (self._vswitchd, self.server):
             daemon.stop()
 
     def start(self) -> None:
@@ -139,6 +182,7 @@ class Contender:
     def stop(self) -> None:
         """Kills the agent."""
         self._daemon.kill()
+        self._daemon.end_helper()
 
     def plug(self, lport: str) -> float:
         """Adds an interface for a logical port; the time when that was done."""
@@ -165,11 +209,9 @@ class Contender:
 
     def cost(self) -> Cost:
         """What the agent has cost so far."""
-        pid = self._daemon.pid
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        status = Path(f"/proc/{pid}/status").read_text()
-        peak = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
-        return Cost((int(fields[11]) + int(fields[12])) / _TICK, int(peak) / 1024)
+        helper = self._daemon.helper
+        found = [_cost(pid) for pid in (self._daemon.pid, helper) if pid]
+        return Cost(sum(c.cpu for c in found), sum(c.peak for c in found))
 
     def live(self, *, reset: bool = False) -> dict[str, float]:
         """ms from a change's arrival at our agent to the packets that obey it: 95th
