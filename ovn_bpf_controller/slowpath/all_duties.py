@@ -9,6 +9,7 @@ from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.slowpath import advertisements, dhcp_relay, dhcpv4, dhcpv6, dns
 from ovn_bpf_controller.slowpath.duty import Duty, Verbs
 from ovn_bpf_controller.slowpath.neighbours import Neighbours
+from ovn_bpf_controller.slowpath.periodic_ra import PeriodicAdverts
 
 
 def duties(maps: Mapping[str, int]) -> Sequence[Duty]:
@@ -25,5 +26,6 @@ def duties(maps: Mapping[str, int]) -> Sequence[Duty]:
         ),
         Verbs("dns", {lib.OVN_PUNT_DNS: dns.handle}),
         Verbs("ra", {lib.OVN_PUNT_RA: advertisements.handle}),
+        PeriodicAdverts(),
         Neighbours(maps["ovn_macs"]),
     )
