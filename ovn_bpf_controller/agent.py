@@ -115,6 +115,7 @@ class Agent:
         self._complete = False  # whether _applying makes the tables complete
         self._busy = False
         self._look_at = 0.0
+        self._lived = False  # all that is desired has been live once
         self._incomplete = True  # the tables do not hold all that is desired
         self._woke = 0.0
         self._retry_at = 0.0
@@ -127,6 +128,23 @@ class Agent:
     def ready(self) -> bool:
         """The data plane is loaded; databases may come later."""
         return True
+
+    @property
+    def live(self) -> bool:
+        """See AgentProtocol."""
+        return self._lived or (self._database.synced and not self.binding.config.complete)
+
+    @property
+    def state(self) -> str:
+        """See AgentProtocol."""
+        if not self._database.synced:
+            return "Waiting for the local Open_vSwitch database"
+        if not self.binding.config.complete:
+            return "Not configured: external_ids of Open_vSwitch say no chassis or Southbound"
+        if not self.southbound.connected:
+            rest = ", the data plane goes on" if self._lived or self.plane.adopted else ""
+            return f"Waiting for the Southbound{rest}"
+        return "Running" if self._lived else "Loading"
 
     def register(self, commands: Commands) -> None:
         """See AgentProtocol."""
@@ -314,6 +332,7 @@ class Agent:
         for thing, why in self.tables.rejected:
             _rate.warn(_log, f"left out of the data plane: {thing}: {why}")
         if self._complete:
+            self._lived = True
             self._incomplete = False
         self._attach(desired, now, changed=True)
         if self._complete:

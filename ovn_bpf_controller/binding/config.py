@@ -79,6 +79,11 @@ class Config:
     cleanup_on_exit: bool
     echoed: tuple[tuple[str, str], ...]
 
+    @property
+    def complete(self) -> bool:
+        """Whether it says enough to be a chassis."""
+        return bool(self.chassis and self.remotes and self.encap_types and self.encap_ips)
+
 
 def chassis_override(option: str | None, sysconfdir: Path) -> str | None:
     """Name that beats external_ids:system-id, or None; read once, at start.

@@ -39,7 +39,16 @@ class AgentProtocol(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether a supervisor may be told that the start is over."""
+        """Whether the parent of `--detach` may return."""
+
+    @property
+    def live(self) -> bool:
+        """Whether systemd may be told that the service is up: packets obey what the
+        databases say, or there is nothing to obey."""
+
+    @property
+    def state(self) -> str:
+        """What the agent does or waits for, in a few words."""
 
     def register(self, commands: Commands) -> None:
         """Register control commands; called once, before the first run()."""
@@ -77,6 +86,8 @@ class MainLoop:
         self._signal = 0
         self._hangup = False
         self._wake_fd = -1
+        self._live = False
+        self._told = ""
         self._watchdog = Watchdog()
         registry.register("exit", "[--restart]", 0, 1, self._exit)
         registry.register("version", "", 0, 0, lambda _request: program_version())
@@ -108,7 +119,7 @@ class MainLoop:
             if self._agent.ready and not announced:
                 announced = True
                 on_ready()
-                notify("READY=1", "STATUS=Running")
+            self._tell()
             collector.idle()
             self._wait(poller)
             poller.block()
@@ -116,6 +127,17 @@ class MainLoop:
             request.reply()
         self._server.run()
         return self._signal
+
+    def _tell(self) -> None:
+        """systemd is told once that the service is up, and whenever the state changes."""
+        state = self._agent.state
+        news = [] if state == self._told else [f"STATUS={state}"]
+        if not self._live and self._agent.live:
+            self._live = True
+            news.insert(0, "READY=1")
+        self._told = state
+        if news and not self._stopping:
+            notify(*news)
 
     def _step(self) -> bool:
         """Let the agent work; True when everything is over."""

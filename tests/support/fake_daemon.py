@@ -50,6 +50,14 @@ class FakeAgent:
     def ready(self) -> bool:
         return not (self.dir / "hold").exists()
 
+    @property
+    def live(self) -> bool:
+        return not (self.dir / "loading").exists()
+
+    @property
+    def state(self) -> str:
+        return "Running" if self.live else "Loading"
+
     def register(self, commands: Commands) -> None:
         commands.register("connection-status", "", 0, 0, lambda _request: "not connected")
         commands.register("ct-zone-list", "", 0, 0, lambda _request: "")

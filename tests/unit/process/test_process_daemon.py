@@ -237,7 +237,11 @@ def test_systemd_is_told_of_readiness_and_of_the_end(bed: Bed) -> None:
         listener.bind(str(bed.dir / "notify"))
         listener.settimeout(DEADLINE)
         bed.env["NOTIFY_SOCKET"] = str(bed.dir / "notify")
-        bed.up()
+        (bed.dir / "loading").touch()
+        bed.up()  # its control socket answers
+        assert listener.recv(500).decode().splitlines() == ["STATUS=Loading"]
+        (bed.dir / "loading").unlink()
+        bed.appctl("version")  # it goes round again
         assert listener.recv(500).decode().splitlines() == ["READY=1", "STATUS=Running"]
         assert bed.appctl("exit").returncode == 0
         assert listener.recv(500) == b"STOPPING=1"
