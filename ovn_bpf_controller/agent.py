@@ -31,6 +31,7 @@ from ovn_bpf_controller.datapath.loader import Plane, sizes
 from ovn_bpf_controller.datapath.tables import Tables
 from ovn_bpf_controller.duties.duty import View
 from ovn_bpf_controller.errors import DatabaseError, DataPlaneError, StartupError
+from ovn_bpf_controller.learning import Learning
 from ovn_bpf_controller.learnt import LearntState
 from ovn_bpf_controller.logical import LogicalFlows
 from ovn_bpf_controller.observe import accounts
@@ -86,13 +87,15 @@ class Agent:
             _log.info("took over the data plane that an earlier agent left")
         self.conntrack = Conntrack(self.plane.maps, self.plane.programs)
         self._start_timer()
-        self._learnt = LearntState(Learnt(self.plane.maps))
+        learnt = Learnt(self.plane.maps)
+        self._learnt = LearntState(learnt)
         self._attachments = Attachments(self.plane)
         self._underlay = KernelUnderlay()
         self.devices = self._underlay.links
         self._tunnelling = Tunnelling(self.tables, self._underlay.links)
         self.southbound = SouthboundCache([])
         self._tracking = Tracking(self.conntrack, self.southbound)
+        self._learning = Learning(self.plane.maps, learnt, self.southbound)
         self.jobs = Jobs()
         pidfile = Path(options.dirs.ovs_rundir, "ovs-vswitchd.pid")
         self._vswitch = VswitchService(self._database, self._underlay.links, pidfile)
@@ -182,6 +185,7 @@ class Agent:
         self._incomplete |= self.engine.count(delta, RuleChanges(), self._incomplete)
         self.desired = desired
         self._learnt.note(changes, delta)
+        self._learning.note(changes)
         self.answering.note(changes, delta)
         if desired.complete:
             self._size_notice.look(self.binding.config)
@@ -195,6 +199,8 @@ class Agent:
             rules = compiler.flush() if compiled and desired.complete else None
         self._incomplete |= self.engine.count(None, rules or RuleChanges(), self._incomplete)
         self._tell_problems()
+        if desired.complete:
+            self._tell_learnt(desired)
         self.answering.run(compiler, View(self.southbound, desired, self.binding.config))
         with timed("flow-installation"):
             live = self._make_live(desired, rules) if desired.complete else None
@@ -220,6 +226,7 @@ class Agent:
         self._metrics.wait(poller)
         self._tracking.wait(poller)
         if self.desired.complete:
+            self._learning.wait(poller)
             due = self._retry_at if self._incomplete else self._attach_at
             poller.timer_wait_until(int(due * 1000))
 
@@ -240,6 +247,7 @@ class Agent:
         if self._applying is not None:
             self._applying.close()
         self._settle()
+        self._learning.close()
         self.conntrack.close()
         self.plane.close()
         if not restart and self.binding.config.cleanup_on_exit:
@@ -337,6 +345,12 @@ class Agent:
         self._attach(desired, now, changed=True)
         if self._complete:
             self._attachments.supersede()
+
+    def _tell_learnt(self, desired: Desired) -> None:
+        try:
+            self._learning.run(desired)
+        except DataPlaneError as error:
+            _rate.warn(_log, f"the Southbound is not told what was learnt: {error}")
 
     def _follow_learnt(self, desired: Desired) -> None:
         try:

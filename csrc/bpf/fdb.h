@@ -13,12 +13,12 @@
  * execute() sends: see OVN_MAX_STACK_BYTES. */
 
 /* Port key of the MAC address at a word, in the context's datapath; 0 when
- * unknown. */
-static __noinline __u32 fdb_port(const struct scratch *s, __u32 word)
+ * unknown.  It is in use if it is the expected one. */
+static __noinline __u32 fdb_port(const struct scratch *s, __u32 word, __u32 expected)
 {
 	struct ovn_fdb_key key = { .dp = s->cur.w[OW_DP] };
-	const struct ovn_fdb *e;
-	__u32 port;
+	struct ovn_fdb *e;
+	__u32 port, now;
 
 	put_mac(key.mac, &s->cur.w[word & (OVN_WORDS - 1)]);
 	e = bpf_map_lookup_elem(&ovn_fdb, &key);
@@ -28,6 +28,11 @@ static __noinline __u32 fdb_port(const struct scratch *s, __u32 word)
 	/* The element's memory may belong to another key by now. */
 	if (e->key.dp != key.dp || __builtin_memcmp(e->key.mac, key.mac, 6))
 		return 0;
+	if (port == expected && !s->trace) {
+		now = bpf_ktime_get_boot_ns() / 1000000000;
+		if (e->used != now)
+			e->used = now;
+	}
 	return port;
 }
 
@@ -37,6 +42,7 @@ static __noinline void fdb_learn(const struct scratch *s, __u32 word, __u32 port
 
 	put_mac(e.key.mac, &s->cur.w[word & (OVN_WORDS - 1)]);
 	e.seen = bpf_ktime_get_boot_ns() / 1000000000;
+	e.used = e.seen;
 	/* Full or busy: not learnt, so the packet is flooded as before. */
 	bpf_map_update_elem(&ovn_fdb, &e.key, &e, BPF_ANY);
 }

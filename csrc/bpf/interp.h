@@ -12,6 +12,7 @@
 #include "fdb.h"
 #include "learnt.h"
 #include "neighbour.h"
+#include "news.h"
 #include "output.h"
 #include "punt.h"
 #include "select.h"
@@ -188,10 +189,10 @@ __noinline int execute_rare(struct __sk_buff *skb, __u32 depth, __u32 pc)
 		ct_forget(s);
 		return ACT_NEXT;
 	case OP_GET_FDB:
-		w[OW_OUTPORT] = fdb_port(s, in->src);
+		w[OW_OUTPORT] = fdb_port(s, in->src, 0);
 		return ACT_NEXT;
 	case OP_LOOKUP_FDB:
-		i = fdb_port(s, in->src);
+		i = fdb_port(s, in->src, w[WORD(in->b)]);
 		set_bit(w, in->dst, in->a, i && i == w[WORD(in->b)]);
 		return ACT_NEXT;
 	case OP_PUT_FDB:
@@ -200,11 +201,19 @@ __noinline int execute_rare(struct __sk_buff *skb, __u32 depth, __u32 pc)
 			return ACT_NEXT;
 		}
 		fdb_learn(s, in->src, w[WORD(in->b)]);
+		news(skb, s, OP_PUT_FDB, w[WORD(in->b)], in->src);
 		return ACT_NEXT;
 	case OP_MAC_GET:
 	case OP_MAC_IS:
+		neighbour(s, in->op);
+		return ACT_NEXT;
 	case OP_MAC_PUT:
 		neighbour(s, in->op);
+		if (!s->trace)
+			news(skb, s, OP_MAC_PUT, w[OW_ARG_PORT], OW_ARG_MAC);
+		return ACT_NEXT;
+	case OP_MAC_USE:
+		neighbour_used(s);
 		return ACT_NEXT;
 	case OP_PUSH:
 	case OP_POP:

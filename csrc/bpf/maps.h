@@ -97,6 +97,22 @@ struct {
 	__type(value, struct ovn_mac);
 } ovn_macs SEC(".maps");
 
+/* Bindings of the Southbound that age, and when each was used last. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct ovn_mac_key);
+	__type(value, struct ovn_mac);
+} ovn_mac_used SEC(".maps");
+
+/* What was learnt just now, for the agent. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY);
+	__uint(key_size, sizeof(__u32));
+	__uint(value_size, sizeof(__u32));
+} ovn_news SEC(".maps");
+
 /* Dropped packets and bytes by reason. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -9,6 +9,8 @@
 
 #include "scratch.h"
 
+#define ARP_REPLY 2
+
 static __noinline void neighbour_put(const __u32 *w, const struct ovn_mac_key *key)
 {
 	struct ovn_mac e = { .key = *key };
@@ -18,6 +20,29 @@ static __noinline void neighbour_put(const __u32 *w, const struct ovn_mac_key *k
 	e.seen = bpf_ktime_get_boot_ns() / 1000000000;
 	/* Busy: not learnt, so the next packet brings it. */
 	bpf_map_update_elem(&ovn_macs, key, &e, BPF_ANY);
+}
+
+/* OP_MAC_USE: an ARP reply, or a packet, from the binding's addresses.  See
+ * ovn-controller's neighbor-of.c. */
+static __noinline void neighbour_used(const struct scratch *s)
+{
+	struct ovn_mac_key key = { .dp = s->cur.w[OW_DP], .port = s->cur.w[OW_INPORT] };
+	const __u32 *w = s->cur.w;
+	__u32 i, type = w[OW_ETH_TYPE] >> 16, now;
+	struct ovn_mac *e;
+
+	if (s->trace || (type == ETH_P_ARP && w[OW_TCP_ARP] >> 16 != ARP_REPLY))
+		return;
+	for (i = 0; i < 4; i++)
+		key.ip[i] = w[OW_IP_SRC + i];
+	if (type != ETH_P_IPV6)
+		key.ip[2] = 0xffff;
+	e = bpf_map_lookup_elem(&ovn_mac_used, &key);
+	if (!e || e->mac[0] != w[OW_ETH_SRC] || e->mac[1] != w[OW_ETH_SRC + 1])
+		return;
+	now = bpf_ktime_get_boot_ns() / 1000000000;
+	if (e->seen != now)
+		e->seen = now;
 }
 
 /* OP_MAC_GET, OP_MAC_IS and OP_MAC_PUT: see tables.h. */

@@ -219,6 +219,7 @@ struct scratch {
 		struct ovn_learnt learnt;
 		struct ovn_first first;
 		struct ovn_punt punt;
+		struct ovn_news news;
 		__be32 words[OVN_SUM_BYTES / 4];
 		__u8 bytes[OVN_SUM_BYTES + 4];
 	} buf;

@@ -61,7 +61,9 @@ struct ovn_ctl {
 	__u32 tunnel_mode;    /* enum ovn_tunnel_mode */
 	__u32 tunnel_ifindex; /* collect-metadata netdev, 0 when inline */
 	__u32 decap_flags;    /* kernel has BPF_F_ADJ_ROOM_DECAP_L3_* (6.3) */
-	__u32 pad[3];
+	__u32 told;	      /* what was learnt until then the Southbound was told:
+			       * seconds of CLOCK_BOOTTIME */
+	__u32 pad[2];
 };
 
 enum ovn_tunnel_mode {
@@ -217,6 +219,7 @@ enum ovn_op {
 			 * OW_ARG_IP), and OVN_RES_FOUND; nothing when unknown */
 	OP_MAC_IS,     /* OVN_RES_FOUND if OW_ARG_MAC is what was learnt */
 	OP_MAC_PUT,    /* learn OW_ARG_MAC */
+	OP_MAC_USE,    /* the sender's binding, if it is in ovn_mac_used, is in use */
 	OP_REPLY,      /* the packet becomes what answers it: a, enum ovn_reply */
 	OP_LARGER,     /* bit a of w[dst] = the frame, or the longest segment that
 			* it will be cut into, has more than b bytes */
@@ -420,7 +423,8 @@ struct ovn_fdb_key {
 struct ovn_fdb {
 	struct ovn_fdb_key key; /* repeated: see the top of this file */
 	__u32 port;
-	__u32 seen; /* seconds of CLOCK_BOOTTIME */
+	__u32 seen; /* when it was learnt here, seconds of CLOCK_BOOTTIME; or 0 */
+	__u32 used; /* when lookup_fdb() found it last; or 0 */
 };
 
 /* Hash `ovn_macs`: link-layer addresses of neighbours, learnt by the program
@@ -434,6 +438,20 @@ struct ovn_mac {
 	struct ovn_mac_key key; /* repeated: see the top of this file */
 	__u32 mac[2];		/* 16 + 32 bits */
 	__u32 seen;		/* seconds of CLOCK_BOOTTIME */
+};
+
+/*
+ * What the program has just learnt, for the agent to tell the Southbound (perf event
+ * array `ovn_news`).  What finds no reader or no room is in the maps all the same.
+ */
+struct ovn_news {
+	__u32 kind;  /* enum ovn_op: OP_MAC_PUT, OP_PUT_FDB; or OP_END: a port is
+		     * activated */
+	__u32 group; /* the frame was for a group: other chassis saw it, too */
+	__u32 dp;
+	__u32 port;
+	__u32 ip[4]; /* of OP_MAC_PUT */
+	__u32 mac[2];
 };
 
 /* --- accounting ------------------------------------------------------ */

@@ -80,10 +80,11 @@ class Lane:
             self._pending = None
         return self._pending is None and now >= self._back_off.until_ms
 
-    def send(self, txn: Transaction) -> None:
-        """Send; only when ready()."""
+    def send(self, txn: Transaction) -> Pending | None:
+        """Send; only when ready().  None: there was nothing to send."""
         if txn:
             self._pending = self._southbound.transact(txn)
+        return self._pending
 
     def _finish(self, pending: Pending, now: int) -> None:
         if pending.ok:

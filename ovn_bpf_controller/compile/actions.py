@@ -65,7 +65,7 @@ _REPLIES: Final[dict[type[nodes.Action], int]] = {
 _QUEUE_MAJOR: Final = 1 << 16
 
 # Verbs that tell somebody about a packet and do nothing to it.
-_SILENT: Final = (nodes.Log, nodes.Sample, nodes.MacCacheUse)
+_SILENT: Final = (nodes.Log, nodes.Sample)
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,6 +365,9 @@ class _Lowering(InsnList):
         self._neighbour(action.port, action.ip, action.mac)
         self.emit(lib.OP_MAC_PUT)
 
+    def mac_cache_use(self, _: nodes.MacCacheUse) -> None:
+        self.emit(lib.OP_MAC_USE)
+
     def _neighbour(
         self, port: nodes.Field, ip: nodes.Field, mac: nodes.Field | None = None
     ) -> None:
@@ -437,5 +440,6 @@ _HANDLERS: Final[dict[type[nodes.Action], Callable[[_Lowering, Any], None]]] = {
     nodes.LookupNdIp: _Lowering.lookup_mac_bind_ip,
     nodes.PutArp: _Lowering.put_mac_bind,
     nodes.PutNd: _Lowering.put_mac_bind,
+    nodes.MacCacheUse: _Lowering.mac_cache_use,
     **ct_actions.HANDLERS,
 }

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath.maps import check, map_info
@@ -23,11 +23,45 @@ _BATCH: Final = 4096
 Gone = Callable[[int, int], bool]
 
 
+class Neighbour(NamedTuple):
+    """An entry of ovn_macs.  ip: 128 bits; seen: seconds of CLOCK_BOOTTIME."""
+
+    dp: int
+    port: int
+    ip: int
+    mac: int
+    seen: int
+
+
+class Station(NamedTuple):
+    """An entry of ovn_fdb.  seen: when the program learnt it, 0 if it did not; used:
+    when a packet from there came last, 0 if none did; seconds of CLOCK_BOOTTIME."""
+
+    dp: int
+    port: int
+    mac: int
+    seen: int
+    used: int
+
+
 class Learnt:
     """maps: fds by name; they stay the caller's.  Raises DataPlaneError throughout."""
 
     def __init__(self, maps: Mapping[str, int]) -> None:
         self._fdb, self._macs = maps[FDB], maps[MACS]
+
+    def neighbours(self) -> Iterator[Neighbour]:
+        """All of ovn_macs; it may change meanwhile."""
+        for entry in _entries(MACS, self._macs, "ovn_mac"):
+            key = entry.key
+            ip = key.ip[0] << 96 | key.ip[1] << 64 | key.ip[2] << 32 | key.ip[3]
+            yield Neighbour(key.dp, key.port, ip, entry.mac[0] << 32 | entry.mac[1], entry.seen)
+
+    def stations(self) -> Iterator[Station]:
+        """All of ovn_fdb; it may change meanwhile."""
+        for entry in _entries(FDB, self._fdb, "ovn_fdb"):
+            mac = int.from_bytes(bytes(entry.key.mac), "big")
+            yield Station(entry.key.dp, entry.port, mac, entry.seen, entry.used)
 
     def put_fdb(self, dp: int, mac: bytes, port: int) -> None:
         """The MAC address (6 bytes) is behind the port.
@@ -36,7 +70,12 @@ class Learnt:
         nobody knows.
         """
         entry: Any = ffi.new("struct ovn_fdb *")
+        entry.key.dp, entry.key.mac = dp, mac
+        if lib.ovn_map_lookup(self._fdb, ffi.addressof(entry, "key"), entry) == 0:
+            if entry.port == port:
+                return  # and it keeps what it says of its use
         entry.key.dp, entry.key.mac, entry.port = dp, mac, port
+        entry.seen = entry.used = 0
         result = lib.ovn_map_update(self._fdb, ffi.addressof(entry, "key"), entry)
         if result not in (-errno.E2BIG, -errno.ENOSPC, -errno.ENOMEM):
             check(result, f"map {FDB} cannot be changed")

@@ -55,6 +55,7 @@ SIZES: Final[Mapping[str, int]] = {
     "ovn_peers": 1 << 13,
     "ovn_fdb": 1 << 16,
     "ovn_macs": 1 << 14,
+    "ovn_mac_used": 1 << 16,
     "ovn_punt_rate": 1 << 12,
     "ovn_learnt": 1 << 16,
     "ovn_drop_flows": 1 << 12,

@@ -91,7 +91,7 @@ class Punts:
         with ExitStack() as undo:
             undo.callback(self.close)
             self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            for cpu in sorted(_cpus()):
+            for cpu in sorted(cpus()):
                 ring = ffi.new("struct ovn_ring *")
                 what = f"ring of CPU {cpu} for the slow path"
                 check(lib.ovn_ring_open(ring, maps["ovn_punts"], cpu, ORDER), what)
@@ -140,7 +140,7 @@ class Punts:
             fcntl.flock(self._lock, fcntl.LOCK_UN)
 
 
-def _cpus() -> Iterator[int]:
+def cpus() -> Iterator[int]:
     """Numbers of the CPUs that are online (sysfs: ranges, by commas)."""
     for part in Path("/sys/devices/system/cpu/online").read_text().strip().split(","):
         first, _, last = part.partition("-")

@@ -158,6 +158,14 @@ class Transaction:
         )
         return self
 
+    def absent(self, table: type[Row], **columns: object) -> Transaction:
+        """Fail with "timed out" if some row has these columns already.
+
+        For an insert that another client may make at the same time.
+        """
+        self._operations.append(_Operation("absent", table.TABLE, row=columns))
+        return self
+
     def comment(self, text: str) -> Transaction:
         """Text for the server's transaction log."""
         self._comments.append(text)
@@ -194,6 +202,10 @@ def _encode(operation: _Operation, schema: Schema) -> dict[str, Any] | None:
         for name, value in operation.row.items()
         if name in columns
     }
+    if operation.op == "absent":
+        where = [[name, "==", value] for name, value in row.items()]
+        wait = {"op": "wait", "table": operation.table, "where": where, "columns": list(row)}
+        return {**wait, "rows": [], "until": "==", "timeout": 0}
     json: dict[str, Any] = {"op": operation.op, "table": operation.table}
     if operation.where:
         json["where"] = [[c.column, c.function, ["uuid", c.value]] for c in operation.where]

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the data plane learns of neighbours and stations is in the Southbound, once."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
+from scapy.layers.l2 import ARP, Ether
+
+from ovn_bpf_controller.sandbox import process
+from ovn_bpf_controller.sandbox.bed import Sandbox
+from tests.support import traffic
+
+TOPOLOGY = """
+chassis: {hv1: $agent, hv2: $agent}
+switches:
+  sw0: {ipv4: 10.0.0.0/24, ipv6: "fd00::/64"}
+  sw1: {ipv4: 10.1.0.0/24, ipv6: "fd01::/64"}
+routers:
+  r0:
+    ports:
+      r0-sw0: {switch: sw0, mac: "0e:00:00:00:00:01", networks: [10.0.0.1/24, "fd00::1/64"]}
+      r0-sw1: {switch: sw1, mac: "0e:00:00:00:00:02", networks: [10.1.0.1/24, "fd01::1/64"]}
+ports:
+  vm1: {switch: sw0, chassis: hv1}
+  vm2: {switch: sw1, chassis: hv1}
+  vm3: {switch: sw1, chassis: hv2}
+"""
+ROUTER = "0e:00:00:00:00:02"
+FIRST, SECOND = "0e:aa:00:00:00:01", "0e:aa:00:00:00:02"
+ARRIVES = 20.0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unknown(bed: Sandbox) -> None:
+    """vm2 and vm3 may use addresses that Northbound does not know."""
+    for vm in ("vm2", "vm3"):
+        bed.nbctl("lsp-set-addresses", vm, bed.ports[vm].mac, "unknown")
+    bed.nbctl("--wait=hv", "sync")
+
+
+def announcement(address: str, mac: str, group: bool = True) -> bytes:
+    """A gratuitous ARP reply, or an unsolicited advertisement; or the same to the router."""
+    if ":" in address:
+        dst = "33:33:00:00:00:01" if group else ROUTER
+        to = "ff02::1" if group else "fd01::1"
+        frame = Ether(src=mac, dst=dst) / IPv6(src=address, dst=to, hlim=255)
+        frame = frame / ICMPv6ND_NA(tgt=address, R=0, S=not group, O=1)
+        return bytes(frame / ICMPv6NDOptDstLLAddr(lladdr=mac))
+    dst = "ff:ff:ff:ff:ff:ff" if group else ROUTER
+    arp = ARP(op=2, hwsrc=mac, psrc=address, hwdst=dst, pdst=address if group else "10.1.0.1")
+    return bytes(Ether(src=mac, dst=dst) / arp)
+
+
+def bindings(bed: Sandbox, address: str) -> list[tuple[str, str]]:
+    """(port, MAC address) of each MAC_Binding row of an address."""
+    columns = "--columns=logical_port,mac"
+    found = bed.sbctl("--bare", columns, "find", "mac_binding", f'ip="{address}"').split()
+    return list(zip(found[::2], found[1::2], strict=True))
+
+
+def stations(bed: Sandbox, mac: str) -> list[str]:
+    """Name of the port of each FDB row of an address."""
+    keys = bed.sbctl("--bare", "--columns=port_key", "find", "fdb", f'mac="{mac}"').split()
+    dp = bed.sbctl("--bare", "--columns=_uuid", "find", "datapath_binding", "external_ids:name=sw1")
+    return [
+        bed.sbctl(
+            *("--bare", "--columns=logical_port", "find", "port_binding"),
+            *(f"datapath={dp.strip()}", f"tunnel_key={key}"),
+        )
+        for key in keys
+    ]
+
+
+def wait_binding(bed: Sandbox, address: str, mac: str) -> None:
+    wanted = [("r0-sw1", mac)]
+    process.wait_until(lambda: bindings(bed, address) == wanted, ARRIVES, f"{address} at {mac}")
+
+
+@pytest.mark.parametrize("address", ["10.1.0.5", "fd01::5"])
+@pytest.mark.parametrize("group", [True, False])
+def test_a_neighbour_has_one_row_that_follows_it(bed: Sandbox, address: str, group: bool) -> None:
+    address += "1" if group else "2"
+    traffic.send_raw(bed, "vm2", announcement(address, FIRST, group))
+    wait_binding(bed, address, FIRST)
+    traffic.send_raw(bed, "vm3", announcement(address, SECOND, group))
+    wait_binding(bed, address, SECOND)
+    traffic.send_raw(bed, "vm2", announcement(address, FIRST, group))
+    wait_binding(bed, address, FIRST)
+
+
+def test_rows_say_when_they_were_written_and_are_left_alone(bed: Sandbox) -> None:
+    before = time.time_ns() // 1_000_000
+    traffic.send_raw(bed, "vm2", announcement("10.1.0.60", FIRST))
+    wait_binding(bed, "10.1.0.60", FIRST)
+    columns = ("--bare", "--columns=timestamp", "find", "mac_binding", "ip=10.1.0.60")
+    written = int(bed.sbctl(*columns))
+    assert before <= written <= time.time_ns() // 1_000_000
+    traffic.send_raw(bed, "vm2", announcement("10.1.0.60", FIRST))
+    traffic.send_raw(bed, "vm3", announcement("10.1.0.61", FIRST))
+    wait_binding(bed, "10.1.0.61", FIRST)
+    assert int(bed.sbctl(*columns)) == written
+
+
+def test_a_station_has_one_row_that_follows_it(bed: Sandbox) -> None:
+    def settled(port: str) -> bool:
+        return stations(bed, FIRST) == [port]
+
+    traffic.send_raw(bed, "vm2", announcement("10.1.0.70", FIRST))
+    process.wait_until(lambda: settled("vm2"), ARRIVES, "the row of vm2")
+    traffic.send_raw(bed, "vm3", announcement("10.1.0.70", FIRST))
+    process.wait_until(lambda: settled("vm3"), ARRIVES, "the row of vm3")
+
+
+def test_what_is_aged_is_learnt_again(bed: Sandbox) -> None:
+    """As northd ages: it deletes the row."""
+    traffic.send_raw(bed, "vm2", announcement("10.1.0.80", FIRST))
+    wait_binding(bed, "10.1.0.80", FIRST)
+    uuid = bed.sbctl("--bare", "--columns=_uuid", "find", "mac_binding", "ip=10.1.0.80")
+    bed.sbctl("destroy", "mac_binding", uuid.strip())
+
+    def again() -> bool:
+        traffic.send_raw(bed, "vm2", announcement("10.1.0.80", FIRST))
+        return bindings(bed, "10.1.0.80") == [("r0-sw1", FIRST)]
+
+    process.wait_until(again, ARRIVES, "the row to come back")
