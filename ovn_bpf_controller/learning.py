@@ -116,9 +116,9 @@ class Learning:
         delay = random.randint(1, MAX_DELAY_MS)
         if item.kind is Kind.NEIGHBOUR:
             at = now_ms() + (delay if item.group else 0)
-            self._neighbours.wish((item.dp, item.port, item.ip), item.mac, at)
+            self._neighbours.wish((item.dp, item.port, item.ip), item.mac, at, item.at)
         elif item.kind is Kind.STATION:
-            self._stations.wish((item.dp, item.mac), item.port, now_ms() + delay)
+            self._stations.wish((item.dp, item.mac), item.port, now_ms() + delay, item.at)
         else:
             self.activated.add((item.dp, item.port))
 

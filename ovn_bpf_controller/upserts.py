@@ -9,6 +9,7 @@ found by writing one at a time, and costs itself only.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from ovn_bpf_controller.binding.writer import Lane, now_ms
@@ -25,6 +26,13 @@ Add = Callable[[Transaction, K, V], None]
 """Adds what carries a wish out, which may be nothing."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Wish(Generic[V]):
+    value: V
+    at_ms: int
+    order: int
+
+
 class Upserts(Generic[K, V]):
     """Wishes for rows of one table, by what the table's index is made of.
 
@@ -35,8 +43,8 @@ class Upserts(Generic[K, V]):
         """name: of the table, for the log."""
         self._southbound = southbound
         self._lane = Lane(southbound, name)
-        self._wishes: dict[K, tuple[V, int]] = {}
-        self._sent: dict[K, tuple[V, int]] = {}
+        self._wishes: dict[K, _Wish[V]] = {}
+        self._sent: dict[K, _Wish[V]] = {}
         self._pending: Pending | None = None
         self._batch = BATCH
         self._overflowed = False
@@ -50,14 +58,19 @@ class Upserts(Generic[K, V]):
         found, self._overflowed = self._overflowed, False
         return found
 
-    def wish(self, key: K, value: V, at_ms: int) -> None:
-        """at_ms: now_ms() from when on it may be written; of an earlier wish it stays."""
-        if key in self._wishes:
-            at_ms = min(at_ms, self._wishes[key][1])
-        elif len(self._wishes) >= MOST:
+    def wish(self, key: K, value: V, at_ms: int, order: int = 0) -> None:
+        """at_ms: now_ms() from when on it may be written; of an earlier wish it stays.
+
+        order: of two wishes the greater one counts, whichever comes first.
+        """
+        before = self._wishes.get(key)
+        if before is not None and order < before.order:
+            return
+        if before is None and len(self._wishes) >= MOST:
             self._overflowed = True
             return
-        self._wishes[key] = (value, at_ms)
+        at_ms = at_ms if before is None else min(at_ms, before.at_ms)
+        self._wishes[key] = _Wish(value, at_ms, order)
 
     def run(self, now: int, add: Add[K, V]) -> None:
         """Sends what is due, when the last transaction is done."""
@@ -66,11 +79,11 @@ class Upserts(Generic[K, V]):
         if self._pending is not None:
             self._done(self._pending)
             self._pending = None
-        due = [key for key, (_, at) in self._wishes.items() if at <= now]
+        due = [key for key, wish in self._wishes.items() if wish.at_ms <= now]
         txn = Transaction()
         self._sent = {key: self._wishes[key] for key in due[: self._batch]}
-        for key, (value, _) in self._sent.items():
-            add(txn, key, value)
+        for key, wish in self._sent.items():
+            add(txn, key, wish.value)
         if txn:
             self._pending = self._lane.send(txn)
         else:
@@ -97,4 +110,4 @@ class Upserts(Generic[K, V]):
         now = now_ms()
         self._lane.wait(poller, now)
         if self._wishes and self._southbound.synced and self._lane.ready(now):
-            poller.timer_wait_until(min(at for _, at in self._wishes.values()))
+            poller.timer_wait_until(min(wish.at_ms for wish in self._wishes.values()))

@@ -16,6 +16,7 @@ static __noinline void news(struct __sk_buff *skb, struct scratch *s, __u32 kind
 	const __u32 *w = s->cur.w;
 
 	__builtin_memset(n, 0, sizeof(*n));
+	n->at = bpf_ktime_get_ns();
 	n->kind = kind;
 	n->group = w[OW_ETH_DST] >> 8 & 1;
 	n->dp = w[OW_DP];

@@ -445,6 +445,7 @@ struct ovn_mac {
  * array `ovn_news`).  What finds no reader or no room is in the maps all the same.
  */
 struct ovn_news {
+	__u64 at;    /* nanoseconds of CLOCK_MONOTONIC */
 	__u32 kind;  /* enum ovn_op: OP_MAC_PUT, OP_PUT_FDB; or OP_END: a port is
 		     * activated */
 	__u32 group; /* the frame was for a group: other chassis saw it, too */

@@ -32,7 +32,8 @@ class Kind(Enum):
 
 class Item(NamedTuple):
     """group: the frame was for many, so other chassis may have seen it, too.  dp, port:
-    keys.  ip: 128 bits, of a NEIGHBOUR."""
+    keys.  ip: 128 bits, of a NEIGHBOUR.  at: when, as the rings of several CPUs do not
+    say what came first."""
 
     kind: Kind
     group: bool
@@ -40,6 +41,7 @@ class Item(NamedTuple):
     port: int
     ip: int
     mac: int
+    at: int
 
 
 class News:
@@ -75,9 +77,11 @@ class News:
                 size = lib.ovn_ring_read(ring, self._sample, _ROOM)
                 if size < _NEWS.size:
                     break
-                kind, group, dp, port, *words = _NEWS.unpack_from(ffi.buffer(self._sample, size))
+                at, kind, group, dp, port, *words = _NEWS.unpack_from(
+                    ffi.buffer(self._sample, size)
+                )
                 ip = words[0] << 96 | words[1] << 64 | words[2] << 32 | words[3]
-                yield Item(Kind(kind), bool(group), dp, port, ip, words[4] << 32 | words[5])
+                yield Item(Kind(kind), bool(group), dp, port, ip, words[4] << 32 | words[5], at)
 
     def lost(self) -> bool:
         """Whether a record was lost since the last call."""

@@ -75,8 +75,10 @@ def stations(bed: Sandbox, mac: str) -> list[str]:
 
 
 def wait_binding(bed: Sandbox, address: str, mac: str) -> None:
+    """Until the row is there, and every chassis has it."""
     wanted = [("r0-sw1", mac)]
     process.wait_until(lambda: bindings(bed, address) == wanted, ARRIVES, f"{address} at {mac}")
+    bed.sync()
 
 
 @pytest.mark.parametrize("address", ["10.1.0.5", "fd01::5"])
@@ -110,6 +112,7 @@ def test_a_station_has_one_row_that_follows_it(bed: Sandbox) -> None:
 
     traffic.send_raw(bed, "vm2", announcement("10.1.0.70", FIRST))
     process.wait_until(lambda: settled("vm2"), ARRIVES, "the row of vm2")
+    bed.sync()
     traffic.send_raw(bed, "vm3", announcement("10.1.0.70", FIRST))
     process.wait_until(lambda: settled("vm3"), ARRIVES, "the row of vm3")
 
