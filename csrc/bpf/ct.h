@@ -81,8 +81,12 @@ __noinline int ct_look(struct __sk_buff *skb, __u32 depth, __u32 zone)
 	if (csum_ok(skb, depth) && !ct_key(depth, zone)) {
 		if (s->ct.key.proto == PROTO_TCP && !s->ct.related)
 			ct_load_tcp(skb, depth);
+		if (s->ct.key.proto == PROTO_SCTP && !s->ct.related)
+			ct_load_sctp(skb, depth);
 		for (try = 0; try < CT_TRIES; try++) {
 			verdict = ct_find(depth, skb->len);
+			if (s->ct.key.proto == PROTO_SCTP && !s->ct.peek && s->ct.conn)
+				verdict = ct_sctp(depth, skb->len);
 			if (verdict != CT_DEAD)
 				break;
 		}
@@ -90,7 +94,7 @@ __noinline int ct_look(struct __sk_buff *skb, __u32 depth, __u32 zone)
 			ct_end(s->ct.conn, s->ct.birth, OVN_CTC_EXPIRED);
 		if (verdict == CT_NONE || verdict == CT_DEAD || verdict == CT_REOPEN) {
 			s->ct.conn = 0;
-			verdict = may_begin(&s->ct) ? CT_NEW : CT_INVALID;
+			verdict = may_begin(&s->ct, depth) ? CT_NEW : CT_INVALID;
 		}
 	}
 	if (verdict == CT_INVALID) {

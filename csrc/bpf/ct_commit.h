@@ -9,7 +9,7 @@
 #include "ct_nat.h"
 
 /* May this packet begin a connection?  OVS's valid_new(). */
-static __always_inline int may_begin(const struct ct_work *t)
+static __always_inline int may_begin(const struct ct_work *t, __u32 depth)
 {
 	__u32 type = t->key.ports >> 8 & 0xff;
 
@@ -17,6 +17,8 @@ static __always_inline int may_begin(const struct ct_work *t)
 		return 0;
 	if (t->key.proto == PROTO_TCP)
 		return tcp_may_begin(t->tcp_flags);
+	if (t->key.proto == PROTO_SCTP)
+		return sctp_begin(depth);
 	if (t->key.proto == PROTO_ICMP)
 		return type == ICMP_ECHO || type == ICMP_TIMESTAMP || type == ICMP_INFO;
 	if (t->key.proto == PROTO_ICMP6)
@@ -42,11 +44,16 @@ static __always_inline void conn_begin(struct ovn_conn *c, const struct ct_work 
 		c->label[i] = 0;
 	c->peer[0].state = OVN_OTHERS_FIRST;
 	c->peer[1].state = 0;
-	if (proto == PROTO_TCP)
-		tcp_begin(c, t);
 	c->timeout = proto == PROTO_TCP ? OVN_CTT_TCP_SYN_SENT
 		     : is_icmp(proto)	? OVN_CTT_ICMP_FIRST
 					: OVN_CTT_UDP_FIRST;
+	if (proto == PROTO_TCP) {
+		tcp_begin(c, t);
+	} else if (proto == PROTO_SCTP) {
+		c->peer[0] = t->peer[0];
+		c->peer[1] = t->peer[1];
+		c->timeout = sctp_timeout(t->peer);
+	}
 	c->used = now;
 	c->expires = now + ctl->timeout[c->timeout % OVN_CTT_MAX];
 	c->packets[0] = 1;

@@ -10,7 +10,7 @@
 #include "ct_table.h"
 
 /* A packet of a protocol without a state machine: OVS's conntrack-icmp.c and
- * conntrack-other.c, which it uses for UDP and SCTP too. */
+ * conntrack-other.c, which it uses for UDP too. */
 static __always_inline int other_update(struct ovn_conn *c, __u32 dir, int icmp, __u32 *timeout)
 {
 	struct ovn_ct_peer *p = &c->peer[0];
@@ -78,6 +78,8 @@ static __always_inline void conn_copy(struct ct_work *t, const struct ovn_conn *
 		t->label[i] = c->label[i];
 	t->orig = c->tuple[0];
 	t->opposite = c->tuple[(dir & 1) ^ 1];
+	t->was[0] = c->peer[0];
+	t->was[1] = c->peer[1];
 }
 
 /*
@@ -113,7 +115,7 @@ __noinline int ct_find(__u32 depth, __u32 len)
 	now = ct_now();
 	bpf_spin_lock(&c->lock);
 	if (conn_lives(c, gen, now) && same_tuple(&c->tuple[dir], &t->key)) {
-		if (t->peek)
+		if (t->peek || t->key.proto == PROTO_SCTP)
 			verdict = conn_state(c, dir);
 		else
 			verdict = conn_update(c, t, ctl, dir, now, len);
@@ -122,6 +124,65 @@ __noinline int ct_find(__u32 depth, __u32 len)
 	bpf_spin_unlock(&c->lock);
 	if (verdict != CT_DEAD)
 		t->conn = i;
+	return verdict;
+}
+
+static __always_inline int same_peer(const struct ovn_ct_peer *a, const struct ovn_ct_peer *b)
+{
+	return a->seq_lo == b->seq_lo && a->max_win == b->max_win && a->wscale == b->wscale &&
+	       a->state == b->state;
+}
+
+/*
+ * ct_sctp - what an SCTP packet does to the association that it was found to be of
+ *
+ * Returns enum ct_verdict; CT_DEAD: another packet was quicker, look again.
+ */
+__noinline int ct_sctp(__u32 depth, __u32 len)
+{
+	struct scratch *s = scratch_at(depth);
+	const struct ovn_ct_ctl *ctl = ct_control();
+	__u32 dir, which, flags, verdict = CT_DEAD;
+	struct ovn_conn *c;
+	struct ct_work *t;
+	__u64 now;
+
+	if (!s || !ctl)
+		return CT_INVALID;
+	t = &s->ct;
+	dir = t->dir & 1;
+	hide(dir);
+	dir &= 1;
+	t->peer[0] = t->was[0];
+	t->peer[1] = t->was[1];
+	if (sctp_run(depth, dir))
+		return CT_INVALID;
+	c = conn_at(t->conn);
+	if (!c)
+		return CT_DEAD;
+	which = sctp_timeout(t->peer) % OVN_CTT_MAX;
+	now = ct_now();
+	bpf_spin_lock(&c->lock);
+	if (c->birth == t->birth && c->flags & OVN_CONN_LIVE &&
+	    same_peer(&c->peer[0], &t->was[0]) && same_peer(&c->peer[1], &t->was[1])) {
+		verdict = conn_state(c, dir);
+		flags = (c->flags & ~OVN_CONN_CLOSING) | (dir ? OVN_CONN_SEEN_RPL : 0);
+		flags |= sctp_closing(t->peer, flags);
+		if (flags != c->flags || c->peer[0].state != t->peer[0].state)
+			c->epoch++;
+		c->flags = flags;
+		c->peer[0] = t->peer[0];
+		c->peer[1] = t->peer[1];
+		if (!t->passes) {
+			c->timeout = which;
+			c->expires = now + ctl->timeout[which];
+		}
+		c->used = now;
+		c->packets[dir]++;
+		c->bytes[dir] += len;
+		t->flags = flags;
+	}
+	bpf_spin_unlock(&c->lock);
 	return verdict;
 }
 

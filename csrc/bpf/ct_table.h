@@ -6,13 +6,13 @@
 #ifndef OVN_BPF_CT_TABLE_H
 #define OVN_BPF_CT_TABLE_H
 
-#include "ct_tcp.h"
+#include "ct_sctp.h"
 
 #define CT_TRIES 4     /* of an index update that meets what is to go */
 #define CT_SAMPLE 32   /* connections looked at for one that may go */
 #define CT_SEARCH 1024 /* the same when all of those are established */
 
-/* OVS's userspace defaults, in ms; what the agent has set stays. */
+/* OVS's userspace defaults, of SCTP the kernel's; what the agent has set stays. */
 static __always_inline void default_timeout(struct ovn_ct_ctl *ctl, __u32 which, __u32 seconds)
 {
 	if (!ctl->timeout[which])
@@ -36,6 +36,16 @@ __noinline int ct_defaults(void)
 	default_timeout(ctl, OVN_CTT_UDP_MULTIPLE, 30);
 	default_timeout(ctl, OVN_CTT_ICMP_FIRST, 60);
 	default_timeout(ctl, OVN_CTT_ICMP_REPLY, 30);
+	if (!ctl->timeout[OVN_CTT_SCTP_CLOSED]) { /* all of them, or none */
+		ctl->timeout[OVN_CTT_SCTP_CLOSED] = 10000;
+		ctl->timeout[OVN_CTT_SCTP_COOKIE_WAIT] = 3000;
+		ctl->timeout[OVN_CTT_SCTP_COOKIE_ECHOED] = 3000;
+		ctl->timeout[OVN_CTT_SCTP_ESTABLISHED] = 210000;
+		ctl->timeout[OVN_CTT_SCTP_SHUTDOWN_SENT] = 3000;
+		ctl->timeout[OVN_CTT_SCTP_SHUTDOWN_RECD] = 3000;
+		ctl->timeout[OVN_CTT_SCTP_SHUTDOWN_ACK_SENT] = 3000;
+		ctl->timeout[OVN_CTT_SCTP_HEARTBEAT_SENT] = 30000;
+	}
 	ctl->ready = 1;
 	return 0;
 }

@@ -133,7 +133,15 @@ struct ct_work {
 	__u32 payload; /* bytes behind the TCP header */
 	__u32 win;
 	__u32 wscale; /* of a SYN: OVN_WSCALE_* */
-	__u32 bare;   /* there is no TCP header to read: only flags are known */
+	__u32 bare;   /* there is no TCP header to read: only flags are known; SCTP: nothing */
+	__u32 chunks; /* SCTP, whose tag is seq and whose INIT's tag is ack: types, as bits */
+	__u32 events; /* those that matter, in order, 4 bits each, the first lowest */
+	__u32 n_events;
+	__u32 reflected;	    /* the tag is the receiver's own: bit T */
+	__u32 bad;		    /* chunks that cannot be together */
+	__u32 passes;		    /* the packet is none that keeps an association alive */
+	struct ovn_ct_peer was[2];  /* SCTP: the association as it was found, */
+	struct ovn_ct_peer peer[2]; /* and as it will be */
 };
 
 /* The best connection to end so far, when there is no room. */

@@ -94,12 +94,27 @@ enum ovn_ct_tcp {
 	OVN_TCPS_TIME_WAIT,
 };
 
+/* How far an SCTP association is: those of the kernel's tracker. */
+enum ovn_ct_sctp {
+	OVN_SCTPS_NONE = 0,
+	OVN_SCTPS_CLOSED,
+	OVN_SCTPS_COOKIE_WAIT,
+	OVN_SCTPS_COOKIE_ECHOED,
+	OVN_SCTPS_ESTABLISHED,
+	OVN_SCTPS_SHUTDOWN_SENT,
+	OVN_SCTPS_SHUTDOWN_RECD,
+	OVN_SCTPS_SHUTDOWN_ACK_SENT,
+	OVN_SCTPS_HEARTBEAT_SENT,
+	OVN_SCTPS_MAX,
+};
+
 #define OVN_WSCALE_KNOWN 0x80
 #define OVN_WSCALE_LIBERAL 0x40 /* picked up in mid-stream: may be anything */
 #define OVN_WSCALE_MASK 0x0f
 
 /* One side of a TCP connection.  Of others, `state` of the original side says
- * how far it is: enum ovn_ct_other. */
+ * how far it is: enum ovn_ct_sctp or ovn_ct_other.  SCTP: seq_lo is the tag that
+ * this side's packets carry; see ct_sctp.h for the rest. */
 struct ovn_ct_peer {
 	__u32 seq_lo; /* highest sequence number sent + 1 */
 	__u32 seq_hi; /* highest that the other side allows */
@@ -114,7 +129,8 @@ enum ovn_ct_other {
 	OVN_OTHERS_BIDIR,     /* both directions */
 };
 
-/* How long a connection may be idle: OVS's time-outs (lib/conntrack-tp.c). */
+/* How long a connection may be idle: OVS's time-outs (lib/conntrack-tp.c); SCTP:
+ * the kernel's, by enum ovn_ct_sctp. */
 enum ovn_ct_timeout {
 	OVN_CTT_TCP_SYN_SENT = 0,
 	OVN_CTT_TCP_SYN_RECV,
@@ -127,6 +143,14 @@ enum ovn_ct_timeout {
 	OVN_CTT_UDP_MULTIPLE,
 	OVN_CTT_ICMP_FIRST,
 	OVN_CTT_ICMP_REPLY,
+	OVN_CTT_SCTP_CLOSED,
+	OVN_CTT_SCTP_COOKIE_WAIT,
+	OVN_CTT_SCTP_COOKIE_ECHOED,
+	OVN_CTT_SCTP_ESTABLISHED,
+	OVN_CTT_SCTP_SHUTDOWN_SENT,
+	OVN_CTT_SCTP_SHUTDOWN_RECD,
+	OVN_CTT_SCTP_SHUTDOWN_ACK_SENT,
+	OVN_CTT_SCTP_HEARTBEAT_SENT,
 	OVN_CTT_MAX,
 };
 

@@ -121,7 +121,7 @@ def row(conn: Connection, names: Mapping[int, str], now: int) -> dict[str, Any]:
         "orig": [_end(conn.orig, "src", conn), _end(conn.orig, "dst", conn)],
         "reply": [_end(conn.reply, "src", conn), _end(conn.reply, "dst", conn)],
         "id": conn.orig.sport if conn.proto in ct_format.ICMP else None,
-        "state": ct_format.tcp_state(conn) if conn.proto == ct_format.TCP else None,
+        "state": ct_format.state(conn),
         "flags": _flags(conn),
         "mark": conn.mark,
         "label": f"{conn.label:#x}",

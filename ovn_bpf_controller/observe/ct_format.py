@@ -24,6 +24,7 @@ PROTOCOLS: Final = {
 }
 ICMP: Final = (1, 58)
 TCP: Final = 6
+SCTP: Final = 132
 _TCP_STATES: Final = (
     "CLOSED",
     "LISTEN",
@@ -36,6 +37,17 @@ _TCP_STATES: Final = (
     "LAST_ACK",
     "FIN_WAIT_2",
     "TIME_WAIT",
+)
+_SCTP_STATES: Final = (
+    "CLOSED",  # nothing yet, which OVS shows so too
+    "CLOSED",
+    "COOKIE_WAIT",
+    "COOKIE_ECHOED",
+    "ESTABLISHED",
+    "SHUTDOWN_SENT",
+    "SHUTDOWN_RECD",
+    "SHUTDOWN_ACK_SENT",
+    "HEARTBEAT_SENT",
 )
 # Where trackers differ, the terse form shows one state for both.
 _COALESCED: Final = {"FIN_WAIT_2": "TIME_WAIT", "SYN_RECV": "ESTABLISHED"}
@@ -50,6 +62,19 @@ def tcp_state(conn: Connection) -> str:
     """The one state that the terse form shows."""
     name = _tcp_name(max(peer.state for peer in conn.peers))
     return _COALESCED.get(name, name)
+
+
+def state(conn: Connection) -> str | None:
+    """How far a connection is; None where the protocol has no states."""
+    if conn.proto == TCP:
+        return tcp_state(conn)
+    return sctp_state(conn) if conn.proto == SCTP else None
+
+
+def sctp_state(conn: Connection) -> str:
+    """How far an association is."""
+    state = conn.peers[0].state
+    return _SCTP_STATES[state] if state < len(_SCTP_STATES) else f"[{state}]"
 
 
 def entry(conn: Connection, now: int, *, verbose: bool = False, stats: bool = False) -> str:
@@ -76,7 +101,16 @@ def entry(conn: Connection, now: int, *, verbose: bool = False, stats: bool = Fa
     if conn.proto == TCP:
         inner = _verbose_tcp(conn) if verbose else f"state={tcp_state(conn)}"
         parts.append(f",protoinfo=({inner})")
+    if conn.proto == SCTP:
+        parts.append(f",protoinfo=({_sctp(conn)})")
     return "".join(parts)
+
+
+def _sctp(conn: Connection) -> str:
+    """Tags as they are in packets; Open vSwitch prints theirs with bytes swapped."""
+    orig, reply = conn.peers
+    state = sctp_state(conn)
+    return f"state={state},vtag_orig={orig.seq_lo},vtag_reply={reply.seq_lo}"
 
 
 def _tuple(conn: Connection, one: Tuple) -> str:

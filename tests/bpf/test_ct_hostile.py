@@ -19,7 +19,14 @@ from scapy.layers.inet6 import (
     IPv6,
     IPv6ExtHdrFragment,
 )
-from scapy.layers.sctp import SCTP, SCTPChunkData
+from scapy.layers.sctp import (
+    SCTP,
+    SCTPChunkCookieAck,
+    SCTPChunkCookieEcho,
+    SCTPChunkData,
+    SCTPChunkInit,
+    SCTPChunkInitAck,
+)
 from scapy.packet import Packet, Raw
 
 from ovn_bpf_controller._native import lib
@@ -56,14 +63,14 @@ def pairs(version: int) -> list[tuple[Packet, Packet]]:
         if version == 4
         else (ICMPv6EchoRequest(id=9, data=DATA), ICMPv6EchoReply(id=9, data=DATA))
     )
-    chunk = SCTPChunkData(data=DATA)
+    chunk = SCTPChunkData(data=DATA, beginning=1, ending=1)
     l4 = [
         (
             TCP(sport=1000, dport=80, flags="A", seq=101, ack=901) / Raw(DATA),
             TCP(sport=80, dport=1000, flags="A", seq=901, ack=101) / Raw(DATA),
         ),
         (UDP(sport=1000, dport=53) / Raw(DATA), UDP(sport=53, dport=1000) / Raw(DATA)),
-        (SCTP(sport=1000, dport=80) / chunk, SCTP(sport=80, dport=1000) / chunk),
+        (SCTP(sport=1000, dport=80, tag=22) / chunk, SCTP(sport=80, dport=1000, tag=21) / chunk),
         echo,
     ]
     out, back = ip(version, A[version], B[version]), ip(version, B[version], A[version])
@@ -77,6 +84,11 @@ def establish(ct: Tracked) -> None:
         ct.send(out / TCP(**ports, flags="S", seq=100), COMMIT)
         ct.send(back / TCP(sport=80, dport=1000, flags="SA", seq=900, ack=101), COMMIT)
         ct.send(out / TCP(**ports, flags="A", seq=101, ack=901), COMMIT)
+        there, answer = SCTP(**ports, tag=22), SCTP(sport=80, dport=1000, tag=21)
+        ct.send(out / SCTP(**ports) / SCTPChunkInit(init_tag=21), COMMIT)
+        ct.send(back / answer / SCTPChunkInitAck(init_tag=22), COMMIT)
+        ct.send(out / there / SCTPChunkCookieEcho(cookie=b"abcd", len=8), COMMIT)
+        ct.send(back / answer / SCTPChunkCookieAck(), COMMIT)
         for there, answer in pairs(version):
             ct.send(there, COMMIT)
             ct.send(answer, COMMIT)

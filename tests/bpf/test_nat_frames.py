@@ -54,7 +54,10 @@ def l4(kind: str, version: int, port: int, size: int = 0, *, reply: bool = False
     if kind == "tcp":
         return TCP(**ports, flags="SA" if reply else "S", seq=7, ack=1 if reply else 0) / more
     if kind == "sctp":
-        return SCTP(**ports, tag=5) / Raw(b"z" * (size // 4 * 4))
+        size = size // 4 * 4 + 4  # a heartbeat, as those may be of any size
+        return SCTP(**ports, tag=5) / Raw(
+            struct.pack("!BBH", 4 + reply, 0, size) + b"z" * (size - 4)
+        )
     if kind == "echo" and version == 4:
         return ICMP(type=0 if reply else 8, id=port, seq=1) / more
     if kind == "echo":

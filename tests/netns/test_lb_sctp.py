@@ -155,10 +155,9 @@ def associate(bed: Sandbox, version: int, own: int, port: int, hidden: str = "")
 
 
 def line(orig: tuple[str, str], reply: tuple[str, str], after: str = "") -> str:
-    """As conntrack.towards() has it.  Associations are followed as UDP's flows are, so
-    there are no states and verification tags.
-    """
-    return conntrack.udp(orig, reply, after).replace("udp,", "sctp,", 1)
+    """As conntrack.towards() has it, of an association whose tags associate() chose."""
+    state = ",protoinfo=(state=<cleared>,vtag_orig=2222,vtag_reply=1111)"
+    return conntrack.udp(orig, reply, after).replace("udp,", "sctp,", 1) + state
 
 
 @pytest.mark.parametrize("version", VERSIONS)

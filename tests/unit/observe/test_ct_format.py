@@ -99,6 +99,23 @@ def test_the_terse_form_shows_one_tcp_state(states: tuple[int, int], shown: str)
     assert entry(tcp(*states), 0) == f"{TUPLES}{TAIL},protoinfo=(state={shown})"
 
 
+@pytest.mark.parametrize(
+    ("state", "shown"),
+    [
+        (lib.OVN_SCTPS_NONE, "CLOSED"),
+        (lib.OVN_SCTPS_COOKIE_ECHOED, "COOKIE_ECHOED"),
+        (lib.OVN_SCTPS_HEARTBEAT_SENT, "HEARTBEAT_SENT"),
+        (lib.OVN_SCTPS_MAX, "[9]"),
+    ],
+)
+def test_sctp_has_a_state_and_both_tags(state: int, shown: str) -> None:
+    peers = (Peer(0xFFFFFFFE, 0, 0, 0, state), Peer(7, 0, 0, 0, 0))
+    line = entry(conn(132, *WEB, peers=peers), 0)
+    assert line == TUPLES.replace("tcp", "sctp") + (
+        f"{TAIL},protoinfo=(state={shown},vtag_orig=4294967294,vtag_reply=7)"
+    )
+
+
 def test_more_and_statistics() -> None:
     closing = tcp(lib.OVN_TCPS_FIN_WAIT_2, lib.OVN_TCPS_FIN_WAIT_2)
     inner = (
