@@ -22,10 +22,11 @@ _MISSING: Final[Any] = object()
 class _Field:
     """A field as fields() tells of it; see dataclasses.Field."""
 
-    __slots__ = ("default", "default_factory", "name")
+    __slots__ = ("default", "default_factory", "name", "type")
 
     def __init__(self, default: Any = _MISSING, default_factory: Any = _MISSING) -> None:
         self.name = ""
+        self.type = ""
         self.default = default
         self.default_factory = default_factory
 
@@ -76,7 +77,7 @@ def _own_fields(namespace: dict[str, Any]) -> Iterable[_Field]:
             continue
         value = namespace.pop(name, _MISSING)
         own = value if isinstance(value, _Field) else _Field(value)
-        own.name = name
+        own.name, own.type = name, annotation
         yield own
 
 

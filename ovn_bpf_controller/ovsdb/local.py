@@ -19,6 +19,7 @@ import ovs.poller
 import ovs.vlog
 
 from ovn_bpf_controller.errors import DatabaseError
+from ovn_bpf_controller.ovsdb import local_json
 from ovn_bpf_controller.ovsdb.control import Control
 from ovn_bpf_controller.ovsdb.local_codec import Reader
 from ovn_bpf_controller.ovsdb.local_tables import (
@@ -44,6 +45,8 @@ IDL_ERRORS: Final = (
     ovs.db.error.Error, ArithmeticError, AssertionError, AttributeError, LookupError, OSError,
     TypeError, ValueError,
 )  # fmt: skip
+
+local_json.install()
 
 
 class _Idl(ovs.db.idl.Idl):  # type: ignore[misc]

@@ -7,7 +7,7 @@ local_tables.py decide, as those of tables.py do for the Southbound's codec.
 
 from __future__ import annotations
 
-from typing import Any, get_type_hints
+from typing import Any
 
 from ovn_bpf_controller.ovsdb.codec import Column
 from ovn_bpf_controller.ovsdb.tables import Row
@@ -18,9 +18,8 @@ class Reader:
     """Makes frozen rows of one class from the IDL's rows."""
 
     def __init__(self, row: type[Row]) -> None:
-        hints = get_type_hints(row, include_extras=True)
         self._row = row
-        self._plan = [Column(declared, hints[declared.name]) for declared in fields(row)[1:]]
+        self._plan = [Column(declared) for declared in fields(row)[1:]]
         self.columns = [column.name for column in self._plan]
 
     def read(self, found: Any) -> Row:
