@@ -146,7 +146,7 @@ class Tracker:
             state = self._update(conn, segment, reply)
             if state == "reopen":
                 self.remove(conn)
-                conn = None
+                conn, reply = None, False
         if conn is None:
             state = "new" if may_begin(key, segment) else "inv"
         if state == "inv":
@@ -192,9 +192,9 @@ class Tracker:
             if chosen is None:
                 chosen = allowed[0].reverse()
             conn.reply = chosen.reverse()
-            if first == key.reverse() or nat.ports == (0, 0):
-                if first in allowed:  # kept, when it can be
-                    assert conn.reply == first, (conn.reply, first)
+            # Of a range any port may be taken; the packet's own is kept when it can be.
+            if nat.ports == (0, 0) and first in allowed:
+                assert conn.reply == first, (conn.reply, first)
             assert conn.reply in allowed, (conn.reply, nat)
         elif conn.reply in self.index:
             return None
