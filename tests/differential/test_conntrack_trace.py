@@ -132,6 +132,6 @@ def test_same_lines_as_the_newest_ovn_trace(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Another northd's flows, read by its own ovn-trace."""
-    seen = run(request.config, LONG // 4, tmp_path_factory, newer())
+    seen = run(request.config, LONG // 2, tmp_path_factory, newer())
     print(dict(seen))
     assert seen["delivered"] > 100 < seen["dropped"]
