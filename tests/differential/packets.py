@@ -3,10 +3,19 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
+
 from tests.differential.source import Source
 from tests.differential.topologies import Host, Topology
 
 Packet = dict[str, str]
+
+
+def link_local(mac: str) -> str:
+    """The address that a router makes of its MAC (RFC 4291, appendix A)."""
+    byte = [int(part, 16) for part in mac.split(":")]
+    eui = bytes([byte[0] ^ 2, *byte[1:3], 0xFF, 0xFE, *byte[3:]])
+    return str(IPv6Address(bytes.fromhex("fe80000000000000") + eui))
 
 
 def packet(topology: Topology, source: Source) -> tuple[str, str]:
@@ -24,17 +33,21 @@ class _Maker:
         a = source.pick(topology.vifs * 2 + topology.others)
         b = source.pick(topology.vifs * 4 + topology.others)
         found = {"eth.src": b.mac if source.chance(10) else a.mac, "eth.dst": self._to(a, b)}
-        kinds = [self._ip4] * 4 + [self._ip6] * 3 + [self._nd, self._igmp]
+        kinds = [self._ip4] * 5 + [self._ip6] * 4 + [self._nd, self._igmp, self._control]
         if not topology.rejects:
             kinds.append(self._arp)
             if a.name not in topology.secured:
                 kinds.append(self._ether)
         found |= source.pick(kinds)(a, b)
-        if source.chance(5):
+        where, inport = f"sw{a.s}", a.name
+        if a.s in topology.routers.home.keys() - topology.routers.off and source.chance(5):
+            # As if it had crossed the switch.
+            where, inport = f"lr{topology.routers.home[a.s]}", f"lr-sw{a.s}"
+        elif source.chance(5):
             found["vlan.tci"] = source.pick(["0x1005", "0x3064"])
         flags = [f"{name}" for name, value in found.items() if not value]
         terms = [f"{name} == {value}" for name, value in found.items() if value]
-        return f"sw{a.s}", " && ".join([f'inport == "{a.name}"', *terms, *flags])
+        return where, " && ".join([f'inport == "{inport}"', *terms, *flags])
 
     def _to(self, a: Host, b: Host) -> str:
         """The link-layer destination."""
@@ -59,31 +72,52 @@ class _Maker:
         far = f"172.{source.number(16, 19)}.{source.number(0, 3)}.{source.pick([0, 9])}"
         others = [f"10.0.{b.s}.254", far, "224.0.0.5", "239.1.2.3", "255.255.255.255"]
         others += [f"10.0.{b.s}.{source.number(100, 103)}", f"10.0.{b.s}.255", "192.168.0.1"]
+        others += [f"10.1.{b.s}.254", f"10.1.{b.s}.7", "127.0.0.1", "0.0.0.0", "8.8.8.8"]
         to = b.ip4 if not source.chance(40) else source.pick([far, *others])
-        return {
+        found = {
             "eth.type": "0x800",
             "ip4.src": b.ip4 if source.chance(10) else a.ip4,
             "ip4.dst": to,
         } | self._transport(to, [6, 17, 1, 132, 47])
+        strange = [f"10.0.{a.s}.254", "224.0.0.5", "0.0.0.0", "255.255.255.255", far]
+        return self._from(source.pick(strange), found, "ip4")
+
+    def _from(self, by: str, found: Packet, family: str) -> Packet:
+        """Now and then from a source that nobody answers."""
+        quiet = not self.topology.rejects and not self._answers(found[f"{family}.dst"])
+        if quiet and int(found["ip.ttl"]) > 2 and self.source.chance(5):
+            found[f"{family}.src"] = by
+        return found
 
     def _ip6(self, a: Host, b: Host) -> Packet:
         source = self.source
         far = f"fd07:{source.number(0, 3)}::{source.pick([0, 9])}"
         others = [f"fd00:{b.s}::fe", far, far, "ff0e::5", "ff02::1"]
         others += [f"fd00:{b.s}::{source.number(100, 103):x}", "fd00:ff::1"]
+        others += [link_local(a.mac), link_local(self.topology.routers.mac(a.s)), "2001:db8::1"]
+        others += [f"fd01:{b.s}::fe", f"fd01:{b.s}::7", "ff02::2"]
         to = b.ip6 if not source.chance(40) else source.pick(others)
-        return {
+        found = {
             "eth.type": "0x86dd",
             "ip6.src": b.ip6 if source.chance(10) else a.ip6,
             "ip6.dst": to,
         } | self._transport(to, [6, 17, 58, 47])
+        strange = [f"fd00:{a.s}::fe", "ff02::5", "::", far]
+        strange += [] if a.name in self.topology.secured4 else [link_local(a.mac)]
+        return self._from(source.pick(strange), found, "ip6")
+
+    def _answers(self, to: str) -> bool:
+        """Whether that may be an address of a router."""
+        return to.endswith((".254", "::fe", ".0.1", "ff::1")) or to.startswith("fe80:")
 
     def _transport(self, to: str, protos: list[int]) -> Packet:
         source = self.source
         proto = source.pick(protos)
         ttl = source.pick([64, 64, 255, 2, 1, 0])
+        if self.topology.routers.relays and to.startswith(("239.", "ff0e:")):
+            ttl = 64
         found = {"ip.proto": str(proto), "ip.ttl": str(ttl)}
-        answered = self.topology.rejects or to.endswith((".254", "::fe", ".0.1", "ff::1"))
+        answered = self.topology.rejects or self._answers(to)
         if source.chance(10) and not answered and ttl > 2:
             found["ip.frag"] = source.pick(["1", "3"])
             if found["ip.frag"] == "3":
@@ -98,10 +132,14 @@ class _Maker:
             }
         if proto == 6:
             found["tcp.flags"] = source.pick(["0x2", "0x10", "0x12", "0x11"])
+        # Nobody answers an error with an error, but ovn-trace.
+        quoting = ["3"] if ttl > 2 and not answered else []
         if proto == 1:
-            found |= {"icmp4.type": source.pick(["8", "0", "13"]), "icmp4.code": "0"}
+            kinds = ["8", "8", "0", "13", *quoting]
+            found |= {"icmp4.type": source.pick(kinds), "icmp4.code": "0"}
         if proto == 58:
-            found |= {"icmp6.type": source.pick(["128", "129"]), "icmp6.code": "0"}
+            kinds = ["128", "128", "129", *("1" for _ in quoting)]
+            found |= {"icmp6.type": source.pick(kinds), "icmp6.code": "0"}
         return found
 
     def _arp(self, a: Host, b: Host) -> Packet:
@@ -122,14 +160,44 @@ class _Maker:
         return found
 
     def _igmp(self, a: Host, b: Host) -> Packet:
+        group, mac = self.source.pick(
+            [("224.0.0.5", "01:00:5e:00:00:05"), ("239.1.2.3", "01:00:5e:01:02:03")]
+        )
         return {
             "eth.type": "0x800",
-            "eth.dst": "01:00:5e:00:00:05",
+            "eth.dst": mac,
             "ip4.src": a.ip4,
-            "ip4.dst": "224.0.0.5",
+            "ip4.dst": group,
             "ip.proto": "2",
-            "ip.ttl": "1",
+            "ip.ttl": "64" if self.topology.routers.relays else "1",
         }
+
+    def _control(self, a: Host, b: Host) -> Packet:
+        """MLD, router solicitations, neighbour advertisements."""
+        ttl = "64" if self.topology.routers.relays else "1"
+        report = {"eth.dst": "33:33:00:00:00:16", "ip6.dst": "ff02::16", "ip.ttl": ttl}
+        lost = {"icmp6.type": "131"}
+        if a.name not in self.topology.secured4:
+            lost["ip6.src"] = link_local(a.mac)
+        ask = {"eth.dst": "33:33:00:00:00:02", "ip6.dst": "ff02::2", "icmp6.type": "133"}
+        tell = {
+            "eth.dst": "33:33:00:00:00:01",
+            "ip6.dst": "ff02::1",
+            "icmp6.type": "136",
+            "nd.target": a.ip6,
+            "nd.tll": a.mac,
+        }
+        reply = tell | {"eth.dst": self._to(a, b), "ip6.dst": b.ip6}
+        common = {
+            "eth.type": "0x86dd",
+            "eth.src": a.mac,
+            "ip6.src": a.ip6,
+            "ip.proto": "58",
+            "ip.ttl": "255",
+            "icmp6.code": "0",
+        }
+        kinds = [report | {"icmp6.type": "143"}, report | lost, ask, tell, reply]
+        return common | self.source.pick(kinds)
 
     def _nd(self, a: Host, b: Host) -> Packet:
         """A solicitation for somebody who is no router."""

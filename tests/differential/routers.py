@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random routers between the switches of a topology: routes, ECMP, policies, gateways."""
+"""Random routers between the switches of a topology: ports, routes, ECMP, policies."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from tests.differential.source import Source
+
+TABLES = ("blue", "red")
 
 
 class Hop(Protocol):
@@ -27,7 +29,10 @@ class Hop(Protocol):
 
 
 class Routers:
-    """home: the router of each switch that has one.  do: adds a command of ovn-nbctl."""
+    """home: the router of each switch that has one.  do: adds a command of ovn-nbctl.
+
+    gateways: switches at which its port may be on one chassis.
+    """
 
     def __init__(
         self,
@@ -35,10 +40,13 @@ class Routers:
         switches: Sequence[int],
         vifs: Sequence[Hop],
         do: Callable[..., None],
+        gateways: Sequence[int],
     ) -> None:
-        self.source, self.vifs, self.do = source, vifs, do
+        self.source, self.vifs, self.do, self.gateways = source, vifs, do, gateways
         self.routers = source.pick([[], [1], [1], [1, 2]])
         self.home: dict[int, int] = {}
+        self.relays = False  # whether one of them may forward multicast
+        self.off: set[int] = set()  # switches whose router's port is disabled
         if self.routers:
             self.home = {s: source.pick(self.routers) for s in switches}
         for r in self.routers:
@@ -53,24 +61,50 @@ class Routers:
     def _router(self, r: int) -> None:
         source = self.source
         self.do("lr-add", f"lr{r}")
-        if source.chance(15):
-            self.do("set", "Logical_Router", f"lr{r}", "options:chassis=hv1")
-        if source.chance(15):
-            self.do("set", "Logical_Router", f"lr{r}", "options:mcast_relay=true")
-        if source.chance(15):
-            never = "options:always_learn_from_arp_request=false"
-            self.do("set", "Logical_Router", f"lr{r}", never)
+        for percent, option in (
+            (15, "chassis=hv1"),
+            (15, "mcast_relay=true"),
+            (15, "always_learn_from_arp_request=false"),
+            (15, "dynamic_neigh_routers=true"),
+        ):
+            if source.chance(percent):
+                self.do("set", "Logical_Router", f"lr{r}", f"options:{option}")
+                self.relays |= option.startswith("mcast")
+        if source.chance(3):
+            self.do("set", "Logical_Router", f"lr{r}", "enabled=false")
+            self.off |= {s for s, home in self.home.items() if home == r}
         for s in (s for s, home in self.home.items() if home == r):
-            self.do(
-                *("lrp-add", f"lr{r}", f"lr-sw{s}", self.mac(s)),
-                *(f"10.0.{s}.254/24", f"fd00:{s}::fe/64"),
-            )
-            if source.chance(10):
-                self.do("lrp-set-gateway-chassis", f"lr-sw{s}", "hv1", "10")
+            self._port(r, s)
         for _ in range(source.number(0, 3)):
             self._policy(r, source.unused(1, 999))
-        for _ in range(source.number(0, 4)):
+        for _ in range(source.number(0, 5)):
             self._route(r)
+
+    def _port(self, r: int, s: int) -> None:
+        source, name = self.source, f"lr-sw{s}"
+        four, six = f"10.0.{s}.254/24", f"fd00:{s}::fe/64"
+        more = [four, six, f"fd01:{s}::fe/64"]
+        networks = source.pick([[four, six]] * 6 + [[four], [six], more])
+        self.do("lrp-add", f"lr{r}", name, self.mac(s), *networks)
+        if source.chance(3):
+            self._set(name, "enabled=false")
+            self.off.add(s)
+        # What a gateway is for a router that is none, ovn-trace and OVN see differently.
+        if s not in self.off and s in self.gateways and source.chance(10):
+            self.do("lrp-set-gateway-chassis", name, "hv1", "10")
+            if source.chance(20):
+                self._set(name, "options:redirect-type=bridged")
+        for percent, setting in (
+            (15, f"options:route_table={source.pick(TABLES)}"),
+            (10, "options:mcast_flood=true"),
+            (5, "options:reside-on-redirect-chassis=true"),
+        ):
+            if source.chance(percent):
+                self._set(name, setting)
+                self.relays |= "mcast" in setting
+
+    def _set(self, port: str, setting: str) -> None:
+        self.do("set", "Logical_Router_Port", port, setting)
 
     def _near(self, r: int) -> list[Hop]:
         """Hosts on the router's switches."""
@@ -86,12 +120,17 @@ class Routers:
                 "ip6 && tcp",
                 f'inport == "lr-sw{a.s}" && ip4.dst != $as4',
                 f"ip6.dst == {b.ip6}",
+                "ip4.dst == 172.16.0.0/14 && !(tcp.dst == {80, 443})",
+                f"ip4.src == $many || ip4.dst == {b.ip4}",
+                f"ip6.src == $as6 && ip6.dst != {b.ip6}",
             ]
         )
         hops = self._near(r)
         action = [source.pick(["drop", "allow"])]
-        if hops and ("ip4" in match or "ip6.dst" in match) and source.chance(50):
-            some = source.some(hops, 2)
+        if action[0] == "allow" and source.chance(30):
+            action.append(f"pkt_mark={source.number(1, 255)}")
+        elif hops and match != "ip6 && tcp" and source.chance(50):
+            some = source.some(hops, 3)
             action = ["reroute", ",".join(h.ip4 if "ip4" in match else h.ip6 for h in some)]
         self.do("--may-exist", "lr-policy-add", f"lr{r}", str(priority), match, *action)
 
@@ -101,32 +140,47 @@ class Routers:
         if not hops:
             return
         net = f"172.{source.number(16, 19)}.{source.number(0, 3)}.0"
-        length = source.pick([24, 16, 32])
+        length = source.pick([24, 16, 32, 30, 0])
         prefix = str(ipaddress.ip_network(f"{net}/{length}", strict=False))
-        six = f"fd07:{source.number(0, 3)}::/{source.pick([64, 48, 128])}"
+        six = f"fd07:{source.number(0, 3)}::/{source.pick([64, 48, 128, 0])}"
+        six = str(ipaddress.ip_network(six, strict=False))
         policy = source.pick(["dst-ip", "dst-ip", "dst-ip", "src-ip"])
         if policy == "src-ip":
-            prefix, six = f"10.0.{hops[0].s}.0/{length}", f"fd00:{hops[0].s}::/64"
+            prefix, six = f"10.0.{hops[0].s}.0/{max(length, 16)}", f"fd00:{hops[0].s}::/64"
+            prefix = str(ipaddress.ip_network(prefix, strict=False))
         options = ["--may-exist", f"--policy={policy}"]
+        if source.chance(20):
+            options.append(f"--route-table={source.pick(TABLES)}")
         if source.chance(15):
-            self.do(*options, "lr-route-add", f"lr{r}", prefix, "discard")
+            gone = source.pick([prefix, six])
+            self.do(*options, "lr-route-add", f"lr{r}", gone, "discard")
             return
         some = source.some(hops, 3)
         if len(some) > 1 and source.chance(70):
             options[0] = "--ecmp"
         for hop in some:
             family = source.pick([(prefix, hop.ip4), (six, hop.ip6)])
-            self.do(*options, "lr-route-add", f"lr{r}", *family)
+            way = (f"lr-sw{hop.s}",) if source.chance(15) else ()
+            self.do(*options, "lr-route-add", f"lr{r}", *family, *way)
             if options[0] != "--ecmp":
                 return
 
     def _between(self) -> None:
+        """Two routers side by side, or on a switch that they share."""
+        joined = self.source.chance(40)
+        if joined:
+            self.do("ls-add", "join")
         for r, other in ((1, 2), (2, 1)):
-            mac = f"0a:00:00:00:fe:0{r}"
-            self.do(
-                *("lrp-add", f"lr{r}", f"lr{r}-lr{other}", mac),
-                *(f"192.168.0.{r}/24", f"fd00:ff::{r}/64", f"peer=lr{other}-lr{r}"),
-            )
+            mac, name = f"0a:00:00:00:fe:0{r}", f"lr{r}-lr{other}"
+            networks = (f"192.168.0.{r}/24", f"fd00:ff::{r}/64")
+            self.do("lrp-add", f"lr{r}", name, mac, *networks)
+            if joined:
+                self.do("lsp-add", "join", f"join-lr{r}")
+                self.do("lsp-set-type", f"join-lr{r}", "router")
+                self.do("lsp-set-addresses", f"join-lr{r}", "router")
+                self.do("lsp-set-options", f"join-lr{r}", f"router-port={name}")
+            else:
+                self._set(name, f"peer=lr{other}-lr{r}")
             for s, home in self.home.items():
                 if home == other:
                     four = (f"10.0.{s}.0/24", f"192.168.0.{other}")

@@ -39,7 +39,7 @@ CASES = settings(
 def compare(draw: Draw, seen: Counter[str], release: Release) -> None:
     """One topology and its packets."""
     source = Source(draw)
-    made = Topology(source)
+    made = Topology(source, release)
     with network(made.argv(), made.learnt, release) as both:
         # A group without ports on a datapath is none there: OVN leaves such flows out, too.
         problems = both.ours.sb.compiler.unsupported()

@@ -25,7 +25,10 @@ FIRST_IFINDEX = 1000  # of devices that need not be there: nothing is sent
 
 
 def ports(server: OvsdbServer, sb: Southbound) -> list[Port]:
-    """Every Port_Binding as a port of this chassis."""
+    """Every Port_Binding as a port of this chassis.
+
+    A patch port without its peer, which is disabled, is a device to ovn-trace.
+    """
     found = []
     for number, row in enumerate(rows(server, "Port_Binding").values()):
         dp, key = sb.keys[row["logical_port"]]
@@ -33,7 +36,7 @@ def ports(server: OvsdbServer, sb: Southbound) -> list[Port]:
         distributed = row["options"].get("distributed-port")
         if row["type"] == "chassisredirect" and distributed:
             made = Port(dp, key, PortKind.ALIAS, peer_port=sb.keys[distributed][1])
-        elif peer:
+        elif peer in sb.keys:
             peer_dp, peer_key = sb.keys[peer]
             made = Port(dp, key, PortKind.PATCH, peer_dp=peer_dp, peer_port=peer_key)
         else:
