@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ovn_bpf_controller import observe, sizing, wiring
+from ovn_bpf_controller.acl_log import AclLog
 from ovn_bpf_controller.answering import Answering
 from ovn_bpf_controller.binding.desired import Desired, diff
 from ovn_bpf_controller.binding.engine import Binding
@@ -26,14 +27,17 @@ from ovn_bpf_controller.datapath import leftovers
 from ovn_bpf_controller.datapath.attach import Attachments
 from ovn_bpf_controller.datapath.change import TableChange
 from ovn_bpf_controller.datapath.conntrack import Conntrack
+from ovn_bpf_controller.datapath.events import LOGS, Events
 from ovn_bpf_controller.datapath.learnt import Learnt
 from ovn_bpf_controller.datapath.loader import Plane, sizes
+from ovn_bpf_controller.datapath.meters import Meters
 from ovn_bpf_controller.datapath.tables import Tables
 from ovn_bpf_controller.duties.duty import View
 from ovn_bpf_controller.errors import DatabaseError, DataPlaneError, StartupError
 from ovn_bpf_controller.learning import Learning
 from ovn_bpf_controller.learnt import LearntState
 from ovn_bpf_controller.logical import LogicalFlows
+from ovn_bpf_controller.metering import Metering
 from ovn_bpf_controller.observe import accounts
 from ovn_bpf_controller.observe.engine import Engine
 from ovn_bpf_controller.observe.jobs import Jobs
@@ -96,6 +100,8 @@ class Agent:
         self.southbound = SouthboundCache([])
         self._tracking = Tracking(self.conntrack, self.southbound)
         self._learning = Learning(self.plane.maps, learnt, self.southbound)
+        self.metering = Metering(Meters(self.plane.maps), self.southbound)
+        self.acl_log = AclLog(Events(LOGS, self.plane.maps[LOGS]))
         self.jobs = Jobs()
         pidfile = Path(options.dirs.ovs_rundir, "ovs-vswitchd.pid")
         self._vswitch = VswitchService(self._database, self._underlay.links, pidfile)
@@ -166,6 +172,7 @@ class Agent:
             self._look_at = now + LOOK_SECONDS
             self._follow(changes)
         self._go_on()
+        self.acl_log.run(self.flows.compiler.uses)
         self.jobs.run()
         self._metrics.run(self.binding.config.metrics)
 
@@ -187,6 +194,7 @@ class Agent:
         self._learnt.note(changes, delta)
         self._learning.note(changes)
         self.answering.note(changes, delta)
+        self.metering.note(changes)
         if desired.complete:
             self._size_notice.look(self.binding.config)
         self._tracking.changed(changes, self.flows.template_vars())
@@ -201,12 +209,15 @@ class Agent:
         self._tell_problems()
         if desired.complete:
             self._tell_learnt(desired)
+        if rules is not None:
+            self._follow_meters(live=False)
         self.answering.run(compiler, View(self.southbound, desired, self.binding.config))
         with timed("flow-installation"):
             live = self._make_live(desired, rules) if desired.complete else None
         self._busy = not compiled or self._applying is not None
         if live is not None:
             self._tracking.live(live)
+            self._follow_meters(live=True)
             self._follow_learnt(live)
             if self.answering.settled:
                 self.binding.acknowledge(live.seq)
@@ -222,6 +233,7 @@ class Agent:
         self.southbound.wait(poller)
         self.binding.wait(poller)
         self.answering.wait(poller)
+        self.acl_log.wait(poller)
         self.jobs.wait(poller)
         self._metrics.wait(poller)
         self._tracking.wait(poller)
@@ -249,6 +261,7 @@ class Agent:
         self._settle()
         self._learning.close()
         self.conntrack.close()
+        self.acl_log.close()
         self.plane.close()
         if not restart and self.binding.config.cleanup_on_exit:
             self._vacate()
@@ -352,6 +365,16 @@ class Agent:
         except DataPlaneError as error:
             _rate.warn(_log, f"the Southbound is not told what was learnt: {error}")
 
+    def _follow_meters(self, live: bool) -> None:
+        """live: what was compiled is; else it is about to be."""
+        try:
+            if live:
+                self.metering.live()
+            else:
+                self.metering.run(self.flows.compiler.uses)
+        except DataPlaneError as error:
+            _rate.err(_log, f"meters are not as the Southbound says: {error}")
+
     def _follow_learnt(self, desired: Desired) -> None:
         try:
             self._learnt.run(desired)
@@ -426,7 +449,7 @@ class Agent:
         """
         for news in self.flows.compiler.take_news():
             text = f"logical flow {news.uuid} ({news.stage}): {news.problem.value}: {news.what}"
-            if news.problem in (Problem.VERB, Problem.PARTIAL):
+            if news.problem is Problem.VERB:
                 _flow_rate.info(_log, text)
             else:
                 _flow_rate.warn(_log, text)

@@ -209,6 +209,7 @@ class LogicalFlows:
             row.actions,
             stage,
             row.tags.get("acl_ct_translation") == "true",
+            row.controller_meter or "",
         )
         self.compiler.set_flow(row.uuid, flow, keys)
 

@@ -122,3 +122,15 @@ class Datapath:
     dp: int
     dnat_zone: int = 0
     snat_zone: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """A token bucket for each band; a packet must pass them all.
+
+    packets: rates are of packets a second, else of kilobits.  bands: (rate, burst),
+    burst 0 as much as the rate.
+    """
+
+    packets: bool
+    bands: tuple[tuple[int, int], ...]

@@ -16,6 +16,7 @@
 #include "output.h"
 #include "punt.h"
 #include "select.h"
+#include "tell.h"
 
 #define WORD(i) ((i) & (OVN_WORDS - 1))
 
@@ -149,6 +150,18 @@ __noinline int execute_rare(struct __sk_buff *skb, __u32 depth, __u32 pc)
 		}
 		push(s, FR_PUNT, 0, pc, 0, 0);
 		return ACT_STOP;
+	case OP_METER:
+		if (s->trace || metered(in->a, in->b, skb->len - s->off))
+			return ACT_NEXT;
+		reason = in->src;
+		if (!reason)
+			push(s, FR_ACTS, s->cur.egress, pc + 1 + in->c, 0, 0);
+		break;
+	case OP_LOG:
+	case OP_SAMPLE:
+		if (!s->trace)
+			tell(depth, pc, skb->len - s->off);
+		return ACT_NEXT;
 	case OP_ND_NA:
 		become_na(w);
 		s->cur.reply = in->a << 24 | REPLY_NA;

@@ -10,18 +10,21 @@
 #ifndef OVN_BPF_PUNT_H
 #define OVN_BPF_PUNT_H
 
+#include "meter.h"
 #include "store.h"
 
-#define NSEC_PER_SEC 1000000000ull
 #define PUNT_COST (NSEC_PER_SEC / OVN_PUNT_RATE)
+#define LOG_COST (NSEC_PER_SEC / OVN_LOG_RATE)
 #define ENOENT 2
 
-/* Is the source within its rate?  A token bucket; two CPUs at once may let one more
- * pass. */
-static __noinline int punt_allowed(const struct scratch *s)
+/* Is the source within its rate, of packets or of lines in the log?  A token bucket;
+ * two CPUs at once may let one more pass. */
+static __noinline int punt_allowed(const struct scratch *s, __u32 log)
 {
-	struct ovn_punt_source key = { .ifindex = s->in_ifindex };
-	struct ovn_punt_bucket first = { .spare = (OVN_PUNT_BURST - 1) * PUNT_COST }, *b;
+	struct ovn_punt_source key = { .ifindex = s->in_ifindex, .log = log };
+	__u64 cost = log ? LOG_COST : PUNT_COST;
+	__u64 depth = cost * (log ? OVN_LOG_BURST : OVN_PUNT_BURST);
+	struct ovn_punt_bucket first = { .spare = depth - cost }, *b;
 	__u64 now = bpf_ktime_get_ns(), spare;
 
 	if (!key.ifindex) {
@@ -36,14 +39,14 @@ static __noinline int punt_allowed(const struct scratch *s)
 		return 1;
 	}
 	spare = b->spare + (now - b->at);
-	if (spare > OVN_PUNT_BURST * PUNT_COST)
-		spare = OVN_PUNT_BURST * PUNT_COST;
+	if (spare > depth)
+		spare = depth;
 	b->at = now;
-	if (spare < PUNT_COST) {
+	if (spare < cost) {
 		b->spare = spare;
 		return 0;
 	}
-	b->spare = spare - PUNT_COST;
+	b->spare = spare - cost;
 	return 1;
 }
 
@@ -64,12 +67,13 @@ __noinline int punt(struct __sk_buff *skb, __u32 depth, __u32 pc)
 		return DROP_BUG;
 	if (skb->gso_size || skb->len - s->off > OVN_MAX_PUNT)
 		return DROP_PUNT_BIG;
-	if (!punt_allowed(s))
+	if (!punt_allowed(s, 0))
 		return DROP_PUNT_RATE;
 	err = store(skb, depth);
 	if (err)
 		return err;
 	p = &s->buf.punt;
+	p->at = bpf_ktime_get_ns();
 	p->verb = in->a;
 	p->arg = in->b;
 	p->mark = in->c;

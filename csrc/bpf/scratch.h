@@ -228,6 +228,7 @@ struct scratch {
 		struct ovn_first first;
 		struct ovn_punt punt;
 		struct ovn_news news;
+		struct ovn_event event;
 		__be32 words[OVN_SUM_BYTES / 4];
 		__u8 bytes[OVN_SUM_BYTES + 4];
 	} buf;

@@ -19,6 +19,7 @@
 #define OVN_BPF_TABLES_H
 
 #include "conntrack.h"
+#include "meters.h"
 #include "words.h"
 
 #define OVN_LAYOUT_VERSION 2
@@ -245,6 +246,12 @@ enum ovn_op {
 			* its argument; c, mark of this list.  src: enum
 			* ovn_punt_flag.  What comes back goes on behind it, the
 			* answer in bit aux of w[dst] */
+	OP_METER,      /* does the packet pass meter a << 32 | b?  If not, src: the
+			* drop reason, or 0: c instructions are passed over */
+	OP_LOG,	       /* a line in the log: b, number of what it says; src: there
+			* is a meter in front of it */
+	OP_SAMPLE,     /* tell of the packet with probability a / 65535: collector set
+			* b, domain aux, point c, or with src w[dst] */
 	OP_MAX,
 };
 
@@ -547,6 +554,8 @@ enum ovn_drop {
 	DROP_PUNT_BIG,	    /* longer than the slow path takes */
 	DROP_PUNT_STALE,    /* came back when its flow had gone */
 	DROP_NO_PROGRAM,    /* the program that goes on is not there */
+	DROP_METER,	    /* set_meter: above its rate */
+	DROP_COPP,	    /* the flow's controller_meter: above its rate */
 	DROP_MAX,
 };
 
@@ -596,6 +605,7 @@ enum ovn_call {
  * count on the way back.
  */
 struct ovn_punt {
+	__u64 at;      /* nanoseconds of CLOCK_MONOTONIC when it came; back: unused */
 	__u32 verb;    /* what is asked for */
 	__u32 arg;     /* of which argument */
 	__u32 mark;    /* of the list: another one has taken its place if it differs */
@@ -619,9 +629,10 @@ struct ovn_punt {
 
 /* LRU hash `ovn_punt_rate`: what a source has left. */
 struct ovn_punt_source {
-	__u32 ifindex; /* of a VIF, the rest 0 then */
+	__u32 ifindex; /* of a VIF, dp and port 0 then */
 	__u32 dp;
 	__u32 port;
+	__u32 log; /* 1: of log() without a meter, 0: of packets */
 };
 struct ovn_punt_bucket {
 	__u64 at;    /* nanoseconds of CLOCK_MONOTONIC */

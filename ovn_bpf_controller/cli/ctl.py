@@ -102,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
         parents=[common],
         help="compare the data plane with what should be there, and repair it",
     )
+    commands.add_parser("meters", parents=[common], help="meters, and what passed them")
     commands.add_parser("status", parents=[common], help="what the agent is doing")
     commands.add_parser("version", parents=[common], help="the running agent's version")
     commands.add_parser(

@@ -32,9 +32,19 @@ from ovn_bpf_controller.compile.lists import (
     overlap,
     scratch,
 )
-from ovn_bpf_controller.compile.punts import marked, punt
+from ovn_bpf_controller.compile.punts import argument, marked, punt
+from ovn_bpf_controller.compile.telling import (
+    NOTHING,
+    PACKET_IN,
+    PAUSING,
+    About,
+    Told,
+    meter,
+    set_meter,
+)
 from ovn_bpf_controller.errors import UnsupportedError
 from ovn_bpf_controller.lang import nodes
+from ovn_bpf_controller.model import Meter
 from ovn_bpf_controller.plaindata import dataclass
 
 __all__ = ["EGRESS", "INGRESS", "TABLES", "Lowered", "Traits", "lower", "verb"]
@@ -64,24 +74,21 @@ _REPLIES: Final[dict[type[nodes.Action], int]] = {
 # As OVS's tc queues are numbered: class 1:(N + 1) of an htb qdisc.
 _QUEUE_MAJOR: Final = 1 << 16
 
-# Verbs that tell somebody about a packet and do nothing to it.
-_SILENT: Final = (nodes.Log, nodes.Sample)
-
 
 @dataclass(frozen=True, slots=True)
 class Lowered:
     """insns: up to and including OP_END.
 
-    unsupported: verbs for whose sake insns is but a drop.  partial: verbs that
-    leave no trace in insns, though the packet goes the right way.  side: rules that go
-    with it.  arguments: numbers of what verbs of the slow path say, and that.
+    unsupported: verbs for whose sake insns is but a drop.  side: rules
+    that go with it.  arguments: numbers of what verbs of the slow path say, and that.  told:
+    meters and logs.
     """
 
     insns: bytes
     unsupported: tuple[str, ...] = ()
-    partial: tuple[str, ...] = ()
     side: tuple[SideRule, ...] = ()
     arguments: tuple[tuple[int, str], ...] = ()
+    told: Told = NOTHING
 
 
 DROP_UNSUPPORTED: Final = program([Insn(lib.OP_DROP, a=lib.DROP_UNSUPPORTED)])
@@ -99,23 +106,26 @@ def lower(
     port_key: Callable[[str], int],
     is_resident: Callable[[str], bool] = lambda _: False,
     traits: Traits = SWITCH,
+    about: About = About(),  # noqa: B008
 ) -> Lowered:
     """Instructions for the actions of a flow in `table` of `pipeline`.
 
     port_key: tunnel key of a port or group of the flow's datapath, 0 when there
     is none.  is_resident: whether this chassis has a port.  traits: of the datapath.
+    about: the flow, for meters and what tells of packets.
     What it cannot do is in the answer; it raises what port_key and is_resident raise.
     """
     lowering = _Lowering(pipeline, table, port_key, is_resident, traits)
+    lowering.about = about
     # northd writes a drop as "drop;" and as nothing but a comment.
     lowering.run(actions or (nodes.Drop(),))
     if lowering.unsupported:
-        return Lowered(DROP_UNSUPPORTED, tuple(lowering.unsupported), tuple(lowering.partial))
+        return Lowered(DROP_UNSUPPORTED, tuple(lowering.unsupported))
     return Lowered(
         encode(marked(lowering.insns)),
-        partial=tuple(lowering.partial),
         side=tuple(lowering.side),
         arguments=tuple(lowering.arguments),
+        told=Told(lowering.meters, lowering.logs) if lowering.meters or lowering.logs else NOTHING,
     )
 
 
@@ -132,8 +142,10 @@ class _Lowering(InsnList):
     ) -> None:
         super().__init__(pipeline, table, port_key, is_resident, traits)
         self.unsupported: list[str] = []
-        self.partial: list[str] = []
         self.arguments: list[tuple[int, str]] = []
+        self.about = About()
+        self.meters: dict[str, Meter | None] = {}
+        self.logs: dict[int, str] = {}
 
     def run(self, actions: Sequence[nodes.Action]) -> None:
         """Appends the list and its OP_END."""
@@ -148,13 +160,55 @@ class _Lowering(InsnList):
 
     def _one(self, action: nodes.Action) -> None:
         handler = _HANDLERS.get(type(action))
-        if handler is not None:
+        if handler is not None and self.about.meter and isinstance(action, PACKET_IN):
+            self._metered(handler, action)
+        elif handler is not None:
             handler(self, action)
-        elif isinstance(action, _SILENT):
-            if verb(action) not in self.partial:
-                self.partial.append(verb(action))
         else:
             raise UnsupportedError(verb(action))
+
+    # --- meters, and what tells of packets -------------------------------
+
+    def _metered(self, handler: Callable[[_Lowering, Any], None], action: nodes.Action) -> None:
+        """controller_meter: above its rate the action is not done.
+
+        Where nothing else is to be done either, that is the packet's end.
+        """
+        name = self.about.meter
+        self.meters[name] = None
+        ends = self.last or isinstance(action, PAUSING)
+        at = len(self.insns)
+        self.insns.append(meter(name, lib.DROP_COPP))
+        handler(self, action)
+        if not ends:
+            self.insns[at] = meter(name, 0, len(self.insns) - at - 1)
+
+    def set_meter(self, action: nodes.SetMeter) -> None:
+        name, said = set_meter(action, self.about.uuid)
+        self.meters[name] = said
+        self.insns.append(meter(name, lib.DROP_METER))
+
+    def log(self, action: nodes.Log) -> None:
+        """The packet goes on whether there is a line or not."""
+        if action.meter:
+            self.meters[action.meter] = None
+            self.insns.append(meter(action.meter, 0, 1))
+        number, text = argument(action)
+        self.logs[number] = text
+        self.emit(lib.OP_LOG, src=int(bool(action.meter)), b=number)
+
+    def sample(self, action: nodes.Sample) -> None:
+        """OVN's domain is the action's 8 bits and the datapath's key."""
+        fields = {"aux": action.obs_domain, "a": action.probability, "b": action.collector_set}
+        point = action.obs_point
+        if isinstance(point, nodes.Field):
+            at = home(point)
+            if at.shift:
+                raise UnsupportedError("sample")
+            self.emit(lib.OP_SAMPLE, src=1, dst=at.word, **fields)
+        else:
+            value = int(self.about.uuid[:8], 16) if isinstance(point, str) else point
+            self.emit(lib.OP_SAMPLE, c=value, **fields)
 
     # --- slow path -------------------------------------------------------
 
@@ -430,6 +484,9 @@ _HANDLERS: Final[dict[type[nodes.Action], Callable[[_Lowering, Any], None]]] = {
     **dict.fromkeys(_REPLIES, _Lowering.reply),
     nodes.CheckPktLarger: _Lowering.check_pkt_larger,
     nodes.SetQueue: _Lowering.set_queue,
+    nodes.SetMeter: _Lowering.set_meter,
+    nodes.Log: _Lowering.log,
+    nodes.Sample: _Lowering.sample,
     nodes.Select: _Lowering.select,
     nodes.FwdGroup: _Lowering.fwd_group,
     nodes.GetArp: _Lowering.get_mac_bind,

@@ -31,6 +31,7 @@ from ovn_bpf_controller.compile.layout import Conj, Key, describe, pack
 from ovn_bpf_controller.compile.lists import SideRule, Traits
 from ovn_bpf_controller.compile.sets import Name, SetBook
 from ovn_bpf_controller.compile.store import Owner, RuleChanges, RuleStore
+from ovn_bpf_controller.compile.telling import Uses
 from ovn_bpf_controller.errors import LangError
 from ovn_bpf_controller.model import Rule, SetMember
 from ovn_bpf_controller.plaindata import dataclass, field
@@ -95,6 +96,7 @@ class FlowCompiler:
         self._dp_users: dict[int, int] = {}
         self._side_owners: dict[str, set[int]] = {}
         self._punting: dict[tuple[str, int], tuple[tuple[int, str], ...]] = {}
+        self.uses = Uses()  # meters and logs of flows
 
     @property
     def flow_ids(self) -> FlowIds:
@@ -242,6 +244,7 @@ class FlowCompiler:
                 self._punting[uuid, dp] = new.arguments
             else:
                 self._punting.pop((uuid, dp), None)
+            self.uses.put((uuid, dp), new.told)
             self._store.put((uuid, dp), _flow_rules(flow, dp, new))
             if time.thread_time() > end:
                 break
@@ -333,6 +336,7 @@ class FlowCompiler:
         self._dirty.pop((uuid, dp), None)
         self._flawed.pop((uuid, dp), None)
         self._punting.pop((uuid, dp), None)
+        self.uses.drop((uuid, dp))
         self._store.drop((uuid, dp))
 
     def _unrefer(self, uuid: str, dp: int, compiled: Compiled | None) -> None:

@@ -21,6 +21,7 @@ from ovn_bpf_controller.compile.actions import EGRESS, INGRESS, TABLES, Lowered,
 from ovn_bpf_controller.compile.layout import Conj, Key, pack
 from ovn_bpf_controller.compile.lists import SideRule
 from ovn_bpf_controller.compile.sets import SetBook
+from ovn_bpf_controller.compile.telling import NOTHING, About, Told
 from ovn_bpf_controller.compile.templates import Matches
 from ovn_bpf_controller.errors import LangError, OvnBpfError, UnsupportedError
 from ovn_bpf_controller.lang import nodes
@@ -45,6 +46,7 @@ class LogicalFlow:
 
     pipeline: INGRESS or EGRESS.  priority: 0..65535.  stage: OVN's name for the
     table, for operators only.  ct_translation: see lang.expr.parse_match().
+    meter: the name in controller_meter, or "".
     """
 
     uuid: str
@@ -55,6 +57,7 @@ class LogicalFlow:
     actions: str
     stage: str = ""
     ct_translation: bool = False
+    meter: str = ""
 
 
 class Env(Protocol):
@@ -110,6 +113,8 @@ class Ref(NamedTuple):
 
 # Verbs whose instructions depend on the kind of datapath (compile.ct_actions).
 _STATEFUL: Final = re.compile(r"\bct_(?!clear)|\bcommit_lb_aff\b")
+# Verbs that are another one in each flow (compile.telling).
+_OF_ITS_OWN: Final = re.compile(r"\b(?:log|set_meter|sample)\(")
 _TRAITS: Final = Ref(Kind.TRAITS, "")
 _OF_DATAPATH: Final = frozenset({Kind.PORT, Kind.PORT_GROUP, Kind.GROUP_NUMBER})
 
@@ -118,7 +123,6 @@ class Problem(Enum):
     """What keeps a flow from being carried out as written."""
 
     VERB = "unsupported verb"  # its packets are dropped
-    PARTIAL = "verb without effect"  # its packets pass
     INVALID = "invalid"  # left out
     MATCH = "unsupported match"  # left out
 
@@ -128,7 +132,8 @@ class Compiled:
     """keys x insns are the flow's rules; refs: what that depends on.
 
     side: rules of side tables that go with it.  problems: what is not as the flow
-    says, and the words to tell it in.  arguments: of verbs of the slow path.
+    says, and the words to tell it in.  arguments: of verbs of the slow path.  told:
+    meters and logs.
     """
 
     keys: tuple[Key, ...]
@@ -137,6 +142,7 @@ class Compiled:
     problems: tuple[tuple[Problem, str], ...] = ()
     side: tuple[SideRule, ...] = ()
     arguments: tuple[tuple[int, str], ...] = ()
+    told: Told = NOTHING
 
     @property
     def same_everywhere(self) -> bool:
@@ -208,7 +214,7 @@ def compile_flow(flow: LogicalFlow, dp: int, env: Env, sets: SetBook) -> Compile
     try:
         _check(flow)
         actions = names.expand(flow.actions)
-        lowered, prereqs = _lower(actions, flow.pipeline, flow.table, names)
+        lowered, prereqs = _lower(actions, flow.pipeline, flow.table, names, _about(flow))
         match = names.expand(flow.match)
         if flow.ct_translation:
             keys = _pack(disjuncts(_condition(match, prereqs, True), names, MAX_DISJUNCTS))
@@ -219,7 +225,6 @@ def compile_flow(flow: LogicalFlow, dp: int, env: Env, sets: SetBook) -> Compile
     except UnsupportedError as error:
         return _left_out(Problem.MATCH, error, names)
     problems = [(Problem.VERB, word) for word in lowered.unsupported]
-    problems += [(Problem.PARTIAL, word) for word in lowered.partial]
     return Compiled(
         keys,
         lowered.insns,
@@ -227,6 +232,7 @@ def compile_flow(flow: LogicalFlow, dp: int, env: Env, sets: SetBook) -> Compile
         tuple(problems),
         lowered.side,
         lowered.arguments,
+        lowered.told,
     )
 
 
@@ -255,18 +261,28 @@ def _check(flow: LogicalFlow) -> None:
 # --- actions ---------------------------------------------------------------
 
 
-def _lower(text: str, pipeline: int, table: int, names: _Names) -> tuple[Lowered, nodes.Expr]:
+def _about(flow: LogicalFlow) -> About | None:
+    """What the actions depend on of the flow itself; None for nearly all flows."""
+    if flow.meter or _OF_ITS_OWN.search(flow.actions):
+        return About(flow.uuid, flow.meter)
+    return None
+
+
+def _lower(
+    text: str, pipeline: int, table: int, names: _Names, about: About | None
+) -> tuple[Lowered, nodes.Expr]:
     """The instructions, and what the fields that the actions write require."""
     traits = names.traits(text)
-    made = _ACTIONS.lower(text, pipeline, table, names, traits)
-    if made is not None:
-        return made
-    constant = _lower_constant(text, pipeline, table, traits)
-    if constant is not None:
-        return constant
+    if about is None:
+        made = _ACTIONS.lower(text, pipeline, table, names, traits)
+        if made is not None:
+            return made
+        constant = _lower_constant(text, pipeline, table, traits)
+        if constant is not None:
+            return constant
     actions, prereqs = _parsed(text)
     key, resident = names.port_key_or_0, names.is_resident
-    return lower(actions, pipeline, table, key, resident, traits), prereqs
+    return lower(actions, pipeline, table, key, resident, traits, about or About()), prereqs
 
 
 @lru_cache(maxsize=_TEXTS)

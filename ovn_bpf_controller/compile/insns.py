@@ -157,6 +157,11 @@ _TEXT: Final[dict[int, Callable[[Insn], str]]] = {
     lib.OP_DATA: _data,
     lib.OP_LEARN: _learn,
     lib.OP_LEARNT: _ask,
+    lib.OP_METER: lambda i: (
+        f"meter {i.a << 32 | i.b:#x}" + (f", else pass {i.c}" if not i.src else "")
+    ),
+    lib.OP_LOG: lambda i: f"log({i.b:#x})",
+    lib.OP_SAMPLE: lambda i: f"sample(probability={i.a}, collector_set={i.b})",
     lib.OP_PUSH: lambda i: f"push {i.c} words of {_word(i.src)}",
     lib.OP_POP: lambda i: f"pop {i.c} words to {_word(i.dst)}",
 }

@@ -33,7 +33,6 @@ VERBS: Final[dict[type[nodes.Action], int]] = {
     nodes.DnsLookup: lib.OVN_PUNT_DNS,
     nodes.Arp: lib.OVN_PUNT_ARP,
     nodes.NdNs: lib.OVN_PUNT_ND_NS,
-    nodes.Log: lib.OVN_PUNT_LOG,
     nodes.Igmp: lib.OVN_PUNT_IGMP,
     nodes.BindVport: lib.OVN_PUNT_BIND_VPORT,
     nodes.HandleSvcCheck: lib.OVN_PUNT_SVC_CHECK,

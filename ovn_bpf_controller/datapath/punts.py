@@ -23,7 +23,7 @@ from ovn_bpf_controller.datapath.run import run_once
 from ovn_bpf_controller.plaindata import dataclass, replace
 
 _PUNT: Final = record("struct ovn_punt")
-_HEAD: Final = 12  # fields in front of the words
+_HEAD: Final = 13  # fields in front of the words
 _ROOM: Final = 1 << 16
 # A CPU's ring: 64 pages hold over a hundred frames of 1,500 bytes.
 ORDER: Final = 6
@@ -36,7 +36,8 @@ class Punt:
     words: the packet context, OVN_WORDS of them; on the way back those of headers
     do not count.  pc 0 on the way back: begin in `table` (0..127) of the datapath
     that word OW_DP names; OVN_PUNT_OUTPUT: output to the port or group of OW_OUTPORT,
-    with MLF_LOCAL_ONLY to those here, patch ports excepted.
+    with MLF_LOCAL_ONLY to those here, patch ports excepted.  at: nanoseconds of
+    CLOCK_MONOTONIC when it came.
     """
 
     frame: bytes
@@ -51,6 +52,7 @@ class Punt:
     queue: int = 0
     ifindex: int = 0
     answer: int = 0
+    at: int = 0
 
     def with_words(self, values: Mapping[int, int]) -> Punt:
         """The same with other values of some words."""
@@ -61,7 +63,7 @@ class Punt:
 
     def pack(self) -> bytes:
         """As the program reads it."""
-        head = (self.verb, self.arg, self.mark, self.pc, self.egress, self.table, self.flow)
+        head = (0, self.verb, self.arg, self.mark, self.pc, self.egress, self.table, self.flow)
         rest = (self.queue, self.ifindex, 0, len(self.frame), self.answer)
         return _PUNT.pack(*head, *rest, *self.words)
 
@@ -69,10 +71,12 @@ class Punt:
 def unpack(sample: bytes) -> Punt:
     """A sample of the ring."""
     values = _PUNT.unpack(sample[: _PUNT.size])
-    verb, arg, mark, pc, egress, table, flow, queue, ifindex, off, length, answer = values[:_HEAD]
+    at, verb, arg, mark, pc, egress, table, flow, queue, ifindex, off, length, answer = values[
+        :_HEAD
+    ]
     frame = sample[_PUNT.size + off : _PUNT.size + length]
     words = tuple(values[_HEAD:])
-    head = (verb, arg, mark, pc, egress, table, flow, queue, ifindex, answer)
+    head = (verb, arg, mark, pc, egress, table, flow, queue, ifindex, answer, at)
     return Punt(frame, words, *head)
 
 

@@ -50,6 +50,8 @@ REASONS: Final[dict[int, str]] = {
     lib.DROP_PUNT_BIG: "too long for the slow path",
     lib.DROP_PUNT_STALE: "came back from the slow path when its flow had gone",
     lib.DROP_NO_PROGRAM: "the program that goes on is not loaded",
+    lib.DROP_METER: "above the rate of set_meter",
+    lib.DROP_COPP: "above the rate of the logical flow's controller_meter",
     lib.DROP_NO_BACKEND: "a load balancer without backends",
 }
 

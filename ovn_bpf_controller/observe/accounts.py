@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ovn-bpf/flows and ovn-bpf/drops: what was counted, with the flows' names.
+"""ovn-bpf/flows, ovn-bpf/drops and ovn-bpf/meters: what was counted, with the flows' names.
 
 The program counts by the flow's number (csrc/bpf/drop.h, interp.h); a packet counts
 for every flow that it matches, clones and members of groups included.
@@ -88,4 +88,25 @@ def drops(chassis: Chassis, _which: str) -> Rows:
                     "flow": "-",
                 }
             )
+    return found
+
+
+def meters(chassis: Chassis, _which: str) -> Rows:
+    """Meters that flows name, and what each let pass."""
+    found: Rows = []
+    for meter in chassis.metering.shown():
+        unit = "" if meter.said is None else "pktps" if meter.said.packets else "kbps"
+        bands = meter.said.bands if meter.said else ()
+        use = meter.use
+        found.append(
+            {
+                "name": meter.name,
+                "unit": unit or "(not defined)",
+                "bands": " ".join(f"rate={rate},burst={burst or rate}" for rate, burst in bands),
+                "passed": f"n_packets={use.passed.packets if use else 0}",
+                "passed_bytes": f"n_bytes={use.passed.bytes if use else 0}",
+                "dropped": f"dropped_packets={use.dropped.packets if use else 0}",
+                "dropped_bytes": f"dropped_bytes={use.dropped.bytes if use else 0}",
+            }
+        )
     return found

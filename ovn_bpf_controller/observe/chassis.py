@@ -12,6 +12,7 @@ from ovn_bpf_controller.datapath.conntrack import Conntrack
 from ovn_bpf_controller.datapath.loader import Plane
 from ovn_bpf_controller.datapath.tables import Tables
 from ovn_bpf_controller.logical import LogicalFlows
+from ovn_bpf_controller.metering import Metering
 from ovn_bpf_controller.observe.engine import Engine
 from ovn_bpf_controller.observe.jobs import Jobs
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
@@ -33,6 +34,7 @@ class Chassis(Protocol):
     jobs: Jobs
     engine: Engine
     flows: LogicalFlows
+    metering: Metering
     plane: Plane
     southbound: SouthboundCache
     tables: Tables

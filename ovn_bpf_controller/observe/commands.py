@@ -34,6 +34,7 @@ def register(commands: Commands, chassis: Chassis) -> None:
         ("unsupported", "[--json] [DATAPATH]", unsupported),
         ("flows", "[--json] [DATAPATH]", accounts.flows),
         ("drops", "[--json]", accounts.drops),
+        ("meters", "[--json]", accounts.meters),
         ("status", "[--json]", status),
     ):
         commands.register(f"ovn-bpf/{name}", usage, 0, 2, partial(_answer, chassis, rows, _lines))

@@ -26,9 +26,8 @@ def register(commands: Commands, chassis: Chassis) -> None:
         "debug/dump-local-template-vars": template_vars,
         "debug/dump-lflow-conj-ids": lambda _chassis: _CONJUNCTIONS,
         "lflow-cache/show-stats": lflow_cache,
-        # The data plane has neither OpenFlow groups nor meters.
-        "group-table-list": lambda _chassis: "",
-        "meter-table-list": lambda _chassis: "",
+        "group-table-list": lambda _chassis: "",  # the data plane has no OpenFlow groups
+        "meter-table-list": meters,
         # Templates cost little and are never wrong: there is nothing to flush.
         "lflow-cache/flush": lambda _chassis: "",
         "sb-cluster-state-reset": cluster_reset,
@@ -83,6 +82,11 @@ def template_vars(chassis: Chassis) -> str:
     """This chassis' template variables."""
     found = sorted(chassis.flows.template_vars().items())
     return "\n".join(["Local template vars:", *(f"name: '{n}' value: '{v}'" for n, v in found)])
+
+
+def meters(chassis: Chassis) -> str:
+    """Names and numbers of meters, by name (lib/extend-table.c)."""
+    return "".join(f"{n}: {number}\n" for n, number in sorted(chassis.metering.numbers().items()))
 
 
 def lflow_cache(chassis: Chassis) -> str:

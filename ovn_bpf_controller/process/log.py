@@ -20,18 +20,22 @@ from ovn_bpf_controller.process.log_core import DBG, EMER, ERR, INFO, LEVELS, OF
 
 
 class Logger:
-    """A vlog module.  Same methods as ovs.vlog.Vlog, which is why they take text."""
+    """A vlog module.  Same methods as ovs.vlog.Vlog, which is why they take text.
 
-    __slots__ = ("name", "_module")
+    thread: of ovn-controller's, whose messages these are said to be.
+    """
 
-    def __init__(self, name: str) -> None:
+    __slots__ = ("name", "_module", "_thread")
+
+    def __init__(self, name: str, thread: str = "") -> None:
         self._module = core.module(name.lower())
         self.name = self._module.name
+        self._thread = thread
 
     def log(self, level: int, message: str) -> None:
         """Log at a level given as number (EMER … DBG)."""
         if self._module.max_level >= level:
-            core.log(self._module, level, message)
+            core.log(self._module, level, message, thread=self._thread)
 
     def emer(self, message: str) -> None:
         """Log what ends the process."""

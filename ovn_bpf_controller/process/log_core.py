@@ -58,6 +58,7 @@ class Core:
         self.file_fd = -1
         self.lock = threading.RLock()
         self.local = threading.local()
+        self.numbers: dict[str, int] = {}
 
     def module(self, name: str) -> Module:
         name = ALIASES.get(name, name)
@@ -66,24 +67,28 @@ class Core:
             module = self.modules[name] = Module(name, list(self.default_levels))
         return module
 
-    def log(self, module: Module, level: int, message: str, console: bool = True) -> None:
+    def log(
+        self, module: Module, level: int, message: str, console: bool = True, thread: str = ""
+    ) -> None:
         """Write message to the destinations that want it; console False: not there.
+
+        thread: the one that it is said to be of; the caller's if "".
 
         Each of its lines becomes a record: what a database or the verifier said can
         neither break nor forge the lines of a log that others parse.
         """
         if len(lines := message.splitlines()) > 1:
             for line in filter(str.strip, lines):
-                self.log(module, level, line, console)
+                self.log(module, level, line, console, thread)
             return
         to_syslog = module.levels[SYSLOG] >= level
         to_console = console and module.levels[CONSOLE] >= level
         to_file = module.levels[FILE] >= level and self.file_fd >= 0
         if not (to_syslog or to_console or to_file):
             return
-        self.local.seq = getattr(self.local, "seq", 0) + 1
+        seq = self._next(thread)
         value = self.facility * 8 + SYSLOG_PRIORITY[level]
-        record = Record(module.name, LEVELS[level], value, message, time.time_ns(), self.local.seq)
+        record = Record(module.name, LEVELS[level], value, message, time.time_ns(), seq, thread)
         with self.lock:
             if to_console:
                 _write(2, self.render[CONSOLE](record))
@@ -91,6 +96,14 @@ class Core:
                 self._to_syslog(record)
             if to_file and self.file_fd >= 0:
                 _write(self.file_fd, self.render[FILE](record))
+
+    def _next(self, thread: str) -> int:
+        """Each thread's messages are numbered by themselves."""
+        if thread:
+            self.numbers[thread] = self.numbers.get(thread, 0) + 1
+            return self.numbers[thread]
+        self.local.seq = getattr(self.local, "seq", 0) + 1
+        return int(self.local.seq)
 
     def _to_syslog(self, record: Record) -> None:
         if self.syslogger is None:

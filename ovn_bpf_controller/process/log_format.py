@@ -24,7 +24,9 @@ _START_NS = time.monotonic_ns()
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One log message.  when_ns: wall clock; seq: per thread, from 1."""
+    """One log message.  when_ns: wall clock; seq: per thread, from 1.  thread: whose it
+    is said to be, "" for the one that runs.
+    """
 
     module: str
     level: str
@@ -32,6 +34,7 @@ class Record:
     message: str
     when_ns: int
     seq: int
+    thread: str = ""
 
 
 Formatter = Callable[[Record], str]
@@ -73,7 +76,9 @@ def _getter(letter: str, braces: str | None) -> Formatter:
     return _GETTERS.get(letter, lambda _record: letter)
 
 
-def _thread() -> str:
+def _thread(record: Record) -> str:
+    if record.thread:
+        return record.thread
     thread = threading.current_thread()
     return "" if thread is threading.main_thread() else thread.name
 
@@ -89,8 +94,8 @@ _GETTERS: dict[str, Formatter] = {
     "p": lambda record: record.level,
     "P": lambda _record: str(os.getpid()),
     "r": lambda _record: str((time.monotonic_ns() - _START_NS) // 1_000_000),
-    "t": lambda _record: _thread() or "main",
-    "T": lambda _record: f"({_thread()})" if _thread() else "",
+    "t": lambda record: _thread(record) or "main",
+    "T": lambda record: f"({_thread(record)})" if _thread(record) else "",
 }
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from scapy.layers.l2 import Ether
@@ -11,14 +12,18 @@ from scapy.packet import Raw
 
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.compile.layout import chunks, cut, place
+from ovn_bpf_controller.compile.telling import meter_key
 from ovn_bpf_controller.datapath.counters import Counters, Drop, DropCounters, possible_cpus
+from ovn_bpf_controller.datapath.events import Events
 from ovn_bpf_controller.datapath.maps import check, map_info
+from ovn_bpf_controller.datapath.meters import Meters
 from ovn_bpf_controller.datapath.trace import Tracer
 from ovn_bpf_controller.observe import accounts
 from tests.support.dataplane import Bed, bed, mac, reason
 
 QUEUE = 22
 PERF_EVENT_ARRAY = 4
+RINGBUF = 27
 PER_CPU = (5, 6, 10)  # enum bpf_map_type: PERCPU_HASH, PERCPU_ARRAY, LRU_PERCPU_HASH
 # Where a trace is written, and working memory that each packet begins anew.
 ITS_OWN = ("ovn_trace_ctl", "ovn_trace_log", "ovn_scratch")
@@ -38,8 +43,13 @@ def switch() -> Iterator[Bed]:
         made.flow(0, 0, 80, 'inport == "vm1"', "put_fdb(inport, eth.src); next;")
         made.flow(0, 1, 90, "nd_ns", "nd_na { outport = inport; flags.loopback = 1; output; };")
         made.flow(0, 1, 10, "1", "outport = get_fdb(eth.dst); next;")
+        telling = "log(verdict=allow); sample(probability=65535); set_meter(1, 1); next;"
+        made.flow(0, 0, 70, 'inport == "vm2"', telling)
 
         made.switch(1, 2, 3)
+        [(name, said)] = made.compiler.uses.meters().items()
+        assert said is not None
+        Meters(made.plane.maps).put(meter_key(name), said)
         yield made
 
 
@@ -58,6 +68,9 @@ def dump(name: str, fd: int) -> dict[bytes, bytes]:
     size = info.value_size
     if info.type == PERF_EVENT_ARRAY:  # for the agent's own descriptors; no contents
         return {}
+    if info.type == RINGBUF:
+        with closing(Events(name, fd)) as events:
+            return {b"": repr(list(events.read(BATCH))).encode()}
     if info.type == QUEUE:
         first = ffi.new("char[]", size)
         there = lib.ovn_map_lookup(fd, ffi.NULL, first) == 0
@@ -93,6 +106,7 @@ SOLICITATION = {"eth_type": 0x86DD, "ip_proto": 58, "ip_ttl": 255, "icmp6_type":
 
 PACKETS = {
     "delivered": (packet(1, mac(2)), [lib.TRACE_DEVICE]),
+    "told of": (packet(2, mac(1)), [lib.TRACE_DEVICE]),
     "flooded and tunnelled": (
         packet(1, BROADCAST),
         [lib.TRACE_LEARN, lib.TRACE_DEVICE, lib.TRACE_REMOTE],

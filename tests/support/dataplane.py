@@ -123,12 +123,19 @@ class Bed:
         return made
 
     def flow(
-        self, pipeline: int, table: int, priority: int, match: str, actions: str, dp: int = 1
+        self,
+        pipeline: int,
+        table: int,
+        priority: int,
+        match: str,
+        actions: str,
+        dp: int = 1,
+        meter: str = "",
     ) -> None:
         """A logical flow, in OVN's words; live after flows_live()."""
         self._numbers += 1
         self.last_flow = str(self._numbers)
-        row = LogicalFlow(self.last_flow, pipeline, table, priority, match, actions)
+        row = LogicalFlow(self.last_flow, pipeline, table, priority, match, actions, meter=meter)
         self.compiler.set_flow(self.last_flow, row, [dp])
 
     def flows_live(self) -> None:

@@ -20,6 +20,7 @@ from ovn_bpf_controller.compile.actions import (
     verb,
 )
 from ovn_bpf_controller.compile.insns import Insn, decode
+from ovn_bpf_controller.compile.telling import About
 from ovn_bpf_controller.lang import nodes
 from ovn_bpf_controller.lang.actions import parse_actions
 from tests.support.machine import Machine, Words
@@ -34,7 +35,7 @@ def low(*actions: nodes.Action, pipeline: int = INGRESS, table: int = 5) -> Lowe
 
 def code(*actions: nodes.Action, pipeline: int = INGRESS, table: int = 5) -> list[Insn]:
     lowered = low(*actions, pipeline=pipeline, table=table)
-    assert not lowered.unsupported and not lowered.partial
+    assert not lowered.unsupported
     insns = decode(lowered.insns)
     assert insns.pop() == Insn(lib.OP_END)
     return insns
@@ -197,11 +198,30 @@ def test_a_field_that_the_context_lacks_is_named() -> None:
     assert low(load).unsupported == ("field icmp4.inner_ip4.src",)
 
 
-def test_log_leaves_no_instruction_but_a_note() -> None:
-    lowered = low(nodes.Log("acl"), nodes.Next(), nodes.Log("acl"))
-    assert lowered.partial == ("log",)
-    assert not lowered.unsupported
-    assert [i.op for i in decode(lowered.insns)] == [lib.OP_NEXT, lib.OP_END]
+def test_a_log_goes_on_and_passes_only_itself_over_when_metered() -> None:
+    lowered = low(nodes.Log("drop", "a", meter="m"), nodes.Log("allow", "b"), nodes.Next())
+    insns = decode(lowered.insns)
+    assert [i.op for i in insns] == [lib.OP_METER, lib.OP_LOG, lib.OP_LOG, lib.OP_NEXT, lib.OP_END]
+    assert (insns[0].src, insns[0].c) == (0, 1)
+    assert [i.src for i in insns[1:3]] == [1, 0]
+    assert lowered.told.meters == {"m": None}
+    assert [insns[1].b, insns[2].b] == list(lowered.told.logs)
+    assert not lowered.arguments  # nothing for the slow path
+
+
+def test_a_metered_flow_ends_where_nothing_else_is_to_be_done() -> None:
+    about = About(meter="m")
+
+    def metered(*actions: nodes.Action) -> Insn:
+        return decode(lower(actions, INGRESS, 5, lambda _: 0, about=about).insns)[0]
+
+    learn = nodes.PutArp(INPORT, reg(0), ETH_SRC)
+    assert metered(nodes.Reject((nodes.Output(),))).src == lib.DROP_COPP
+    assert metered(nodes.DnsLookup(reg(0, 3, 1)), nodes.Next()).src == lib.DROP_COPP
+    whole = len(decode(low(learn).insns)) - 1
+    first = metered(learn, nodes.Next())
+    assert (first.op, first.src, first.c) == (lib.OP_METER, 0, whole)
+    assert metered(nodes.Next()).op == lib.OP_NEXT
 
 
 def test_verbs_are_named_as_ovn_names_them() -> None:

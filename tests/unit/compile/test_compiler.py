@@ -320,12 +320,6 @@ def test_an_unsupported_verb_drops_what_the_flow_matches() -> None:
     assert (row.stage, row.datapaths) == ("ls_in_test", (DP,))
 
 
-def test_a_verb_without_effect_lets_the_packet_go_on() -> None:
-    compiler, rules = compiled(flow("ip4", 'log(name="x", verdict=allow); next;'))
-    assert decode(only(rules).insns)[0] == Insn(lib.OP_NEXT, aux=5)
-    assert problems(compiler) == [("u1", Problem.PARTIAL, "log")]
-
-
 @pytest.mark.parametrize(
     "row",
     [
