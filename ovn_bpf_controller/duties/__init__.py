@@ -11,8 +11,14 @@ from collections.abc import Callable
 from typing import Final
 
 from ovn_bpf_controller.duties.advertisements import PeriodicAdverts
+from ovn_bpf_controller.duties.bfd import BfdRows
 from ovn_bpf_controller.duties.dhcp import DhcpOptions
 from ovn_bpf_controller.duties.dns import Names
 from ovn_bpf_controller.duties.duty import Duty
 
-ALL: Final[tuple[Callable[[], Duty], ...]] = (DhcpOptions, Names, PeriodicAdverts)
+ALL: Final[tuple[Callable[[], Duty], ...]] = (
+    DhcpOptions,
+    Names,
+    PeriodicAdverts,
+    BfdRows,
+)

@@ -36,3 +36,16 @@ def lport_addresses(text: str) -> tuple[int, list[Interface]] | None:
     first, _, rest = text.strip().partition(" ")
     ether = mac(first)
     return None if ether is None else (ether, interfaces(rest))
+
+
+def packed(text: str) -> bytes | None:
+    """An address as on the wire, or None if it is none."""
+    try:
+        return ipaddress.ip_address(text).packed
+    except ValueError:
+        return None
+
+
+def mac_bytes(ether: int) -> bytes:
+    """The six bytes of a number."""
+    return ether.to_bytes(6, "big")

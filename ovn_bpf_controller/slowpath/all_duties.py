@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.slowpath import advertisements, dhcp_relay, dhcpv4, dhcpv6, dns
+from ovn_bpf_controller.slowpath.bfd import Bfd
 from ovn_bpf_controller.slowpath.duty import Duty, Verbs
 from ovn_bpf_controller.slowpath.neighbours import Neighbours
 from ovn_bpf_controller.slowpath.periodic_ra import PeriodicAdverts
@@ -28,4 +29,5 @@ def duties(maps: Mapping[str, int]) -> Sequence[Duty]:
         Verbs("ra", {lib.OVN_PUNT_RA: advertisements.handle}),
         PeriodicAdverts(),
         Neighbours(maps["ovn_macs"]),
+        Bfd(),
     )

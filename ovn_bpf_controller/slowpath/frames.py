@@ -19,6 +19,7 @@ UDP: Final = 8
 _IP4: Final = 20
 _IP6: Final = 40
 _PROTO_UDP: Final = 17
+_EXTENSIONS: Final = (0, 43, 60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,3 +76,44 @@ def datagram(frame: bytes) -> Datagram:
         raise RejectedError("UDP length is wrong")
     version = 4 if kind == 0x0800 else 6
     return Datagram(frame, version, ETHERNET, l4, frame[l4 + UDP : l4 + length])
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """An IP packet.  proto: behind IPv6's extension headers; payload: from there on,
+    as long as the IP header says."""
+
+    src: bytes
+    dst: bytes
+    proto: int
+    ttl: int
+    payload: bytes
+
+
+def packet(frame: bytes) -> Packet:
+    """The IP packet in a frame.  Raises RejectedError when there is none whole."""
+    kind = frame[12:14]
+    if kind == b"\x08\x00" and len(frame) >= ETHERNET + _IP4:
+        head = (frame[ETHERNET] & 15) * 4
+        end = ETHERNET + int.from_bytes(frame[16:18], "big")
+        if head < _IP4 or ETHERNET + head > end or end > len(frame):
+            raise RejectedError("no whole IP packet")
+        payload = frame[ETHERNET + head : end]
+        return Packet(frame[26:30], frame[30:34], frame[23], frame[22], payload)
+    if kind == b"\x86\xdd" and len(frame) >= ETHERNET + _IP6:
+        at = ETHERNET + _IP6
+        end = at + int.from_bytes(frame[18:20], "big")
+        if end > len(frame):
+            raise RejectedError("no whole IP packet")
+        proto, payload = _behind_extensions(frame[20], frame[at:end])
+        return Packet(frame[22:38], frame[38:54], proto, frame[21], payload)
+    raise RejectedError("not IP")
+
+
+def _behind_extensions(proto: int, data: bytes) -> tuple[int, bytes]:
+    """Past hop-by-hop options, routing headers and destination options."""
+    while proto in _EXTENSIONS:
+        if len(data) < 8 or len(data) < 8 * (data[1] + 1):
+            raise RejectedError("truncated IPv6 extension header")
+        proto, data = data[0], data[8 * (data[1] + 1) :]
+    return proto, data
