@@ -43,7 +43,7 @@ def switch() -> Iterator[Bed]:
         made.flow(0, 0, 80, 'inport == "vm1"', "put_fdb(inport, eth.src); next;")
         made.flow(0, 1, 90, "nd_ns", "nd_na { outport = inport; flags.loopback = 1; output; };")
         made.flow(0, 1, 10, "1", "outport = get_fdb(eth.dst); next;")
-        telling = "log(verdict=allow); sample(probability=65535); set_meter(1, 1); next;"
+        telling = "log(verdict=allow); sample(probability=65535); set_meter(1000000); next;"
         made.flow(0, 0, 70, 'inport == "vm2"', telling)
 
         made.switch(1, 2, 3)
