@@ -44,7 +44,7 @@ def switch() -> Iterator[Bed]:
         made.flow(0, 1, 90, "nd_ns", "nd_na { outport = inport; flags.loopback = 1; output; };")
         made.flow(0, 1, 10, "1", "outport = get_fdb(eth.dst); next;")
         telling = "log(verdict=allow); sample(probability=65535); set_meter(1000000); next;"
-        made.flow(0, 0, 70, 'inport == "vm2"', telling)
+        made.flow(0, 0, 85, "eth.type == 0x1235", telling)
 
         made.switch(1, 2, 3)
         [(name, said)] = made.compiler.uses.meters().items()
@@ -106,7 +106,7 @@ SOLICITATION = {"eth_type": 0x86DD, "ip_proto": 58, "ip_ttl": 255, "icmp6_type":
 
 PACKETS = {
     "delivered": (packet(1, mac(2)), [lib.TRACE_DEVICE]),
-    "told of": (packet(2, mac(1)), [lib.TRACE_DEVICE]),
+    "told of": (packet(2, mac(1), eth_type=0x1235), [lib.TRACE_DEVICE]),
     "flooded and tunnelled": (
         packet(1, BROADCAST),
         [lib.TRACE_LEARN, lib.TRACE_DEVICE, lib.TRACE_REMOTE],
