@@ -12,6 +12,7 @@ from typing import Final
 
 from ovn_bpf_controller.duties.advertisements import PeriodicAdverts
 from ovn_bpf_controller.duties.bfd import BfdRows
+from ovn_bpf_controller.duties.delegation import Delegation
 from ovn_bpf_controller.duties.dhcp import DhcpOptions
 from ovn_bpf_controller.duties.dns import Names
 from ovn_bpf_controller.duties.duty import Duty
@@ -21,4 +22,5 @@ ALL: Final[tuple[Callable[[], Duty], ...]] = (
     Names,
     PeriodicAdverts,
     BfdRows,
+    Delegation,
 )

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.slowpath import advertisements, dhcp_relay, dhcpv4, dhcpv6, dns
 from ovn_bpf_controller.slowpath.bfd import Bfd
+from ovn_bpf_controller.slowpath.delegation import Delegation
 from ovn_bpf_controller.slowpath.duty import Duty, Verbs
 from ovn_bpf_controller.slowpath.neighbours import Neighbours
 from ovn_bpf_controller.slowpath.periodic_ra import PeriodicAdverts
@@ -28,6 +29,7 @@ def duties(maps: Mapping[str, int]) -> Sequence[Duty]:
         Verbs("dns", {lib.OVN_PUNT_DNS: dns.handle}),
         Verbs("ra", {lib.OVN_PUNT_RA: advertisements.handle}),
         PeriodicAdverts(),
+        Delegation(),
         Neighbours(maps["ovn_macs"]),
         Bfd(),
     )

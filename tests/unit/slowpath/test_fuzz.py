@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.datapath.punts import Punt
 from ovn_bpf_controller.slowpath import advertisements, dhcp_relay, dhcpv4, dhcpv6, dns
 from ovn_bpf_controller.slowpath.checksums import whole
+from ovn_bpf_controller.slowpath.delegation import Delegation
 from ovn_bpf_controller.slowpath.duty import Handler, RejectedError
 from ovn_bpf_controller.slowpath.knowledge import Knowledge
 from ovn_bpf_controller.slowpath.neighbours import MAX_HOPS, MAX_WAITING, Neighbours
@@ -140,6 +142,27 @@ def waiting() -> Case:
     return Case("nd_ns", neighbours.nd_ns, [packet], answers=False, check=check)
 
 
+def delegated() -> Case:
+    """Servers' messages for a client that asks for a prefix."""
+    duty = Delegation()
+    mac, source = 0x000002010203, 0xFE80 << 112 | 5
+    said = {"dp": 1, "port": 1, "mac": mac, "source": source, "client": 9, "before": None}
+    known = Knowledge(facts={"delegations": duty.hears()["delegations"]({"rp": said})})
+    duty.learnt(known)
+    [punt] = duty.run(time.monotonic() + 3)
+    asked = Ether(punt.frame)
+    frames = []
+    for kind in (dhcp6.DHCP6_Advertise, dhcp6.DHCP6_Reply):
+        frame = Ether(dst=asked.src) / IPv6(src="fe80::1", dst=asked[IPv6].src)
+        frame = frame / UDP(sport=547, dport=546) / kind(trid=asked[dhcp6.DHCP6_Solicit].trid)
+        frame = frame / dhcp6.DHCP6OptClientId(duid=asked[dhcp6.DHCP6OptClientId].duid)
+        frame = frame / dhcp6.DHCP6OptServerId(duid=dhcp6.DUID_LL(lladdr="0a:00:00:00:00:01"))
+        lease = dhcp6.DHCP6OptIAPrefix(prefix="2001:db8::", plen=56, preflft=300, validlft=400)
+        iaid = asked[dhcp6.DHCP6OptIA_PD].iaid
+        frames.append(frame / dhcp6.DHCP6OptIA_PD(iaid=iaid, T1=1, T2=2, iapdopt=[lease]))
+    return Case("delegated", duty.reply, frames, answers=False)
+
+
 def cases() -> list[Case]:
     solicitation = Ether() / IPv6(dst="ff02::2") / ICMPv6ND_RS() / ICMPv6NDOptSrcLLAddr()
     relayed = [discover()]
@@ -154,6 +177,7 @@ def cases() -> list[Case]:
         Case("dns6", dns.handle, [query(IPv6(src="fd00::1", dst="fd00::2"))]),
         Case("solicited", advertisements.handle, [solicitation], ADVERT),
         waiting(),
+        delegated(),
     ]
 
 
