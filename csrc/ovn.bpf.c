@@ -70,6 +70,8 @@ static __always_inline int from_tunnel(struct __sk_buff *skb, struct scratch *s,
 	s->cur.w[OW_DP] = s->tun_vni;
 	s->cur.w[OW_INPORT] = s->tun_opt >> 16 & 0x7fff;
 	s->cur.w[OW_OUTPORT] = outport;
+	if (!outport)
+		return from_flood(s, s->tun_vni);
 	if (outport >= OVN_MIN_MCGROUP)
 		return output_group(s, 1);
 	err = output_local(s, s->tun_vni, outport);

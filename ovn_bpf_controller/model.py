@@ -34,6 +34,10 @@ class Rule:
     flow: int
 
 
+#: Key of the McGroup that flood_remote sends to: OVN_FLOOD_REMOTE.
+FLOOD_REMOTE = 65536
+
+
 class PortKind(IntEnum):
     """enum ovn_port_kind."""
 

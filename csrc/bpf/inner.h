@@ -77,6 +77,17 @@ static __always_inline void quote_words(struct quoted *q, const __u32 *h, __u32 
 	q->icmp_id = icmp_id;
 }
 
+/* Another IPv4 source for the packet that an error quotes, of the kinds for which OVN
+ * has an address to put back (pinctrl.c): unreachable, time exceeded, bad parameter. */
+static __always_inline void quote_from(struct scratch *s, __u32 ip)
+{
+	__u32 type = s->cur.w[OW_L4_PORTS] >> 16;
+
+	if (s->cur.inner.kind == QUOTE_GOOD && s->cur.w[OW_ETH_TYPE] >> 16 == ETH_P_IP &&
+	    (type == 3 || type == 11 || type == 12))
+		s->cur.inner.src[3] = ip;
+}
+
 /* Offset of the transport checksum from l4, or 0 when there is none to mend. */
 static __always_inline __u32 inner_csum_at(__u32 proto)
 {

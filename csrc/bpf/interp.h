@@ -190,6 +190,14 @@ __noinline int execute_rare(struct __sk_buff *skb, __u32 depth, __u32 pc)
 	case OP_QUEUE:
 		s->cur.queue = in->a;
 		return ACT_NEXT;
+	case OP_FLOOD:
+		reason = flood_remote(s);
+		if (reason)
+			break;
+		return ACT_NEXT;
+	case OP_QUOTED_SRC:
+		quote_from(s, in->b);
+		return ACT_NEXT;
 	case OP_DEC_TTL:
 		i = w[OW_IP] >> 16 & 0xff;
 		if (i <= 1) {

@@ -97,6 +97,40 @@ static __always_inline int output_group(struct scratch *s, int from_tunnel)
 	return err;
 }
 
+/* A copy of what came from a device for each chassis of another region, which finds
+ * out by itself whom it concerns: no outport. */
+static __always_inline int flood_remote(struct scratch *s)
+{
+	__u32 *w = s->cur.w, outport = w[OW_OUTPORT];
+	const struct ovn_mcgroup *g = group_of(s, w[OW_DP], OVN_FLOOD_REMOTE);
+	int err;
+
+	if (!g || w[OW_FLAGS] & MLF_RX_FROM_TUNNEL)
+		return 0;
+	w[OW_OUTPORT] = 0;
+	err = defer(s, g->first, g->n_remote);
+	w[OW_OUTPORT] = outport;
+	return err;
+}
+
+/* What a chassis of another region floods: an ARP reply or a neighbour
+ * advertisement begins the ingress pipeline as if it came by its inport. */
+static __always_inline int from_flood(struct scratch *s, __u32 dp)
+{
+	__u32 *w = s->cur.w, type = w[OW_ETH_TYPE] >> 16;
+	const struct ovn_port *p = port_at(port_slot(s, dp, w[OW_INPORT]));
+	int arp = type == ETH_P_ARP && (w[OW_TCP_ARP] >> 16 & 0xff) == 2;
+	int na = type == ETH_P_IPV6 && w[OW_IP] >> 24 == PROTO_ICMP6 && w[OW_L4_PORTS] >> 16 == 136;
+
+	if (!p || (!arp && !na))
+		return DROP_TUN_VNI;
+	w[OW_FLAGS] |= MLF_RX_FROM_TUNNEL;
+	s->cur.dp_index = p->dp_index;
+	load_zones(s, p);
+	push(s, FR_LOOKUP, 0, 0, 0, 0);
+	return 0;
+}
+
 /* output in an ingress pipeline: by where the outport lives. */
 static __always_inline int output_ingress(struct __sk_buff *skb, struct scratch *s, __u32 depth)
 {

@@ -46,7 +46,8 @@
 #define OVN_TABLE_OUT_PORT_SEC 61
 #define OVN_TABLE_IN_PORT_SEC_ND 62 /* where IN_PORT_SEC sends ARP and ND */
 
-#define OVN_MIN_MCGROUP 32768 /* outport keys from here on are groups */
+#define OVN_MIN_MCGROUP 32768  /* outport keys from here on are groups */
+#define OVN_FLOOD_REMOTE 65536 /* and that of no row: of all chassis of other regions */
 
 struct ovn_slot {
 	__u32 born; /* first generation that sees this version; 0: never */
@@ -252,6 +253,9 @@ enum ovn_op {
 			* is a meter in front of it */
 	OP_SAMPLE,     /* tell of the packet with probability a / 65535: collector set
 			* b, domain aux, point c, or with src w[dst] */
+	OP_FLOOD,      /* flood_remote: a copy to each chassis of another region,
+			* without an outport, unless it came through a tunnel */
+	OP_QUOTED_SRC, /* icmp4.inner_ip4.src = b */
 	OP_MAX,
 };
 

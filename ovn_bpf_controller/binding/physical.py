@@ -15,7 +15,7 @@ from ovn_bpf_controller.binding.index import PortIndex
 from ovn_bpf_controller.binding.local import HAGroups
 from ovn_bpf_controller.binding.tunnels import Link, Peers
 from ovn_bpf_controller.binding.zones import dnat_name, snat_name
-from ovn_bpf_controller.model import Datapath, McGroup, Port, PortKind, Tunnel
+from ovn_bpf_controller.model import FLOOD_REMOTE, Datapath, McGroup, Port, PortKind, Tunnel
 from ovn_bpf_controller.ovsdb.tables import DatapathBinding, MulticastGroup, PortBinding
 from ovn_bpf_controller.plaindata import dataclass
 from ovn_bpf_controller.underlay.route import Path
@@ -207,6 +207,12 @@ def group(site: Site, row: MulticastGroup) -> McGroup | None:
             remote.update(_remote_links(site, port))
     dp = site.keys[row.datapath]
     return McGroup(dp, row.tunnel_key, tuple(sorted(local)), tuple(sorted(remote)))
+
+
+def regions(site: Site, dp: int) -> McGroup | None:
+    """Where flood_remote sends to: a group that has no row, None without other regions."""
+    links = tuple(sorted(site.peers.regions))
+    return McGroup(dp, FLOOD_REMOTE, (), links) if links else None
 
 
 def _local_member(site: Site, row: PortBinding) -> int:

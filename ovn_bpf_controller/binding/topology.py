@@ -190,7 +190,10 @@ class Topology:
         self._chassis_moved = False
         rows, encaps = self._sb.table(Chassis), self._sb.table(Encap)
         peers = tunnels.choose(self.me, config, rows.values(), encaps)
-        if peers.default != self.peers.default or peers.by_encap != self.peers.by_encap:
+        before = self.peers
+        if (peers.default, peers.by_encap, peers.regions) != (
+            *(before.default, before.by_encap, before.regions),
+        ):
             self._touch(*self.keys)
         for name, why in peers.skipped.items():
             if self.peers.skipped.get(name) != why:
@@ -269,7 +272,11 @@ class Topology:
             uuid,
             physical.datapath(self._sb.table(DatapathBinding)[uuid], self.zones.zones),
             ports,
-            {group.key: group for group in groups.values() if group is not None},
+            {
+                group.key: group
+                for group in (*groups.values(), physical.regions(site, key))
+                if group is not None
+            },
             {
                 row.logical_port: row.tunnel_key
                 for row in self.ports.datapath(uuid)

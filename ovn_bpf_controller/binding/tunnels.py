@@ -34,12 +34,14 @@ class Peers:
     """The other chassis.
 
     default: Chassis uuid -> Link name for ports that ask for no particular encap.
-    by_encap: Encap uuid -> Link name.  skipped: chassis name -> why there is none.
+    by_encap: Encap uuid -> Link name.  regions: Links to chassis of other regions, one
+    each.  skipped: chassis name -> why there is none.
     """
 
     links: dict[str, Link] = field(default_factory=dict)
     default: dict[str, str] = field(default_factory=dict)
     by_encap: dict[str, str] = field(default_factory=dict)
+    regions: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
 
     def link(self, chassis: str | None, encap: str | None) -> str:
@@ -61,6 +63,8 @@ def choose(
             why = _add(peers, config, ours, row, encaps)
         if why:
             peers.skipped[row.name] = why
+        elif _true(row, "is-remote"):
+            peers.regions.append(peers.default[row.uuid])
     return peers
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from ovn_bpf_controller._native import lib
-from ovn_bpf_controller.compile.actions import Lowered, Traits, lower
+from ovn_bpf_controller.compile.actions import QUOTED_SOURCE, Lowered, Traits, lower
 from ovn_bpf_controller.compile.holes import Names
 from ovn_bpf_controller.compile.insns import INSN_BYTES, decode
 from ovn_bpf_controller.compile.layout import chunks, cut, place
@@ -197,6 +197,8 @@ class _ActionShape:
             return self._words(index, text, base, width) if width else None
         if not isinstance(action, nodes.Load) or action.value != value:
             return None
+        if action.dst.root == QUOTED_SOURCE:  # an operand, as it is no word
+            return self._words(index, text, base, action.dst.width)
         mask = _ALL if isinstance(value, str) else action.mask
         if base.unsupported:
             return _Hole(index, mask, 0, mask, ())

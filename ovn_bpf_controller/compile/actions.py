@@ -71,6 +71,9 @@ _REPLIES: Final[dict[type[nodes.Action], int]] = {
     ),
 }
 
+# Of the packet that an ICMP error quotes: no word, so it is an operand.
+QUOTED_SOURCE: Final = "icmp4.inner_ip4.src"
+
 # As OVS's tc queues are numbered: class 1:(N + 1) of an htb qdisc.
 _QUEUE_MAJOR: Final = 1 << 16
 
@@ -287,6 +290,8 @@ class _Lowering(InsnList):
         value = action.value
         if isinstance(value, str):
             value = self.port_key(value) if value else 0
+        if action.dst.root == QUOTED_SOURCE:
+            return self.emit(lib.OP_QUOTED_SRC, b=value)
         self.load(home(action.dst), value, action.mask)
 
     def move(self, action: nodes.Move) -> None:
@@ -342,6 +347,9 @@ class _Lowering(InsnList):
     def set_queue(self, action: nodes.SetQueue) -> None:
         self.emit(lib.OP_QUEUE, a=_QUEUE_MAJOR | (action.queue_id + 1) & 0xFFFF)
 
+    def flood_remote(self, _: nodes.FloodRemote) -> None:
+        self.emit(lib.OP_FLOOD)
+
     def select(self, action: nodes.Select) -> None:
         """A value by weight, and on to the next table (OVN's select does both)."""
         targets = [(target.id, target.weight) for target in action.targets if target.weight]
@@ -385,6 +393,14 @@ class _Lowering(InsnList):
         dst, outport = home(action.dst), ROOTS["outport"]
         if dst != outport:
             self.copy(dst, outport)
+
+    def get_remote_fdb(self, action: nodes.GetRemoteFdb) -> None:
+        """What was learnt from VTEPs by EVPN: nothing, here."""
+        self.load(home(action.dst), 0, 0xFFFFFFFF)
+
+    def chk_evpn_arp(self, action: nodes.ChkEvpnArp) -> None:
+        word, shift = bit(action.dst)
+        self.emit(lib.OP_SET, dst=word, a=1 << shift)
 
     def lookup_fdb(self, action: nodes.LookupFdb) -> None:
         port = home(action.port).word
@@ -479,6 +495,8 @@ _HANDLERS: Final[dict[type[nodes.Action], Callable[[_Lowering, Any], None]]] = {
     nodes.CheckInPortSec: _Lowering.check_in_port_sec,
     nodes.CheckOutPortSec: _Lowering.check_out_port_sec,
     nodes.GetFdb: _Lowering.get_fdb,
+    nodes.GetRemoteFdb: _Lowering.get_remote_fdb,
+    nodes.ChkEvpnArp: _Lowering.chk_evpn_arp,
     nodes.LookupFdb: _Lowering.lookup_fdb,
     nodes.PutFdb: _Lowering.put_fdb,
     **dict.fromkeys(_REPLIES, _Lowering.reply),
@@ -487,6 +505,7 @@ _HANDLERS: Final[dict[type[nodes.Action], Callable[[_Lowering, Any], None]]] = {
     nodes.SetMeter: _Lowering.set_meter,
     nodes.Log: _Lowering.log,
     nodes.Sample: _Lowering.sample,
+    nodes.FloodRemote: _Lowering.flood_remote,
     nodes.Select: _Lowering.select,
     nodes.FwdGroup: _Lowering.fwd_group,
     nodes.GetArp: _Lowering.get_mac_bind,

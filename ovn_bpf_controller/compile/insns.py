@@ -148,6 +148,8 @@ _TEXT: Final[dict[int, Callable[[Insn], str]]] = {
     lib.OP_LARGER: lambda i: f"{field_at(i.dst, i.a, 1)} = check_pkt_larger({i.b})",
     lib.OP_HASH: lambda i: f"{_word(i.dst)} = hash({i.a:#x}) of {i.b}",
     lib.OP_PICK: lambda i: f"pick {i.c:#x} if {_word(i.src)} < {i.b}",
+    lib.OP_FLOOD: lambda i: "flood_remote",
+    lib.OP_QUOTED_SRC: lambda i: f"quoted source = {i.b:#x}",
     lib.OP_QUEUE: lambda i: f"set_queue (priority {i.a:#x})",
     lib.OP_GET_FDB: lambda i: f"outport = get_fdb({_mac(i.src)})",
     lib.OP_LOOKUP_FDB: _lookup_fdb,

@@ -218,6 +218,8 @@ class _Walk:
             return self._unless_end(pc + 1)
         if insn.op == lib.OP_CALL:
             self._side_table()
+        elif insn.op == lib.OP_FLOOD:
+            into.add(Kind.OUTPUT, "/* Flood to all remote chassis */")
         elif self._kind() != lib.TRACE_DROP and insn.op in _WITH_OPERANDS:
             return pc + 1 + insn.c * (insn.a if insn.op == lib.OP_CT_LB else 1)
         elif self._kind() == lib.TRACE_LEARN:
@@ -300,8 +302,11 @@ class _Walk:
 
     def _remote(self, into: Node) -> None:
         e = self._take(lib.TRACE_REMOTE)
-        name = self._name(e.dp, e.words[lib.OW_OUTPORT])
         chassis = self._names.chassis(e.chassis)
+        if not e.words[lib.OW_OUTPORT]:  # flood_remote's
+            into.add(Kind.OUTPUT, f'/* tunnel to chassis "{chassis}" */')
+            return
+        name = self._name(e.dp, e.words[lib.OW_OUTPORT])
         into.add(Kind.OUTPUT, f'/* tunnel to chassis "{chassis}", port "{name}" */')
         into.add(Kind.MODIFY, f'output("{name}")', remark=f'/* chassis "{chassis}" */')
 

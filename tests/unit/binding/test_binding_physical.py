@@ -13,8 +13,9 @@ from ovn_bpf_controller.binding.claims import Bind, Claim, PortType
 from ovn_bpf_controller.binding.index import PortIndex
 from ovn_bpf_controller.binding.tunnels import Link, Peers
 from ovn_bpf_controller.binding.view import Interface
-from ovn_bpf_controller.model import McGroup, Port, PortKind
+from ovn_bpf_controller.model import FLOOD_REMOTE, McGroup, Port, PortKind
 from ovn_bpf_controller.ovsdb.tables import Chassis, DatapathBinding, MulticastGroup, PortBinding
+from ovn_bpf_controller.plaindata import replace
 from ovn_bpf_controller.underlay.route import Path
 
 PEERS = Peers(
@@ -72,6 +73,14 @@ def test_a_port_elsewhere_is_behind_its_chassis_tunnel() -> None:
     assert only(site(row("p", 3, chassis="c2"))).chassis == "hv2@192.0.2.2"
     assert only(site(row("p", 3, chassis="c2", encap="e22"))).chassis == "hv2@198.51.100.2"
     assert only(site(row("p", 3, chassis="unknown"))).kind is PortKind.NONE
+
+
+def test_what_is_flooded_to_other_regions_goes_to_a_group_that_has_no_row() -> None:
+    here = site()
+    assert physical.regions(here, 1) is None
+    peers = replace(PEERS, regions=["az3@192.0.2.3", "az2@192.0.2.2"])
+    found = physical.regions(replace(here, peers=peers), 1)
+    assert found == McGroup(1, FLOOD_REMOTE, (), ("az2@192.0.2.2", "az3@192.0.2.3"))
 
 
 def test_a_port_bound_nowhere_or_to_us_without_a_device_is_nowhere() -> None:

@@ -29,6 +29,7 @@ from ovn_bpf_controller.ovsdb.tables import (
     HAChassisGroup,
     PortBinding,
 )
+from ovn_bpf_controller.plaindata import replace
 
 ME = Chassis("me", name="hv1", hostname="host1", encaps=("e1",))
 
@@ -230,6 +231,23 @@ def test_chassis_that_are_not_reached_say_why(
     peers = choose(CONFIG, row, Encap("a", type=kind, ip=ip))
     assert not peers.links
     assert why in peers.skipped["hv2"]
+
+
+@pytest.mark.parametrize(("interconn", "regions"), [("true", ["az2@192.0.2.2"]), ("false", [])])
+def test_chassis_of_other_regions_are_reached_by_gateways_between_them(
+    interconn: str, regions: list[str]
+) -> None:
+    me = replace(ME, other_config={"is-interconn": interconn})
+    encaps = {n: Encap(n, type="geneve", ip=f"192.0.2.{n}") for n in ("1", "2", "3")}
+    me = replace(me, encaps=("1",))
+    rows = [
+        me,
+        Chassis("c2", name="az2", encaps=("2",), other_config={"is-remote": "true"}),
+        Chassis("c3", name="hv3", encaps=("3",)),
+    ]
+    peers = tunnels.choose(me, CONFIG, rows, encaps)
+    assert peers.regions == regions
+    assert ("az2@192.0.2.2" in peers.links, "hv3@192.0.2.3" in peers.links) == (bool(regions), True)
 
 
 # --- configuration --------------------------------------------------------------------

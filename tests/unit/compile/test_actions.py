@@ -185,17 +185,34 @@ def test_an_event_s_argument_is_what_happened() -> None:
 # --- what is not supported --------------------------------------------------
 
 
+class OfTheFuture(nodes.Action):
+    """A verb that nobody knows yet."""
+
+
 def test_a_verb_that_is_not_supported_makes_the_whole_list_a_drop() -> None:
-    lowered = low(
-        nodes.FloodRemote(), nodes.Next(), nodes.Clone((nodes.FloodRemote(), nodes.FloodRemote()))
-    )
-    assert lowered.unsupported == ("flood_remote",)
+    lowered = low(OfTheFuture(), nodes.Next(), nodes.Clone((OfTheFuture(), OfTheFuture())))
+    assert lowered.unsupported == ("of_the_future",)
     assert decode(lowered.insns) == [Insn(lib.OP_DROP, a=lib.DROP_UNSUPPORTED), Insn(lib.OP_END)]
 
 
 def test_a_field_that_the_context_lacks_is_named() -> None:
-    load = nodes.Load(field("icmp4.inner_ip4.src", 32), 1500, 0xFFFF)
-    assert low(load).unsupported == ("field icmp4.inner_ip4.src",)
+    move = nodes.Move(field("reg0", 32), field("icmp4.inner_ip4.src", 32))
+    assert low(move).unsupported == ("field icmp4.inner_ip4.src",)
+
+
+def test_what_evpn_would_have_learnt_is_not_there() -> None:
+    """Such flows are northd's for switches with a VNI of EVPN; their packets go on."""
+    found = low(*parse_actions("outport = get_remote_fdb(eth.dst); next;"))
+    assert decode(found.insns)[0] == Insn(lib.OP_SET, dst=lib.OW_OUTPORT, a=0xFFFFFFFF)
+    assert not found.unsupported
+    found = low(*parse_actions("reg0[6] = chk_evpn_arp(arp.tpa); next;"))
+    assert decode(found.insns)[0] == Insn(lib.OP_SET, dst=lib.OW_REG0, a=1 << 6)
+    assert not found.unsupported
+
+
+def test_the_quoted_source_is_an_operand() -> None:
+    found = decode(low(*parse_actions("icmp4.inner_ip4.src = 10.0.0.1; next;")).insns)
+    assert found[0] == Insn(lib.OP_QUOTED_SRC, b=0x0A000001)
 
 
 def test_a_log_goes_on_and_passes_only_itself_over_when_metered() -> None:

@@ -104,6 +104,7 @@ ACTIONS = [
     "reg0 = {n}/{m}; next;",
     "reg8[0..15] = 0; reg7[{k}..15] = {k}; next;",
     "set_queue({n}); next;",
+    "ip4.dst = {a}; icmp4.inner_ip4.src = {b}; next;",
     "reg8[16..31] = select({n}=1, {m}=2);",
 ]  # fmt: skip
 
