@@ -55,6 +55,15 @@ class Answering:
 
     def run(self, compiler: FlowCompiler, view: View) -> None:
         """Starts, tells and watches the process, when something needs it; and writes."""
+        told = self._told(compiler, view)
+        if self._needed:
+            self._supervisor.run(told)
+            if self._asked():
+                self._supervisor.run(self._told(compiler, view))
+        self._write(view)
+
+    def _told(self, compiler: FlowCompiler, view: View) -> dict[str, Any]:
+        """All that the process is to know; finds out whether it is needed."""
         arguments = compiler.arguments()
         told: dict[str, Any] = {"arguments": {str(n): text for n, text in arguments.items()}}
         needed = bool(arguments)
@@ -65,9 +74,14 @@ class Answering:
             told.update(each.told)
         if not self._needed:
             self._needed = needed and not self._refused and self._load()
-        if self._needed:
-            self._supervisor.run(told)
-        self._write(view)
+        return told
+
+    def _asked(self) -> bool:
+        """Whether what was reported asks for another answer."""
+        asked = [each for each in self._duties if each.duty.asks(self._supervisor.reports)]
+        for each in asked:
+            each.told = None
+        return bool(asked)
 
     def _write(self, view: View) -> None:
         now = now_ms()

@@ -9,12 +9,12 @@ found by writing one at a time, and costs itself only.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from ovn_bpf_controller.binding.writer import Lane, now_ms
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.transact import Pending, Transaction
+from ovn_bpf_controller.plaindata import dataclass
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")

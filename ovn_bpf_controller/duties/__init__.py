@@ -16,11 +16,13 @@ from ovn_bpf_controller.duties.delegation import Delegation
 from ovn_bpf_controller.duties.dhcp import DhcpOptions
 from ovn_bpf_controller.duties.dns import Names
 from ovn_bpf_controller.duties.duty import Duty
+from ovn_bpf_controller.duties.next_hops import NextHops
 
 ALL: Final[tuple[Callable[[], Duty], ...]] = (
     DhcpOptions,
     Names,
-    PeriodicAdverts,
     BfdRows,
     Delegation,
+    NextHops,
+    PeriodicAdverts,
 )

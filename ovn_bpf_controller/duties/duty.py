@@ -49,6 +49,13 @@ class Duty:
         """Whether this needs the process even when no flow does."""
         return False
 
+    def asks(self, reports: Mapping[str, Any]) -> bool:
+        """Whether told() would say something else because of what was reported.
+
+        reports: as for write(); asked in every round.
+        """
+        return False
+
     def write(self, view: View, reports: Mapping[str, Any]) -> Transaction | None:
         """What the Southbound should say and does not; None or empty: nothing.
 

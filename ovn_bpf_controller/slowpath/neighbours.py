@@ -2,8 +2,9 @@
 """arp { … } and nd_ns { … }: ask for a next hop, and keep what waits for it.
 
 The request goes on behind the verb, where the flow fills it in and sends it.  The
-packet waits here until the program has learnt the address (put_arp, put_nd), and
-goes on then in the table it came from, whose flow for known neighbours sends it.
+packet waits here until the program has learnt the address (put_arp, put_nd), or the
+agent tells that another chassis has (duties.next_hops), and goes on then in the table
+it came from, whose flow for known neighbours sends it.
 Behaviour: ovn-controller's pinctrl.c; ARP: RFC 826, solicitations: RFC 4861.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from ovn_bpf_controller._native import ffi, lib
@@ -27,6 +28,7 @@ MAX_HOPS: Final = 1000
 MAX_WAITING: Final = 4  # for one hop; the oldest makes room
 PATIENCE: Final = 10.0  # seconds
 LOOK_SECONDS: Final = 0.005
+ASK_SECONDS: Final = 0.05  # before the agent is asked, and between two questions
 
 _KEY: Final = record("struct ovn_mac_key")
 _MAC: Final = record("struct ovn_mac")
@@ -40,9 +42,10 @@ _ARP, _IP4, _IP6 = 0x0806, 0x0800, 0x86DD
 
 @dataclass(slots=True)
 class _Hop:
-    """Packets for one address, and until when."""
+    """Packets for one address, since when and until when."""
 
-    end: float
+    since: float
+    end: float = 0.0
     waiting: list[Punt] = field(default_factory=list)
 
 
@@ -56,6 +59,9 @@ class Neighbours(Duty):
         self._macs = macs
         self._value: Any = ffi.new("struct ovn_mac *")
         self._hops: OrderedDict[bytes, _Hop] = OrderedDict()
+        self._asked: list[bytes] = []  # what the agent was asked about last
+        self._ask_at = 0.0
+        self._told: Mapping[bytes, bytes] = {}
 
     def arp(self, punt: Punt, _argument: Mapping[str, Any], _known: Knowledge) -> Iterator[Punt]:
         """See service.Handler: the request; the packet is kept."""
@@ -79,6 +85,21 @@ class Neighbours(Duty):
         """See Duty."""
         return {lib.OVN_PUNT_ARP: self.arp, lib.OVN_PUNT_ND_NS: self.nd_ns}
 
+    def hears(self) -> Mapping[str, Callable[[Any], Any]]:
+        """See Duty.  hops: [datapath, port, address, its link-layer address]."""
+        return {"hops": _heard}
+
+    def learnt(self, known: Knowledge) -> None:
+        """See Duty."""
+        self._told = known.facts.get("hops", {})
+        if self._hops:
+            self.due = 0.0
+
+    def reports(self) -> Mapping[str, Any]:
+        """Hops that nobody has answered for here."""
+        asked = (_KEY.unpack(key) for key in self._asked)
+        return {"hops": [[dp, port, _number(ip)] for dp, port, *ip in asked]}
+
     @property
     def waiting(self) -> int:
         """Packets that wait."""
@@ -96,8 +117,17 @@ class Neighbours(Duty):
                     yield replace(waited, pc=0, frame=mac + punt.frame[6:])
             elif now >= hop.end:
                 del self._hops[key]
+        self._ask(now)
         if not self._hops:
             self.due = FOREVER
+
+    def _ask(self, now: float) -> None:
+        """What is not answered at once somebody else may know, or get to know."""
+        if now < self._ask_at and self._hops:
+            return
+        late = [key for key, hop in self._hops.items() if now >= hop.since + ASK_SECONDS]
+        if late != self._asked:
+            self._asked, self._ask_at, self.news = late, now + ASK_SECONDS, True
 
     def _keep(self, punt: Punt, address: tuple[int, ...]) -> None:
         words = punt.words
@@ -106,7 +136,7 @@ class Neighbours(Duty):
         if hop is None:
             if len(self._hops) >= MAX_HOPS:
                 self._hops.popitem(last=False)
-            hop = self._hops[key] = _Hop(0.0)
+            hop = self._hops[key] = _Hop(time.monotonic())
         now = time.monotonic()
         hop.end = now + PATIENCE
         self.due = min(self.due, now + LOOK_SECONDS)
@@ -114,14 +144,30 @@ class Neighbours(Duty):
         del hop.waiting[:-MAX_WAITING]
 
     def _learnt(self, key: bytes) -> bytes | None:
-        """The link-layer address that the program has under a key."""
+        """The link-layer address that the program has under a key, or was told of."""
         if lib.ovn_map_lookup(self._macs, ffi.from_buffer(key), self._value) < 0:
-            return None
+            return self._told.get(key)
         found = bytes(ffi.buffer(self._value))
         if found[: len(key)] != key:  # the element had another key by then
-            return None
+            return self._told.get(key)
         high, low = self._value.mac[0], self._value.mac[1]
         return bytes((high >> 8 & 0xFF, high & 0xFF)) + int(low).to_bytes(4, "big")
+
+
+def _number(words: Sequence[int]) -> int:
+    """An address of 128 bits."""
+    value = 0
+    for each in words:
+        value = value << 32 | each
+    return value
+
+
+def _heard(told: Any) -> Mapping[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
+    for dp, port, ip, mac in told:
+        words = (ip >> shift & 0xFFFFFFFF for shift in (96, 64, 32, 0))
+        found[_KEY.pack(dp, port, *words)] = int(mac).to_bytes(6, "big")
+    return found
 
 
 def _type(frame: bytes) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from ovn_bpf_controller.sandbox import netns
+from ovn_bpf_controller.sandbox import netns, process
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import traffic
 
@@ -50,6 +50,29 @@ def test_what_was_learnt_serves_the_next(bed: Sandbox, version: int) -> None:
         assert " 1 received" in netns.run(netns.argv(bed.ports["vm1"].netns, pings))
         asked = [f for f in wire.frames() if is_request(f, version)]
     assert asked == []
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_what_waits_goes_on_when_another_chassis_learns(bed: Sandbox, version: int) -> None:
+    """Nobody here answers; a row is all that says where the next hop is."""
+    hop = "10.1.0.99" if version == 4 else "fd01::99"
+    vm2 = bed.ports["vm2"]
+    with traffic.Wire(vm2.netns, "eth0") as wire:
+        for n in range(3):  # OVN 23.03 keeps no more
+            traffic.send_udp(bed, "vm1", hop, 9, b"waits %d" % n)
+        assert wire.first(lambda frame: is_request(frame, version), traffic.ARRIVES)
+        uuid = bed.sbctl("--bare", "--columns=datapath", "find", "port_binding",
+                         "logical_port=r0-sw1").strip()  # fmt: skip
+        bed.sbctl("create", "mac_binding", "logical_port=r0-sw1", f"datapath={uuid}",
+                  f'ip="{hop}"', f'mac="{vm2.mac}"')  # fmt: skip
+        arrived: list[bytes] = []
+
+        def all_here() -> bool:
+            arrived.extend(frame[-7:] for frame in wire.frames() if b"waits" in frame)
+            return len(arrived) == 3
+
+        process.wait_until(all_here, 8.0, "what waited")
+    assert sorted(arrived) == [b"waits %d" % n for n in range(3)]
 
 
 def is_request(frame: bytes, version: int) -> bool:
