@@ -334,7 +334,7 @@ class Agent:
         if self._incomplete:
             if now < self._retry_at:
                 return None
-            change = wiring.everything(desired, compiler.rules(), compiler.members())
+            change = wiring.everything(desired, compiler.unsorted_rules(), compiler.members())
         elif delta or rules:
             change = wiring.difference(delta, rules)
         else:

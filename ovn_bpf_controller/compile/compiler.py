@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Final
 
 from ovn_bpf_controller._native import lib
@@ -225,32 +226,45 @@ class FlowCompiler:
         for name, dp in self._sets.follow():
             self._changed(_by_number(name, dp))
         done = []
-        for uuid, dp in self._dirty:
-            done.append((uuid, dp))
-            flow = self._flows[uuid]
-            old = flow.compiled[dp]
-            which = (uuid, self._env.traits(dp))
-            new = shared.get(which)
-            if new is None:
-                new = compile_flow(flow.row, dp, self._env, self._sets)
-                if new.same_everywhere:
-                    shared[which] = new
-            flow.compiled[dp] = new
-            self._unrefer(uuid, dp, old)
-            for ref in new.refs:
-                self._users.setdefault(ref, set()).add((uuid, dp))
-            self._note_problems(uuid, dp, old, new)
-            if new.arguments:
-                self._punting[uuid, dp] = new.arguments
-            else:
-                self._punting.pop((uuid, dp), None)
-            self.uses.put((uuid, dp), new.told)
-            self._store.put((uuid, dp), _flow_rules(flow, dp, new))
+        for each in self._dirty:
+            done.append(each)
+            self._compile(each, shared)
             if time.thread_time() > end:
                 break
         for each in done:
             del self._dirty[each]
         return not self._dirty
+
+    def _compile(self, user: tuple[str, int], shared: dict[tuple[str, Traits], Compiled]) -> None:
+        """One flow on one datapath; shared: what was the same for all, in this round."""
+        uuid, dp = user
+        flow = self._flows[uuid]
+        old = flow.compiled[dp]
+        if len(flow.compiled) == 1:
+            new = compile_flow(flow.row, dp, self._env, self._sets)
+        else:
+            which = (uuid, self._env.traits(dp))
+            found = shared.get(which)
+            new = found or compile_flow(flow.row, dp, self._env, self._sets)
+            if found is None and new.same_everywhere:
+                shared[which] = new
+        flow.compiled[dp] = new
+        if old is not None:
+            self._unrefer(uuid, dp, old)
+        for ref in new.refs:
+            users = self._users.get(ref)
+            if users is None:
+                self._users[ref] = {user}
+            else:
+                users.add(user)
+        if new.problems or user in self._flawed:
+            self._note_problems(uuid, dp, old, new)
+        if new.arguments:
+            self._punting[user] = new.arguments
+        else:
+            self._punting.pop(user, None)
+        self.uses.put(user, new.told)
+        self._store.put(user, _flow_rules(flow, dp, new))
 
     def flush(self) -> RuleChanges:
         """Compiles what is due; returns how the rules differ from the last time."""
@@ -297,6 +311,10 @@ class FlowCompiler:
     def rules(self, dp: int | None = None) -> Iterator[Rule]:
         """The rules that hold, by stage and falling priority."""
         return self._store.winners(dp)
+
+    def unsorted_rules(self) -> Iterator[Rule]:
+        """All of them, in no order."""
+        return self._store.unsorted()
 
     def flow(self, uuid: str) -> LogicalFlow | None:
         """The row that the compiler has under this uuid."""
@@ -385,12 +403,16 @@ def _port_owner(dp: int, port_key: int) -> Owner:
     return (f"port security of {port_key}", dp)
 
 
-def _flow_rules(flow: _Flow, dp: int, compiled: Compiled) -> Iterator[Rule]:
-    table = flow.row.table + flow.row.pipeline * lib.OVN_EGRESS_BASE
-    for key in compiled.keys:
-        yield Rule(dp, table, flow.row.priority, key.mask, key.values, compiled.insns, flow.number)
-    if compiled.keys:
-        yield from _side_rules(dp, compiled.side)
+def _flow_rules(flow: _Flow, dp: int, compiled: Compiled) -> list[Rule]:
+    row, number = flow.row, flow.number
+    table = row.table + row.pipeline * lib.OVN_EGRESS_BASE
+    rules = [
+        Rule(dp, table, row.priority, mask, values, compiled.insns, number)
+        for mask, values in compiled.keys
+    ]
+    if rules and compiled.side:
+        rules += _side_rules(dp, compiled.side)
+    return rules
 
 
 def _mac_binding_owner(uuid: str, dp: int) -> Owner:
@@ -398,9 +420,18 @@ def _mac_binding_owner(uuid: str, dp: int) -> Owner:
 
 
 def _default_rules(dp: int) -> Iterator[Rule]:
-    yield from _security_rules(dp, port_security.default_rules())
-    yield from _side_rules(dp, mac_binding.default_rules())
-    yield from _side_rules(dp, load_balancer.default_rules())
+    return (
+        Rule(dp, r.table, r.prio, r.mask, r.values, r.insns, r.flow) for r in _rules_of_nowhere()
+    )
+
+
+@lru_cache(maxsize=1)
+def _rules_of_nowhere() -> tuple[Rule, ...]:
+    """The default rules of datapath 0, which does not exist: packed once for all."""
+    rules = [*_security_rules(0, port_security.default_rules())]
+    rules += _side_rules(0, mac_binding.default_rules())
+    rules += _side_rules(0, load_balancer.default_rules())
+    return tuple(rules)
 
 
 def _security_rules(dp: int, rules: Iterable[port_security.SideRule]) -> Iterator[Rule]:

@@ -10,14 +10,14 @@ costs the keys that it touches, whatever the size of the store.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
-from ovn_bpf_controller.compile.layout import Key
 from ovn_bpf_controller.model import Rule, SetMember
 from ovn_bpf_controller.plaindata import dataclass, field
 
 Owner = tuple[str, int]  # name of the owner, tunnel key of the datapath
 Stage = tuple[int, int]  # tunnel key of the datapath, table as in model.Rule
+_Key = tuple[tuple[tuple[int, int], ...], tuple[int, ...]]  # mask and values of a Rule
 
 
 @dataclass(slots=True)
@@ -37,101 +37,123 @@ class RuleChanges:
         return bool(self.removed or self.added or self.sets_removed or self.sets_added)
 
 
-class _Claim(NamedTuple):
-    """rank: the negated priority.  No two claims of a key have the same owner."""
+_Claim = tuple[int, Owner, Rule]  # negated priority; no two of a key have the same owner
 
-    rank: int
-    owner: Owner
-    rule: Rule
+
+class _Held:
+    """A key of a stage, with who claims it: the best first, nobody until changes().
+
+    before: what held it at the last changes(), while it is `touched`.
+    """
+
+    __slots__ = ("before", "claims", "key", "stage", "touched")
+
+    def __init__(self, stage: Stage, key: _Key) -> None:
+        self.stage = stage
+        self.key = key
+        self.claims: list[_Claim] = []
+        self.before: Rule | None = None
+        self.touched = False
 
 
 class RuleStore:
     """Claims by stage and key; see the module."""
 
     def __init__(self) -> None:
-        self._stages: Final[dict[Stage, dict[Key, list[_Claim]]]] = {}
-        self._owned: Final[dict[Owner, list[tuple[Stage, Key]]]] = {}
-        # Winners as of the last changes(), for the keys touched since.
-        self._before: Final[dict[tuple[Stage, Key], Rule | None]] = {}
+        self._stages: Final[dict[Stage, dict[_Key, _Held]]] = {}
+        self._owned: Final[dict[Owner, list[_Held]]] = {}
+        self._touched: Final[list[_Held]] = []
 
     def put(self, owner: Owner, rules: Iterable[Rule]) -> None:
         """Makes `rules` all that the owner claims.
 
         Of several with one key the highest priority counts.
         """
-        self.drop(owner)
+        if owner in self._owned:
+            self.drop(owner)
         owned = []
         for rule in rules:
             stage = (rule.dp, rule.table)
-            key = Key(rule.mask, rule.values)
-            if self._claim(stage, key, _Claim(-rule.prio, owner, rule)):
-                owned.append((stage, key))
+            keys = self._stages.get(stage)
+            if keys is None:
+                keys = self._stages[stage] = {}
+            key = (rule.mask, rule.values)  # dear to hash: looked up as seldom as can be
+            held = keys.get(key)
+            if held is None:
+                held = keys[key] = _Held(stage, key)
+            if not held.touched:
+                self._touch(held)
+            if not held.claims:
+                held.claims.append((-rule.prio, owner, rule))
+                owned.append(held)
+            elif _claim(held.claims, (-rule.prio, owner, rule)):
+                owned.append(held)
         if owned:
             self._owned[owner] = owned
 
     def drop(self, owner: Owner) -> None:
         """Takes out whatever the owner claims."""
-        for stage, key in self._owned.pop(owner, ()):
-            self._touch(stage, key)
-            keys = self._stages[stage]
-            rest = [claim for claim in keys[key] if claim.owner != owner]
-            if rest:
-                keys[key] = rest
-            else:
-                del keys[key]
-                if not keys:
-                    del self._stages[stage]
+        for held in self._owned.pop(owner, ()):
+            if not held.touched:
+                self._touch(held)
+            held.claims = [claim for claim in held.claims if claim[1] != owner]
 
     def changes(self) -> RuleChanges:
         """The difference between the winners now and at the last call."""
         out = RuleChanges()
-        for (stage, key), before in self._before.items():
-            now = self._winner(stage, key)
-            if now == before:
+        for held in self._touched:
+            before, held.before = held.before, None
+            held.touched = False
+            now = held.claims[0][2] if held.claims else None
+            if now is None:
+                self._remove(held)
+            if now is before or now == before:
                 continue
             if before is not None:
                 out.removed.append(before)
             if now is not None:
                 out.added.append(now)
-        self._before.clear()
+        self._touched.clear()
         return out
 
     def winners(self, dp: int | None = None) -> Iterator[Rule]:
         """The rules that hold, by stage, the highest priority first."""
         for stage in sorted(self._stages):
             if dp is None or dp == stage[0]:
-                rules = [claims[0].rule for claims in self._stages[stage].values()]
+                rules = [held.claims[0][2] for held in self._stages[stage].values() if held.claims]
                 yield from sorted(rules, key=lambda r: (-r.prio, r.mask, r.values))
 
-    def _claim(self, stage: Stage, key: Key, claim: _Claim) -> bool:
-        """False when the owner had claimed the key before in the same put()."""
-        self._touch(stage, key)
-        keys = self._stages.get(stage)
-        if keys is None:
-            keys = self._stages[stage] = {}
-        claims = keys.get(key)
-        if claims is None:
-            keys[key] = [claim]
-            return True
-        for n, other in enumerate(claims):
-            if other.owner == claim.owner:
-                if claim.rank < other.rank:
-                    claims[n] = claim
-                    claims.sort(key=_best)
-                return False
-        claims.append(claim)
-        claims.sort(key=_best)
-        return True
+    def unsorted(self) -> Iterator[Rule]:
+        """The same in no order, which takes a third of the time."""
+        for keys in self._stages.values():
+            for held in keys.values():
+                if held.claims:
+                    yield held.claims[0][2]
 
-    def _touch(self, stage: Stage, key: Key) -> None:
-        if (stage, key) not in self._before:
-            self._before[stage, key] = self._winner(stage, key)
+    def _touch(self, held: _Held) -> None:
+        held.touched = True
+        held.before = held.claims[0][2] if held.claims else None
+        self._touched.append(held)
 
-    def _winner(self, stage: Stage, key: Key) -> Rule | None:
-        keys = self._stages.get(stage)
-        claims = keys.get(key) if keys is not None else None
-        return claims[0].rule if claims else None
+    def _remove(self, held: _Held) -> None:
+        keys = self._stages[held.stage]
+        del keys[held.key]
+        if not keys:
+            del self._stages[held.stage]
+
+
+def _claim(claims: list[_Claim], claim: _Claim) -> bool:
+    """False when the owner had claimed the key before in the same put()."""
+    for n, other in enumerate(claims):
+        if other[1] == claim[1]:
+            if claim[0] < other[0]:
+                claims[n] = claim
+                claims.sort(key=_best)
+            return False
+    claims.append(claim)
+    claims.sort(key=_best)
+    return True
 
 
 def _best(claim: _Claim) -> tuple[int, Owner]:
-    return claim.rank, claim.owner
+    return claim[:2]
