@@ -18,7 +18,7 @@ from ovn_bpf_controller.compile.actions import QUOTED_SOURCE, Lowered, Traits, l
 from ovn_bpf_controller.compile.holes import Names
 from ovn_bpf_controller.compile.insns import INSN_BYTES, decode
 from ovn_bpf_controller.compile.layout import chunks, cut, place
-from ovn_bpf_controller.compile.literals import Text, another, take_apart
+from ovn_bpf_controller.compile.literals import Text, another, shape_of, whole
 from ovn_bpf_controller.compile.templates import PLANS, SHAPES
 from ovn_bpf_controller.errors import OvnBpfError
 from ovn_bpf_controller.lang import nodes
@@ -58,11 +58,11 @@ class _Plan(NamedTuple):
     prereqs: nodes.Expr
     holes: tuple[_Hole, ...]
 
-    def fill(self, text: Text, names: Names) -> Lowered | None:
+    def fill(self, values: Sequence[int | str], names: Names) -> Lowered | None:
         """An instance; None when a value does not fit."""
         insns = None
         for index, mask, low, high, slots in self.holes:
-            value = text.values[index][1]
+            value = values[index]
             if isinstance(value, str):
                 value = names.port_key(value) or 0
             elif not low <= value <= high:
@@ -89,16 +89,16 @@ class ActionTemplates:
         self, actions: str, pipeline: int, table: int, names: Names, traits: Traits
     ) -> tuple[Lowered, nodes.Expr] | None:
         """Instructions and prerequisites of a list; None: ask the parser."""
-        text = take_apart(actions)
-        if text is None or not text.literals:
+        found = shape_of(actions)
+        if found is None or not found[1]:
             return None
-        what = (text.parts, tuple([kind for kind, _ in text.values]), pipeline, table, traits)
+        what = (found[0], pipeline, table, traits)
         shape = self._shapes.get(what)
         if shape is None:
             if len(self._shapes) >= SHAPES:
                 return None
             shape = self._shapes[what] = _ActionShape(pipeline, table, traits)
-        return shape.lower(actions, text, names)
+        return shape.lower(actions, found[1], names)
 
 
 class _ActionShape:
@@ -113,22 +113,24 @@ class _ActionShape:
         # The holes of the list that came first: its plan is due at once.
         self._first: list[_Hole] | None = None
 
-    def lower(self, actions: str, text: Text, names: Names) -> tuple[Lowered, nodes.Expr] | None:
+    def lower(
+        self, actions: str, values: Sequence[int | str], names: Names
+    ) -> tuple[Lowered, nodes.Expr] | None:
         if self._fixed is None:
-            self._first = list(self._holes(actions, text))
+            self._first = list(self._holes(actions, whole(actions)))
             free = {hole.literal for hole in self._first}
-            self._fixed = tuple(i for i in range(len(text.literals)) if i not in free)
-        if len(self._fixed) == len(text.literals):
+            self._fixed = tuple(i for i in range(len(values)) if i not in free)
+        if len(self._fixed) == len(values):
             return None
-        which = tuple([text.values[i][1] for i in self._fixed])
+        which = tuple([values[i] for i in self._fixed])
         plan = self._plans.get(which)
         if plan is None:
             if which in self._plans or len(self._plans) >= PLANS:
                 return None
-            plan = self._plans[which] = self._plan(actions, text, names)
+            plan = self._plans[which] = self._plan(actions, whole(actions), names)
             if plan is None:
                 return None
-        lowered = plan.fill(text, names)
+        lowered = plan.fill(values, names)
         return None if lowered is None else (lowered, plan.prereqs)
 
     def _plan(self, actions: str, text: Text, names: Names) -> _Plan | None:
@@ -155,8 +157,9 @@ class _ActionShape:
                 _WORD.pack_into(insns, at, word & ~(ones << shift))
         empty = replace(base, insns=bytes(insns))
         plan = _Plan(empty, action_prereqs(parsed), tuple(holes))
-        whole = self._lower(parsed, lambda name: names.port_key(name) or 0, names.is_resident)
-        return plan if plan.fill(text, names) == whole else None
+        values = [value for _, value in text.values]
+        wanted = self._lower(parsed, lambda name: names.port_key(name) or 0, names.is_resident)
+        return plan if plan.fill(values, names) == wanted else None
 
     def _lower(
         self,

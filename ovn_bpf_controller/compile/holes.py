@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from ovn_bpf_controller.compile.layout import _CUTS as CUTS
-from ovn_bpf_controller.compile.literals import GROUP, STRING, WIDTHS, Literal, Text, another
+from ovn_bpf_controller.compile.literals import GROUP, STRING, WIDTHS, Text, another
 from ovn_bpf_controller.errors import OvnBpfError
 from ovn_bpf_controller.lang import nodes
 from ovn_bpf_controller.lang.registers import pieces
@@ -46,9 +46,8 @@ class Hole(NamedTuple):
     root: str
     offset: int
 
-    def value(self, literal: Literal, names: Names) -> int | None:
+    def value(self, value: int | str, names: Names) -> int | None:
         """What to fill in; None when it does not fit, or names nothing."""
-        value = literal[1]
         if isinstance(value, int):
             return None if value >> self.width else value & self.mask
         if self.kind is STRING:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The texts of matches and actions, taken apart into literals and what is around them.
 
-compile.templates and compile.action_templates ask.  What takes a text apart is one
-regular expression, since it looks at every flow of the Southbound.
+compile.templates and compile.action_templates ask.  shape_of() looks at every flow of
+the Southbound and is in C (csrc/native/literals.c); take_apart() tells more, of one
+flow in a hundred, and says what the C has to do.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import ipaddress
 import re
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.lang.lexer import ConstantError, parse_constant
 from ovn_bpf_controller.lang.nodes import Format
 
@@ -72,6 +74,48 @@ def take_apart(text: str) -> Text | None:
     if len(known) != len(values):
         return None
     return Text(tuple(pieces_[::2]), tuple(pieces_[1::2]), known)
+
+
+def whole(text: str) -> Text:
+    """A text that has a shape, with all that is known of it."""
+    found = take_apart(text)
+    assert found is not None
+    return found
+
+
+_OUT: Final[Any] = ffi.new("struct ovn_literals *")
+_SHAPE: Final[Any] = ffi.buffer(_OUT.shape)
+_LOW: Final[Any] = _OUT.low
+_ASK: Final[int] = lib.OVN_LITERALS_ASK
+_unpack: Final[Any] = ffi.unpack
+
+
+def shape_of(text: str) -> tuple[object, list[int | str]] | None:
+    """The values that take_apart() finds, and a shape: texts with one shape have the
+    same parts and kinds."""
+    data = text.encode()
+    length = lib.ovn_take_apart(data, len(data), _OUT)
+    if length < 0:
+        return _shape_of_odd(text) if length == _ASK else None
+    values: list[int | str] = _unpack(_LOW, _OUT.n)
+    names = _OUT.n_names
+    if names:
+        where = _unpack(_OUT.names, 3 * names)
+        for i in range(0, 3 * names, 3):
+            values[where[i]] = text[where[i + 1] : where[i + 2]]
+    for i in range(_OUT.n_wide):
+        n = _OUT.wide[i]
+        values[n] = _OUT.high[n] << 64 | _LOW[n]
+    return _SHAPE[:length], values
+
+
+def _shape_of_odd(text: str) -> tuple[object, list[int | str]] | None:
+    """The same of texts that are too much for the C: very long ones, large numbers."""
+    found = take_apart(text)
+    if found is None:
+        return None
+    kinds = tuple([kind for kind, _ in found.values])
+    return (found.parts, kinds), [value for _, value in found.values]
 
 
 def another(value: Literal, mask: int = 0) -> str | None:

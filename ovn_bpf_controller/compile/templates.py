@@ -22,7 +22,9 @@ from ovn_bpf_controller.compile.literals import (
     STRING,
     Text,
     another,
+    shape_of,
     take_apart,
+    whole,
 )
 from ovn_bpf_controller.lang import nodes
 from ovn_bpf_controller.lang.registers import pieces
@@ -57,11 +59,11 @@ class _Plan(NamedTuple):
     forms: tuple[_Form, ...]
     pairs: tuple[_Pair, ...]
 
-    def fill(self, text: Text, names: Names) -> tuple[Key, ...] | None:
+    def fill(self, literals: Sequence[int | str], names: Names) -> tuple[Key, ...] | None:
         """The keys of an instance; None when a value does not fit, or keys meet."""
         values = []
         for hole in self.holes:
-            value = hole.value(text.values[hole.literal], names)
+            value = hole.value(literals[hole.literal], names)
             if value is None:
                 return None
             values.append(value)
@@ -150,16 +152,16 @@ class Matches:
 
         extra: whatever else parse() and compile_() depend on.
         """
-        text = take_apart(match)
-        if text is None or not text.literals:
+        found = shape_of(match)
+        if found is None or not found[1]:
             return None
-        what = (text.parts, tuple([kind for kind, _ in text.values]), extra)
+        what = (found[0], extra)
         shape = self._shapes.get(what)
         if shape is None:
             if len(self._shapes) >= SHAPES:
                 return None
             shape = self._shapes[what] = _MatchShape()
-        return shape.keys(match, text, names, parse, compile_)
+        return shape.keys(match, found[1], names, parse, compile_)
 
 
 class _MatchShape:
@@ -180,30 +182,29 @@ class _MatchShape:
     def keys(
         self,
         match: str,
-        text: Text,
+        values: Sequence[int | str],
         names: Names,
         parse: Callable[[str], nodes.Expr],
         compile_: Callable[[str], tuple[Key, ...]],
     ) -> tuple[Key, ...] | None:
         if not self._known:
-            self._learn(match, text, parse)
+            self._learn(match, whole(match), parse)
         if self._hopeless:
             return None
-        values = text.values
         which = (
-            tuple([values[i][1] for i in self._fixed]),
-            tuple([names.is_resident(str(values[i][1])) for i in self._residents]),
+            tuple([values[i] for i in self._fixed]),
+            tuple([names.is_resident(str(values[i])) for i in self._residents]),
         )
         plan = self._plans.get(which, 0)
         if isinstance(plan, int):
             if plan >= _TRIES or len(self._plans) >= PLANS:
                 return None
-            made = self._plan(match, text, names, parse, compile_)
+            made = self._plan(match, whole(match), names, parse, compile_)
             self._plans[which] = plan + 1 if made is None else made
             if made is None:
                 return None
             plan = made
-        return plan.fill(text, names)
+        return plan.fill(values, names)
 
     def _learn(self, match: str, text: Text, parse: Callable[[str], nodes.Expr]) -> None:
         self._first = free, residents = free_literals(match, text, parse)
@@ -230,7 +231,8 @@ class _MatchShape:
         if not known.issuperset(range(len(text.literals))):
             return None
         holes = [hole for hole in free if hole.literal not in self._fixed]
-        values = [hole.value(text.values[hole.literal], names) for hole in holes]
+        literals = [value for _, value in text.values]
+        values = [hole.value(literals[hole.literal], names) for hole in holes]
         known_values = [value for value in values if value is not None]
         if len(known_values) != len(values):
             return None
@@ -241,7 +243,8 @@ class _MatchShape:
             return None
         plan = _Plan(tuple(holes), forms, pairs)
         other = self._other(text, holes)
-        if plan.fill(text, names) != keys or plan.fill(other, names) != compile_(other.text()):
+        others = [value for _, value in other.values]
+        if plan.fill(literals, names) != keys or plan.fill(others, names) != compile_(other.text()):
             return None
         return plan
 
