@@ -80,8 +80,8 @@ def unpack(sample: bytes) -> Punt:
     return Punt(frame, words, *head)
 
 
-class Punts:
-    """Open rings and the way back.  Raises DataPlaneError when the kernel refuses."""
+class Resume:
+    """The way back into the program.  Raises DataPlaneError when the kernel refuses."""
 
     def __init__(self, maps: Mapping[str, int], resume: int, lock: Path) -> None:
         """maps: fds by name.  resume: fd of program ovn_resume.  lock: a file that
@@ -89,12 +89,43 @@ class Punts:
         """
         self._resume = resume
         self._control = ArrayMap("ovn_resume_ctl", maps["ovn_resume_ctl"])
+        self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def send(self, punt: Punt) -> None:
+        """Lets a packet go on where `punt` says.  Raises DataPlaneError.
+
+        Transport checksums in the frame must be whole.  Whether the packet left is
+        in the program's counters, as for any other.
+        """
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        try:
+            self._control.put(0, punt.pack())
+            run_once(self._resume, "a packet of the slow path cannot be sent", punt.frame)
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Gives the lock and the memory back."""
+        os.close(self._lock)
+        self._control.close()
+
+
+def lock_of(plane: Path) -> Path:
+    """The file that all who send on a plane lock.  plane: directory of its pins."""
+    return Path(f"/run/lock/{plane.name}.ovn-resume")
+
+
+class Punts:
+    """Open rings and the way back.  Raises DataPlaneError when the kernel refuses."""
+
+    def __init__(self, maps: Mapping[str, int], resume: int, lock: Path) -> None:
+        """maps, resume, lock: see Resume."""
         self._sample = ffi.new("char[]", _ROOM)
         self._rings: list[Any] = []
-        self._lock = -1
+        self._back: Resume | None = None
         with ExitStack() as undo:
             undo.callback(self.close)
-            self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._back = Resume(maps, resume, lock)
             for cpu in sorted(cpus()):
                 ring = ffi.new("struct ovn_ring *")
                 what = f"ring of CPU {cpu} for the slow path"
@@ -107,9 +138,9 @@ class Punts:
         for ring in self._rings:
             lib.ovn_ring_close(ring)
         self._rings = []
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        if self._back is not None:
+            self._back.close()
+            self._back = None
 
     @property
     def fds(self) -> Sequence[int]:
@@ -131,17 +162,9 @@ class Punts:
                 yield unpack(bytes(ffi.buffer(self._sample, size)))
 
     def send(self, punt: Punt) -> None:
-        """Lets a packet go on where `punt` says.  Raises DataPlaneError.
-
-        Transport checksums in the frame must be whole.  Whether the packet left is
-        in the program's counters, as for any other.
-        """
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        try:
-            self._control.put(0, punt.pack())
-            run_once(self._resume, "a packet of the slow path cannot be sent", punt.frame)
-        finally:
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
+        """See Resume."""
+        assert self._back is not None
+        self._back.send(punt)
 
 
 def cpus() -> Iterator[int]:

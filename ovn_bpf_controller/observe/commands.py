@@ -18,6 +18,7 @@ from ovn_bpf_controller.observe import (
     conntrack,
     ct_commands,
     debug,
+    inject,
     inventory,
     trace_command,
 )
@@ -46,6 +47,7 @@ def register(commands: Commands, chassis: Chassis) -> None:
         commands.register(f"ovn-bpf/{name}", usage, 0, 2, partial(_answer, chassis, rows, table))
     commands.register("ovn-bpf/check", "[--json]", 0, 1, partial(check.start, chassis))
     trace_command.register(commands, chassis)
+    inject.register(commands, chassis)
     conntrack.register(commands, chassis.conntrack, chassis.jobs)
     ct_commands.register(commands, chassis)
     debug.register(commands, chassis)

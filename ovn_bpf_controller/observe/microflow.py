@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.flow import Env
@@ -20,6 +21,10 @@ from ovn_bpf_controller.lang.expr import parse_match
 from ovn_bpf_controller.lang.normal import disjuncts
 from ovn_bpf_controller.lang.templates import substitute_templates
 from ovn_bpf_controller.plaindata import dataclass
+
+# Of which prerequisites may leave one: `ip4 && !ip.later_frag`.
+_ALTERNATIVES: Final = 64
+_AMBIGUOUS: Final = "error parsing flow: constraints are ambiguous"
 
 
 class MicroflowError(OvnBpfError):
@@ -86,11 +91,13 @@ def _inports(expr: nodes.Expr) -> Iterator[str]:
 def words(expr: nodes.Expr, dp: int, env: Env) -> list[int]:
     """The context of the packet on datapath dp.  Raises MicroflowError."""
     try:
-        found = disjuncts(expr, _Names(env, dp), 1)
+        found = disjuncts(expr, _Names(env, dp), _ALTERNATIVES)
     except UnsupportedError as error:
-        raise MicroflowError("error parsing flow: constraints are ambiguous") from error
+        raise MicroflowError(_AMBIGUOUS) from error
     except LangError as error:
         raise MicroflowError(f"error parsing flow: {error}") from error
+    if len(found) > 1:
+        raise MicroflowError(_AMBIGUOUS)
     try:
         key = pack(found[0]) if found else None
     except UnsupportedError as error:

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from ovn_bpf_controller.datapath import libbpf
-from ovn_bpf_controller.datapath.punts import Punts
+from ovn_bpf_controller.datapath.punts import Punts, lock_of
 from ovn_bpf_controller.errors import OvnBpfError
 from ovn_bpf_controller.process.identity import set_comm
 from ovn_bpf_controller.slowpath.all_duties import duties as all_duties
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
             for name in ("ovn_punts", "ovn_resume_ctl", "ovn_macs")
         }
         [program] = plane.glob("programs-*/ovn_resume")
-        punts = Punts(maps, libbpf.pinned(program), Path(f"/run/lock/{plane.name}.ovn-resume"))
+        punts = Punts(maps, libbpf.pinned(program), lock_of(plane))
     except (OvnBpfError, OSError, ValueError) as error:
         sys.stderr.write(f"ovn-slowpath: {error}\n")
         return 1

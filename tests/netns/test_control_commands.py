@@ -30,13 +30,13 @@ COMMANDS = {
     *("debug/dump-lflow-conj-ids", "debug/dump-local-bindings", "debug/dump-local-template-vars"),
     *("debug/pause", "debug/resume", "debug/status", "exit", "flush-lflow-cache"),
     *("group-table-list", "inc-engine/clear-stats", "inc-engine/compute-log-timeout"),
-    *("inc-engine/recompute", "inc-engine/show-stats", "lflow-cache/flush"),
+    *("inc-engine/recompute", "inc-engine/show-stats", "inject-pkt", "lflow-cache/flush"),
     *("lflow-cache/show-stats", "list-commands", "memory/show", "meter-table-list", "recompute"),
     *("sb-cluster-state-reset", "stopwatch/reset", "stopwatch/show", "version", "vlog/close"),
     *("vlog/disable-rate-limit", "vlog/enable-rate-limit", "vlog/list", "vlog/list-pattern"),
     *("vlog/reopen", "vlog/set"),
 }
-LACKING = {"debug/delay-nb-cfg-report", "debug/ignore-startup-delay", "inject-pkt"}
+LACKING = {"debug/delay-nb-cfg-report", "debug/ignore-startup-delay"}
 
 
 def test_all_commands_of_ovn_controller_are_there(bed: Sandbox, kind: str) -> None:
