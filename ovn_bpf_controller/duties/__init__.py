@@ -17,6 +17,7 @@ from ovn_bpf_controller.duties.dhcp import DhcpOptions
 from ovn_bpf_controller.duties.dns import Names
 from ovn_bpf_controller.duties.duty import Duty
 from ovn_bpf_controller.duties.next_hops import NextHops
+from ovn_bpf_controller.duties.services import ServiceMonitors
 
 ALL: Final[tuple[Callable[[], Duty], ...]] = (
     DhcpOptions,
@@ -25,4 +26,5 @@ ALL: Final[tuple[Callable[[], Duty], ...]] = (
     Delegation,
     NextHops,
     PeriodicAdverts,
+    ServiceMonitors,
 )

@@ -25,9 +25,13 @@ class BfdRows(Duty):
     name = "bfd"
     tables = (BFD, PortBinding, DatapathBinding)
 
+    def __init__(self) -> None:
+        self._ours: frozenset[str] = frozenset()
+
     def told(self, view: View) -> Mapping[str, Any]:
         """See Duty."""
         rows = view.southbound.table(BFD)
+        self._ours = frozenset()
         if not rows:
             return {"bfd": {}}
         ports = {row.logical_port: row for row in view.southbound.table(PortBinding).values()}
@@ -38,6 +42,7 @@ class BfdRows(Duty):
                 session = _session(view, row, port)
                 if session is not None:
                     found[uuid] = session
+        self._ours = frozenset(found)
         return {"bfd": found}
 
     def needed(self, told: Mapping[str, Any]) -> bool:
@@ -49,7 +54,7 @@ class BfdRows(Duty):
         rows = view.southbound.table(BFD)
         transaction = Transaction("ovn-bpf-controller: BFD")
         for uuid, status in reports.get("bfd", {}).items():
-            row = rows.get(uuid)
+            row = rows.get(uuid) if uuid in self._ours else None
             if row is not None and row.status not in (status, _ADMIN_DOWN):
                 transaction.update(BFD, uuid, status=status)
         return transaction

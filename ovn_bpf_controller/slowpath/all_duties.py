@@ -12,6 +12,7 @@ from ovn_bpf_controller.slowpath.delegation import Delegation
 from ovn_bpf_controller.slowpath.duty import Duty, Verbs
 from ovn_bpf_controller.slowpath.neighbours import Neighbours
 from ovn_bpf_controller.slowpath.periodic_ra import PeriodicAdverts
+from ovn_bpf_controller.slowpath.services import Services
 
 
 def duties(maps: Mapping[str, int]) -> Sequence[Duty]:
@@ -32,4 +33,5 @@ def duties(maps: Mapping[str, int]) -> Sequence[Duty]:
         Delegation(),
         Neighbours(maps["ovn_macs"]),
         Bfd(),
+        Services(),
     )

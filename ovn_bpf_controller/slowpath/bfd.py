@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.datapath.punts import Punt
+from ovn_bpf_controller.plaindata import dataclass
 from ovn_bpf_controller.slowpath import compose
 from ovn_bpf_controller.slowpath.bfd_message import PORT, Message, State, parse
 from ovn_bpf_controller.slowpath.bfd_session import Session, Terms

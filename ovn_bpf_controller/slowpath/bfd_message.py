@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
+from ovn_bpf_controller.plaindata import dataclass
 from ovn_bpf_controller.slowpath.duty import RejectedError
 
 PORT: Final = 3784  # RFC 5881, section 4

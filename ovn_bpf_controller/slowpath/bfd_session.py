@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
+from ovn_bpf_controller.plaindata import dataclass
 from ovn_bpf_controller.slowpath.bfd_message import DEMAND, FINAL, POLL, Diag, Message, State
 from ovn_bpf_controller.slowpath.duty import FOREVER
 
