@@ -50,6 +50,7 @@ from ovn_bpf_controller.ovsdb.store import Changes
 from ovn_bpf_controller.ovsdb.tables import SBGlobal
 from ovn_bpf_controller.plaindata import replace
 from ovn_bpf_controller.process import stopwatch
+from ovn_bpf_controller.process.crash import crash_point
 from ovn_bpf_controller.process.log import Logger, RateLimit
 from ovn_bpf_controller.process.options import Options
 from ovn_bpf_controller.process.stopwatch import timed
@@ -220,6 +221,7 @@ class Agent:
             self._follow_meters(live=True)
             self._follow_learnt(live)
             if self.answering.settled:
+                crash_point("acknowledging")
                 self.binding.acknowledge(live.seq)
 
     def wait(self, poller: Any) -> None:

@@ -17,6 +17,7 @@ from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath import libbpf, probe
 from ovn_bpf_controller.datapath.loader import Plane, link_name, parse_link_name
 from ovn_bpf_controller.errors import DataPlaneError
+from ovn_bpf_controller.process.crash import crash_point
 
 Attachment = tuple[int, str]  # (ifindex, name of the program)
 
@@ -133,6 +134,7 @@ class Attachments:
         for item in sorted(self._wanted - attached):
             try:
                 self._hook.attach(*item)
+                crash_point("device-attached")
             except DataPlaneError as error:
                 self.failed[item] = str(error)
         surplus = set() if keep else attached - self._wanted

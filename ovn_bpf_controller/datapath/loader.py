@@ -24,6 +24,7 @@ from ovn_bpf_controller.datapath.maps import map_info
 from ovn_bpf_controller.datapath.programs import Programs, entries, open_pins, pin_all
 from ovn_bpf_controller.datapath.trace import Tracer
 from ovn_bpf_controller.errors import DataPlaneError
+from ovn_bpf_controller.process.crash import crash_point
 
 OBJECT: Final = Path(__file__).resolve().parent.parent / "bpf" / "ovn.o"
 TOP: Final = "ovn-bpf"
@@ -158,13 +159,17 @@ class Plane:
         self.programs = Programs(self._source, self.directory, self.maps)
         if not (self.adopted and self.programs.pinned):
             self.programs.load(self._sizes)
+            crash_point("programs-loaded")
             if not self.adopted:
                 pin_all(self.maps, self.directory / "maps")
+                crash_point("maps-pinned")
             inherit.mark(self.directory)
             self.programs.pin()
+            crash_point("programs-pinned")
         if self._other_builds():  # also if an agent was killed just here
             for path in sorted(self.links.iterdir()):
                 self._move_link(path, path)
+                crash_point("link-moved")
 
     def _other_builds(self) -> list[Path]:
         every = self.directory.glob("programs-*")
@@ -212,7 +217,9 @@ class Plane:
                     libbpf.unpin(path)
                 else:
                     self._move_link(path, to)
+                crash_point("link-inherited")
             discard(old)
+            crash_point("superseded")
 
     def remove(self) -> None:
         """Takes every pin of this instance away: its devices carry nothing more."""

@@ -35,6 +35,7 @@ from ovn_bpf_controller.datapath.stages import Stages
 from ovn_bpf_controller.datapath.versioned import Index, VersionedTable
 from ovn_bpf_controller.errors import DataPlaneError
 from ovn_bpf_controller.model import Rule, SetMember, Tunnel
+from ovn_bpf_controller.process.crash import crash_point
 
 CONTROL: Final = record("struct ovn_ctl")
 _GENERATION: Final = word("struct ovn_ctl", "generation")
@@ -177,8 +178,10 @@ class Tables:
         self.written = {index.name: index.changes for index in self._indexes if index.touched}
         if journal.empty and not any(index.touched for index in self._indexes):
             return
+        crash_point("change-staged")
         journal.flip()
         self._control.publish(0, _GENERATION, generation)
+        crash_point("change-live")
         self.generation = generation
         for index in self._indexes:
             gone = index.commit(generation)

@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A plugin of sos(1): what support needs to know of ovn-bpf-controller on a host."""
 
-from sos.report.plugins import IndependentPlugin, Plugin
+from sos.report.plugins import DebianPlugin, Plugin, RedHatPlugin, UbuntuPlugin
 
 
-class OvnBpfController(Plugin, IndependentPlugin):
+class OvnBpfController(Plugin):
     """Asks the agent and the kernel; changes nothing."""
 
     short_desc = "OVN chassis agent with an eBPF data plane"
     plugin_name = "ovn_bpf_controller"
     profiles = ("network", "virt")
-    packages = ("ovn-bpf-controller",)
 
     def setup(self):
         self.add_copy_spec(
@@ -44,3 +43,11 @@ class OvnBpfController(Plugin, IndependentPlugin):
                 "systemctl status ovn-bpf-controller.service",
             ]
         )
+
+
+class RedHatOvnBpfController(OvnBpfController, RedHatPlugin):
+    packages = ("ovn-bpf-controller",)
+
+
+class DebianOvnBpfController(OvnBpfController, DebianPlugin, UbuntuPlugin):
+    packages = ("ovn-bpf-controller",)

@@ -25,6 +25,7 @@ PACKAGES = (
     *("iproute2", "iputils-ping", "iperf3"),
     # What our package depends on: there is no network to fetch it by.
     *("libbpf1", "python3", "python3-cffi-backend", "python3-openvswitch", "python3-pyroute2"),
+    *("python3-prometheus-client", "sosreport"),
 )
 BOOT_SECONDS = 60.0
 
@@ -104,9 +105,10 @@ class Container:
         return done.stdout
 
     def spawn(self, *command: str) -> subprocess.Popen[str]:
-        """A command inside that goes on; the caller waits for it."""
+        """A command inside that goes on, to be talked with; the caller waits for it."""
         enter = ["nsenter", "-t", str(self._init), "-a", "--root", "env", "-C", "/"]
-        return subprocess.Popen([*enter, *command], cwd="/", stdout=subprocess.PIPE, text=True)
+        pipe = subprocess.PIPE
+        return subprocess.Popen([*enter, *command], cwd="/", stdin=pipe, stdout=pipe, text=True)
 
     @staticmethod
     def wait(condition: object, what: str, seconds: float = 30.0) -> None:
