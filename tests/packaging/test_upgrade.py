@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 UNIT = "ovn-bpf-controller.service"
 DROP_IN = f"/run/systemd/system/{UNIT}.d"
 PINGS = 5000
+Running = subprocess.Popen[str]
 # A start of the same layout comes by these, one of another layout by the others.
 SAME_LAYOUT = ("link-moved", "device-attached")
 
@@ -83,24 +85,18 @@ def host(tmp_path_factory: pytest.TempPathFactory, trees: dict[str, Path]) -> It
         guests.settle(booted)
         for name, text in (("server", SERVER), ("client", CLIENT)):
             (booted.tree / "root" / f"{name}.py").write_text(text)
-        server = booted.spawn("ip", "netns", "exec", "vm2", "python3", "/root/server.py")
         assert guests.pings(booted) == 0  # each knows the other's address
-        yield booted
-        server.kill()
-        server.wait()
+        with booted.spawn("ip", "netns", "exec", "vm2", "python3", "/root/server.py") as server:
+            yield booted
+            server.kill()
 
 
 class Traffic:
     """What the guests do meanwhile."""
 
-    def __init__(self, host: Container) -> None:
-        enter = ("ip", "netns", "exec", "vm1")
-        # Its standard error has the count so far, when it is asked by SIGQUIT.
-        command = "exec 2>/run/ping.err; echo $$ >/run/ping.pid; exec ping -q -n -W 1 -i 0.001 -w 300 10.0.0.2"
-        self._ping = host.spawn(*enter, "sh", "-c", command)
-        self._client = host.spawn(*enter, "python3", "/root/client.py")
-        assert self._client.stdout and self._client.stdout.readline() == "up\n"
-        self._host = host
+    def __init__(self, host: Container, ping: Running, client: Running) -> None:
+        self._host, self._ping, self._client = host, ping, client
+        assert client.stdout and client.stdout.readline() == "up\n"
 
     def end(self) -> None:
         """Nothing was lost, and the connection is the one that it was."""
@@ -127,9 +123,22 @@ class Traffic:
 
 @contextmanager
 def traffic(host: Container) -> Iterator[None]:
-    running = Traffic(host)
-    yield
-    running.end()
+    """Pings and a connection for as long as the block lasts, and PINGS at least."""
+    enter = ("ip", "netns", "exec", "vm1")
+    ping = "ping -q -n -W 1 -i 0.001 -w 300 10.0.0.2"
+    # Its standard error has the count so far, when it is asked by SIGQUIT.
+    command = f"exec 2>/run/ping.err; echo $$ >/run/ping.pid; exec {ping}"
+    with (
+        host.spawn(*enter, "sh", "-c", command) as pinging,
+        host.spawn(*enter, "python3", "/root/client.py") as client,
+    ):
+        try:
+            running = Traffic(host, pinging, client)
+            yield
+            running.end()
+        finally:
+            for process in (pinging, client):
+                process.kill()
 
 
 def pins(host: Container) -> list[str]:
@@ -166,14 +175,14 @@ def test_an_upgrade_to_another_layout_and_back_loses_nothing(
     with traffic(host):
         host.run("apt-get", "install", "-y", "-qq", "/root/newer.deb")
         guests.settle(host)
-    assert "9.9.9" in host.run("ovn-bpf-ctl", "version")
+    assert "9.9.9" in host.run("ovn-bpf-controller", "--version")
     after = pins(host)
     assert len(after) == 1
     assert after != before
     with traffic(host):
         host.run("apt-get", "install", "-y", "-qq", "--allow-downgrades", "/root/agent.deb")
         guests.settle(host)
-    assert "9.9.9" not in host.run("ovn-bpf-ctl", "version")
+    assert "9.9.9" not in host.run("ovn-bpf-controller", "--version")
     assert pins(host) == before
 
 
