@@ -24,6 +24,9 @@
 #include "bpf/interp.h"
 #include "bpf/decap.h"
 #include "bpf/parse.h"
+#include "bpf/serve_dhcp.h"
+#include "bpf/serve_dns.h"
+#include "bpf/serve_ra.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -247,8 +250,46 @@ int ovn_run(struct __sk_buff *skb)
 {
 	__u32 depth;
 	struct scratch *s = entered(&depth);
+	int verdict;
 
 	if (!s)
 		return TC_ACT_SHOT;
-	return leave(depth, run(skb, s, depth));
+	verdict = run(skb, s, depth);
+	if (s->serve.pc) {
+		bpf_tail_call_static(skb, &ovn_calls, OVN_CALL_SERVE);
+		not_served(s); /* the agent has not loaded it */
+		verdict = run(skb, s, depth);
+	}
+	return leave(depth, verdict);
+}
+
+/* The verb's answer. */
+static __always_inline int serve(struct __sk_buff *skb, const struct scratch *s, __u32 depth)
+{
+	const struct ovn_insn *in = array_at(&ovn_insns, s->serve.pc);
+	int err = store(skb, depth);
+
+	if (err)
+		return err;
+	switch (in ? in->a : OVN_PUNT_NONE) {
+	case OVN_PUNT_DHCP:
+		return serve_dhcp(skb, depth);
+	case OVN_PUNT_RA:
+		return serve_ra(skb, depth);
+	case OVN_PUNT_DNS:
+		return serve_dns(skb, depth);
+	}
+	return SERVE_PASS;
+}
+
+/* Never attached: what ovn_run ends in for verbs that the agent has answers to. */
+SEC("tc")
+int ovn_serve(struct __sk_buff *skb)
+{
+	__u32 depth;
+	struct scratch *s = entered(&depth);
+
+	if (!s)
+		return TC_ACT_SHOT;
+	return served(skb, s, depth, serve(skb, s, depth));
 }

@@ -55,6 +55,7 @@ from ovn_bpf_controller.process.log import Logger, RateLimit
 from ovn_bpf_controller.process.options import Options
 from ovn_bpf_controller.process.stopwatch import timed
 from ovn_bpf_controller.process.unixctl import Commands
+from ovn_bpf_controller.serving import Serving
 from ovn_bpf_controller.tracking import Tracking
 from ovn_bpf_controller.tunnelling import Tunnelling
 from ovn_bpf_controller.underlay.route import KernelUnderlay
@@ -115,6 +116,7 @@ class Agent:
         )
         self.flows = LogicalFlows(self.southbound)
         pidfile = Path(options.dirs.ovn_rundir, "ovn-slowpath.pid")
+        self.serving = Serving(self.plane)
         self.answering = Answering(self.plane, pidfile, self.southbound)
         self.engine = Engine()
         self._metrics = MetricsServer(self._families)
@@ -220,6 +222,7 @@ class Agent:
             self._tracking.live(live)
             self._follow_meters(live=True)
             self._follow_learnt(live)
+            self.serving.run(self.answering.told)
             if self.answering.settled:
                 crash_point("acknowledging")
                 self.binding.acknowledge(live.seq)

@@ -44,6 +44,7 @@ class Answering:
         self._plane = plane
         self._supervisor = Supervisor(plane.directory, pidfile)
         self._duties = [_Running(make(), southbound) for make in duties.ALL]
+        self.told: Mapping[str, Any] = {}  # all that the process is told
         self._needed = False
         self._refused = False
 
@@ -66,6 +67,7 @@ class Answering:
         """All that the process is to know; finds out whether it is needed."""
         arguments = compiler.arguments()
         told: dict[str, Any] = {"arguments": {str(n): text for n, text in arguments.items()}}
+        self.told = told
         needed = bool(arguments)
         for each in self._duties:
             if each.told is None:

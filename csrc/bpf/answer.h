@@ -32,6 +32,7 @@ static __always_inline int keep_frame(struct __sk_buff *skb, struct scratch *s)
 	if (!s->orig_len && !last_use(s))
 		return DROP_NO_REPLY;
 	s->orig_l4 = s->l4;
+	s->orig_l4_len = s->l4_len;
 	s->owire_id = s->wire_id;
 	__builtin_memcpy(s->owire, s->wire, sizeof(s->wire));
 	return 0;
@@ -51,6 +52,7 @@ static __always_inline int restore_frame(struct __sk_buff *skb, struct scratch *
 	s->wire_id = s->owire_id;
 	s->wire_inner.kind = QUOTE_NONE; /* errors are not answered */
 	s->l4 = s->orig_l4;
+	s->l4_len = s->orig_l4_len;
 	s->wire_reply = 0;
 	return 0;
 }
@@ -121,6 +123,8 @@ __noinline int turn_frame(struct __sk_buff *skb, __u32 depth)
 		err = make_reset(skb, s);
 	else if (!err && kind == REPLY_ABORT)
 		err = make_abort(skb, s);
+	else if (!err && kind == REPLY_SERVED)
+		err = DROP_STORE; /* that was overwritten */
 	return err;
 }
 

@@ -21,6 +21,7 @@
 #define OVN_MAX_EXT 8	      /* IPv6 extension headers */
 #define OVN_MAX_ND_OPTS 8     /* options in a neighbour message */
 #define OVN_MAX_TUN_OPTS 16   /* options in a Geneve header */
+#define OVN_MAX_DHCP 512      /* bytes of options and padding in a request */
 #define OVN_INSNS_PER_STEP 16 /* then the loop is asked for another step */
 #define OVN_ORIG_BYTES 256    /* of a frame that a reply replaces */
 #define OVN_SUM_BYTES 512     /* that are summed at a time; a power of two */

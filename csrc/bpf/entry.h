@@ -38,6 +38,7 @@ static __always_inline struct scratch *enter(__u32 *depth)
 	s->n_deferred = 0;
 	s->n_fields = 0;
 	s->remote_done = 0;
+	s->serve.pc = 0;
 	s->outer = 0;
 	s->orig_len = 0;
 	s->in_ifindex = 0;

@@ -314,7 +314,7 @@ static __always_inline void run_actions(struct __sk_buff *skb, struct scratch *s
 /*
  * step - one item of work
  *
- * Returns 1 when nothing is left.
+ * Returns 1 when nothing is left, or another program is to go on.
  */
 __noinline int step(struct __sk_buff *skb, __u32 depth)
 {
@@ -377,7 +377,9 @@ __noinline int step(struct __sk_buff *skb, __u32 depth)
 		reason = output_deferred(skb, s, depth, &f);
 		break;
 	case FR_PUNT:
-		reason = punt(skb, depth, f.pc);
+		reason = punt(skb, depth, f.pc, f.i);
+		if (reason < 0)
+			return 1;
 		break;
 	case FR_OUTPUT:
 		reason = output(skb, depth);
@@ -411,7 +413,7 @@ static __always_inline int run(struct __sk_buff *skb, struct scratch *s, __u32 d
 	struct run_ctx r = { .skb = skb, .depth = depth };
 
 	bpf_loop(OVN_MAX_STEPS, run_step, &r, 0);
-	if (s->n_stack || s->remote_done < s->n_deferred)
+	if (others_need(s) && !s->serve.pc)
 		drop_branch(skb, s, depth, DROP_STEPS);
 	return s->verdict;
 }

@@ -167,6 +167,30 @@ struct {
 	__type(value, struct ovn_punt);
 } ovn_resume_ctl SEC(".maps");
 
+/* Answers made ready, by verb and argument. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct ovn_template_key);
+	__type(value, struct ovn_template);
+} ovn_templates SEC(".maps");
+/* DNS names by datapath. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct ovn_name_key);
+	__type(value, struct ovn_name);
+} ovn_names SEC(".maps");
+/* Packets answered by them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, OVN_SERVED);
+	__type(key, __u32);
+	__type(value, struct ovn_count);
+} ovn_served SEC(".maps");
+
 /* The packet that ovn_trace tries. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -50,12 +50,23 @@ static __noinline int punt_allowed(const struct scratch *s, __u32 log)
 	return 1;
 }
 
+/* Is it worth asking ovn_serve?  The frame becomes the answer, so it must be one that can
+ * be kept if others need it as it is. */
+static __always_inline int may_serve(struct __sk_buff *skb, const struct scratch *s, __u32 verb)
+{
+	return (verb == OVN_PUNT_DHCP || verb == OVN_PUNT_RA || verb == OVN_PUNT_DNS) &&
+	       (!others_need(s) || skb->len <= OVN_ORIG_BYTES) && !s->off && !s->cur.reply &&
+	       !s->frag && !skb->gso_size && !(s->cur.w[OW_ETH_TYPE] & VLAN_PRESENT);
+}
+
+enum { PUNT_SERVE = -1 };
+
 /*
  * punt - the OP_PUNT at pc
  *
- * Returns 0 or a drop reason.
+ * served: ovn_serve was asked.  Returns 0, a drop reason, or PUNT_SERVE: ask it.
  */
-__noinline int punt(struct __sk_buff *skb, __u32 depth, __u32 pc)
+__noinline int punt(struct __sk_buff *skb, __u32 depth, __u32 pc, __u32 served)
 {
 	struct scratch *s = scratch_at(depth);
 	const struct ovn_insn *in = array_at(&ovn_insns, pc);
@@ -65,6 +76,10 @@ __noinline int punt(struct __sk_buff *skb, __u32 depth, __u32 pc)
 
 	if (!s || !in)
 		return DROP_BUG;
+	if (!served && may_serve(skb, s, in->a)) {
+		s->serve.pc = pc;
+		return PUNT_SERVE;
+	}
 	if (skb->gso_size || skb->len - s->off > OVN_MAX_PUNT)
 		return DROP_PUNT_BIG;
 	if (!punt_allowed(s, 0))

@@ -70,6 +70,7 @@ enum reply_kind {
 	REPLY_ERROR = 2,
 	REPLY_RESET = 3,
 	REPLY_ABORT = 4,
+	REPLY_SERVED = 5, /* ovn_serve's, written already; others still need the frame */
 };
 
 enum frame_kind {
@@ -82,7 +83,7 @@ enum frame_kind {
 	FR_GROUP_RX, /* the same for a packet that came through a tunnel */
 	FR_REMOTE,   /* copy for chassis pc.. of deferred send i */
 	FR_CT,	     /* the instruction at pc, an OP_CT */
-	FR_PUNT,     /* the same, an OP_PUNT */
+	FR_PUNT,     /* the same, an OP_PUNT; i 1: for the slow path, not for us */
 	FR_OUTPUT,   /* output, in the ingress pipeline */
 };
 
@@ -165,6 +166,21 @@ struct nat_search {
 	__u32 found;
 };
 
+/* What ovn_serve works with. */
+struct serving {
+	__u32 pc;	/* the OP_PUNT; 0: none */
+	__u32 partial;	/* the frame's transport checksum is left to a device */
+	__u32 left;	/* of a label */
+	__u32 end;	/* of the name, its 0 included; 0: not found yet */
+	__u32 odd;	/* it is no name, or one to be compared otherwise */
+	struct pkt was; /* the context before the frame was parsed again */
+	struct ovn_name_key key;
+	union {
+		struct ovn_template reply;
+		struct ovn_name name;
+	};
+};
+
 struct scratch {
 	struct pkt cur;
 	__u32 wire[WIRE_WORDS];	 /* words OW_HEADERS.. as the frame has them */
@@ -204,6 +220,7 @@ struct scratch {
 	__u32 wire_reply; /* pkt.reply of what the frame holds */
 	__u32 orig_len;	  /* of the frame that the reply took the place of */
 	__u32 orig_l4;
+	__u32 orig_l4_len;
 	__u32 reply_len;  /* ICMP message of a reply, and the sum of its quotation */
 	__u32 reply_sum;  /* (of a reset: 1 when the device will sum) */
 	__u32 reply_part; /* the device will sum the quoted transport part */
@@ -236,6 +253,7 @@ struct scratch {
 	struct ct_work ct;
 	struct ct_victim victim;
 	struct nat_search nat;
+	struct serving serve;
 };
 
 /* Per-packet working memory, by nesting depth. */
@@ -273,10 +291,16 @@ static __always_inline void push(struct scratch *s, __u16 kind, __u16 table, __u
 	s->n_stack++;
 }
 
+/* Does other work wait for the frame in hand? */
+static __always_inline int others_need(const struct scratch *s)
+{
+	return s->n_stack || s->remote_done < s->n_deferred;
+}
+
 /* Is the frame in hand needed by nobody after this output? */
 static __always_inline int last_use(const struct scratch *s)
 {
-	return !s->n_stack && s->remote_done >= s->n_deferred && !s->injected;
+	return !others_need(s) && !s->injected;
 }
 
 static __always_inline int ctx_save(struct scratch *s)

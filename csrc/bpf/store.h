@@ -256,12 +256,13 @@ __noinline int store(struct __sk_buff *skb, __u32 depth)
 		if (gained < 0)
 			return DROP_STORE;
 	}
-	if (s->cur.reply && (s->cur.reply != s->wire_reply || gained ||
-			     differ(s, OW_HEADERS, OVN_WORDS - OW_HEADERS)))
+	if (s->cur.reply && s->cur.reply != REPLY_SERVED &&
+	    (s->cur.reply != s->wire_reply || gained ||
+	     differ(s, OW_HEADERS, OVN_WORDS - OW_HEADERS)))
 		err = put_reply(skb, depth, gained);
 	if (!err)
 		err = store_vlan(skb, s);
-	if (!err && !s->cur.reply)
+	if (!err && (!s->cur.reply || s->cur.reply == REPLY_SERVED))
 		err = store_changes(skb, depth, gained);
 	if (err)
 		return err;

@@ -51,7 +51,10 @@ def _number(text: str | bytes) -> int:
 
 def argument(action: nodes.Action) -> tuple[int, str]:
     """The number of what an action says beside its verb, and that as JSON."""
-    text = json.dumps(_said(action), sort_keys=True)
+    said = _said(action)
+    if type(action) in _ANSWERS:
+        said["verb"] = VERBS[type(action)]  # the kernel may have the answer: serving.py
+    text = json.dumps(said, sort_keys=True)
     return _number(text), text
 
 

@@ -60,6 +60,8 @@ SIZES: Final[Mapping[str, int]] = {
     "ovn_punt_rate": 1 << 12,
     "ovn_meters": 1 << 13,
     "ovn_meter_use": 1 << 13,
+    "ovn_templates": 1 << 14,
+    "ovn_names": 1 << 14,
     "ovn_learnt": 1 << 16,
     "ovn_drop_flows": 1 << 12,
     "ovn_flows": (1 << 18) // lib.OVN_FLOW_PAGE,  # 4 MB for each CPU

@@ -23,10 +23,13 @@ from ovn_bpf_controller.datapath.maps import check
 from ovn_bpf_controller.errors import DataPlaneError
 
 # Loaded when they are asked for; all others at once.
-LATE: Final = frozenset({"ovn_underlay", "ovn_tunnel", "ovn_trace", "ovn_resume"})
+LATE: Final = frozenset({"ovn_underlay", "ovn_tunnel", "ovn_trace", "ovn_resume", "ovn_serve"})
 # Programs that others end in, by their place in CALLS (enum ovn_call).
 CALLS: Final = "ovn_calls"
-_CALLED: Final[Mapping[str, int]] = {"ovn_run": lib.OVN_CALL_RUN}
+_CALLED: Final[Mapping[str, int]] = {
+    "ovn_run": lib.OVN_CALL_RUN,
+    "ovn_serve": lib.OVN_CALL_SERVE,
+}
 _TRIES: Final = 10  # a signal during verification makes the kernel give up
 
 
@@ -55,9 +58,13 @@ class Programs(Mapping[str, int]):
         Raises DataPlaneError when the kernel refuses.
         """
         self._with_object(sizes, lambda name: name not in LATE)
-        for name, place in _CALLED.items():
-            key, value = ffi.new("uint32_t *", place), ffi.new("uint32_t *", self._fds[name])
-            check(lib.ovn_map_update(self._calls, key, value), f"{name} cannot be called")
+        for name in _CALLED.keys() - LATE:
+            self.make_callable(name)
+
+    def make_callable(self, name: str) -> None:
+        """Loads it, if it was not, and puts it where other programs find it."""
+        key, value = ffi.new("uint32_t *", _CALLED[name]), ffi.new("uint32_t *", self[name])
+        check(lib.ovn_map_update(self._calls, key, value), f"{name} cannot be called")
 
     def pin(self) -> None:
         """All that is loaded; later ones pin themselves."""

@@ -18,6 +18,7 @@ from ovn_bpf_controller.observe.jobs import Jobs
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.tables import DatapathBinding
 from ovn_bpf_controller.process.unixctl import CommandError
+from ovn_bpf_controller.serving import Serving
 from ovn_bpf_controller.underlay.links import Links
 
 Rows = list[dict[str, Any]]
@@ -27,6 +28,7 @@ class Chassis(Protocol):
     """What the commands look at: agent.Agent."""
 
     answering: Answering
+    serving: Serving
     desired: Desired
     devices: Links
     binding: Binding

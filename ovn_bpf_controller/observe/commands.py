@@ -113,5 +113,7 @@ def status(chassis: Chassis, _which: str) -> Rows:
         facts[f"map {name}"] = f"{used} of {room}"
     connections = sum(chassis.conntrack.zone_counts().values())
     facts["connections"] = f"{connections} of {chassis.conntrack.capacity}"
+    served = chassis.serving.status()
+    facts |= {f"kernel answers, {name}": text for name, text in served.items()}
     facts |= {f"port {name}": state.name for name, state in chassis.binding.port_states().items()}
     return [{"what": f"{name}:", "value": value} for name, value in facts.items()]

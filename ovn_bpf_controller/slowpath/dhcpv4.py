@@ -50,26 +50,24 @@ def _answer(frame: bytes, options: Sequence[Sequence[Any]], known: Knowledge) ->
     if request[0] != _REQUEST:
         raise RejectedError("DHCP message that is no request")
     asked = parse(request[HEADER + 4 :])
-    offer = _offer(options)
-    kind = _kind(asked, request, offer)
+    yours = offer(options)
+    kind = _kind(asked, request, yours)
     inform = asked[_TYPE] == bytes((_INFORM,))
-    said = _encoded(options, known, ipxe=_ETHERBOOT in asked)
+    told = said(options, known.dhcp_options, ipxe=_ETHERBOOT in asked, inform=inform)
     header = bytearray(request[:HEADER])
     header[0] = _REPLY
-    if inform:
-        said = [option for option in said if option[0] not in _OF_LEASE]
-    next_server = next((o[2:6] for o in said if o[0] == _NEXT_SERVER), bytes(header[20:24]))
     if kind == _NAK:
         header[16:24] = bytes(8)
-        said = []
+        told = []
     elif inform:
         header[16:20] = bytes(4)
     else:
-        header[16:20], header[20:24] = offer.to_bytes(4, "big"), next_server
-    message = bytes(header) + COOKIE + bytes((_TYPE, 1, kind)) + b"".join(said)
+        header[16:20] = yours.to_bytes(4, "big")
+        header[20:24] = next_server(told) or header[20:24]
+    message = bytes(header) + COOKIE + bytes((_TYPE, 1, kind)) + b"".join(told)
     message += bytes(4) + bytes((_END,)) + bytes(4)
     flags = int.from_bytes(header[10:12], "big")
-    return udp.answer(message, ip4_dst=0xFFFFFFFF if flags & _BROADCAST else offer)
+    return udp.answer(message, ip4_dst=0xFFFFFFFF if flags & _BROADCAST else yours)
 
 
 def parse(data: bytes) -> dict[int, bytes]:
@@ -104,36 +102,49 @@ def _kind(asked: Mapping[int, bytes], request: bytes, offer: int) -> int:
     return _ACK if struct.unpack("!I", wanted)[0] == offer else _NAK
 
 
-def _offer(options: Sequence[Sequence[Any]]) -> int:
+def offer(options: Sequence[Sequence[Any]]) -> int:
+    """The address that is given.  Raises RejectedError if the flow says none."""
     for name, values in options:
         if name == "offerip":
             return int(values[0][1])
     raise RejectedError("flow without offerip")
 
 
-def _encoded(options: Sequence[Sequence[Any]], known: Knowledge, *, ipxe: bool) -> list[bytes]:
-    """The options in the flow's order behind those of booting, as ovn-controller has it.
+def next_server(said: Sequence[bytes]) -> bytes | None:
+    """Where the client boots from, of said()."""
+    return next((option[2:6] for option in said if option[0] == _NEXT_SERVER), None)
 
-    An iPXE client gets the bootfile, another one the alternative if there is one, both
-    as option 67.
+
+def said(
+    options: Sequence[Sequence[Any]],
+    known: Mapping[str, tuple[int, str]],
+    *,
+    ipxe: bool,
+    inform: bool,
+) -> list[bytes]:
+    """The options of a reply behind its type, on the wire.  Raises RejectedError.
+
+    known: Knowledge.dhcp_options.  In the flow's order behind those of booting, as
+    ovn-controller has it.  An iPXE client gets the bootfile, another one the alternative
+    if there is one, both as option 67.
     """
-    said = []
+    found = []
     for name, values in options:
         if name == "offerip":
             continue
-        code, kind = known.dhcp_options.get(name, (0, ""))
+        code, kind = known.get(name, (0, ""))
         if not kind:
             raise RejectedError("option that DHCP_Options does not have")
-        said.append(dhcp_options.encode(code, kind, values))
-    said.sort(key=lambda option: _FIRST.index(option[0]) if option[0] in _FIRST else len(_FIRST))
-    codes = [option[0] for option in said]
+        found.append(dhcp_options.encode(code, kind, values))
+    found.sort(key=lambda option: _FIRST.index(option[0]) if option[0] in _FIRST else len(_FIRST))
+    codes = [option[0] for option in found]
     if _BOOTFILE_ALT in codes:
         dropped = None
         if _BOOTFILE in codes:
             dropped = _BOOTFILE_ALT if ipxe else _BOOTFILE
-        said = [option for option in said if option[0] != dropped]
-        said = [
+        found = [option for option in found if option[0] != dropped]
+        found = [
             bytes((_BOOTFILE,)) + option[1:] if option[0] == _BOOTFILE_ALT else option
-            for option in said
+            for option in found
         ]
-    return said
+    return [option for option in found if not inform or option[0] not in _OF_LEASE]

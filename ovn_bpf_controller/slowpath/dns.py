@@ -53,7 +53,7 @@ def _answer(frame: bytes, names: Mapping[str, tuple[str, bool]]) -> bytes:
         raise RejectedError("DNS response")
     if questions != 1:
         raise RejectedError("DNS query with other than one question")
-    name, end = _name(query)
+    name, end = question(query)
     if end + 4 > len(query):
         raise RejectedError("truncated DNS message")
     [kind] = struct.unpack_from("!H", query, end)
@@ -72,8 +72,8 @@ def _answer(frame: bytes, names: Mapping[str, tuple[str, bool]]) -> bytes:
     return udp.answer(header + query[HEADER : end + 4] + b"".join(records))
 
 
-def _name(query: bytes) -> tuple[str, int]:
-    """The name asked for, and where its type begins."""
+def question(query: bytes) -> tuple[str, int]:
+    """The name asked for, and where its type begins.  Raises RejectedError."""
     labels: list[str] = []
     at = HEADER
     while True:
@@ -92,25 +92,30 @@ def _name(query: bytes) -> tuple[str, int]:
 def _records(kind: int, value: str) -> list[bytes]:
     """Answers of a type, in any order: clients take the first one."""
     if kind == _PTR:
-        return [_record(_PTR, _encoded(value))]
+        return [_record(_PTR, encoded(value))]
     found = []
-    for text in value.split():
-        try:
-            address = ipaddress.ip_address(text)
-        except ValueError as error:
-            raise RejectedError("DNS row that is no address") from error
-        of = _A if address.version == 4 else _AAAA
+    for address in addresses(value):
+        of = _A if len(address) == 4 else _AAAA
         if kind in (of, _ANY):
-            found.append(_record(of, address.packed))
+            found.append(_record(of, address))
     random.shuffle(found)
     return found
+
+
+def addresses(value: str) -> list[bytes]:
+    """What a row's record says, as on the wire.  Raises RejectedError."""
+    try:
+        return [ipaddress.ip_address(text).packed for text in value.split()]
+    except ValueError as error:
+        raise RejectedError("DNS row that is no address") from error
 
 
 def _record(kind: int, data: bytes) -> bytes:
     return _POINTER + struct.pack("!HHIH", kind, _IN, _TTL, len(data)) + data
 
 
-def _encoded(name: str) -> bytes:
+def encoded(name: str) -> bytes:
+    """A name as on the wire, not compressed.  Raises RejectedError."""
     labels = [label.encode() for label in name.split(".") if label]
     if any(len(label) > 63 for label in labels):
         raise RejectedError("DNS row with a label of more than 63 bytes")

@@ -295,7 +295,7 @@ def test_a_program_is_loaded_when_it_is_asked_for(kernel: Kernel) -> None:
     assert {path.name for path in pins.iterdir()} == early | {CALLS}
     tunnel = program_id(first.programs["ovn_tunnel"])
     assert {path.name for path in pins.iterdir()} == early | {CALLS, "ovn_tunnel"}
-    late = {"ovn_underlay", "ovn_tunnel", "ovn_trace", "ovn_resume"}
+    late = {"ovn_underlay", "ovn_tunnel", "ovn_trace", "ovn_resume", "ovn_serve"}
     assert set(first.programs) == early | late
     first.close()
     second = Plane("hv1", sizes=SMALL)

@@ -42,6 +42,10 @@ class Tap:
         with IPRoute() as netlink:
             netlink.link("set", index=self.ifindex, state="up")
 
+    def fileno(self) -> int:
+        """To wait for what comes out."""
+        return self._fd
+
     def close(self) -> None:
         os.close(self._fd)
 
