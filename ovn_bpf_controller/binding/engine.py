@@ -155,6 +155,10 @@ class Binding:
         """Everything handed out and seen up to iteration `seq` is live."""
         self._acked = max(self._acked, seq)
 
+    def delay_nb_cfg(self, seconds: int) -> None:
+        """From now on nb_cfg is told so much later than it is in force."""
+        self._nb_cfg.delay = seconds
+
     def wait(self, poller: Any) -> None:
         """Wake the poller when run() has something to do by itself."""
         now = now_ms()
@@ -162,6 +166,8 @@ class Binding:
             poller.immediate_wake()
         if self._wake_ms is not None:
             poller.timer_wait_until(self._wake_ms)
+        if self._nb_cfg.wake > now:
+            poller.timer_wait_until(self._nb_cfg.wake)
         self._underlay.wait(poller)
         self._local.wait(poller)
         self._registration.wait(poller, now)
@@ -229,8 +235,11 @@ class Binding:
         live = self._nb_cfg.live(self._acked)
         ready = self._nb_cfg_lane.ready(now)
         if ready and private is not None and live and private.nb_cfg != live:
+            since = self._nb_cfg.told(live, now, _wall_ms())
+            if since is None:
+                return
             txn = Transaction()
-            txn.update(ChassisPrivate, private.uuid, nb_cfg=live, nb_cfg_timestamp=_wall_ms())
+            txn.update(ChassisPrivate, private.uuid, nb_cfg=live, nb_cfg_timestamp=since)
             self._nb_cfg_lane.send(txn)
 
     def _reconnected(self) -> None:

@@ -10,6 +10,10 @@ from __future__ import annotations
 
 from collections import deque
 
+from ovn_bpf_controller.process.log import Logger
+
+_log = Logger("main")
+
 
 class NbCfg:
     """Numbers seen, with the iteration that must be live before they are told."""
@@ -18,6 +22,8 @@ class NbCfg:
         self._seen: deque[tuple[int, int]] = deque()
         self._live = 0
         self._last = 0
+        self._held = (0, 0, 0)
+        self.delay = 0  # seconds
 
     def see(self, nb_cfg: int, seq: int, settled: bool) -> None:
         """SB_Global says `nb_cfg` in iteration `seq`; counts only when settled."""
@@ -30,6 +36,25 @@ class NbCfg:
         while self._seen and self._seen[0][0] <= acked:
             self._live = self._seen.popleft()[1]
         return self._live
+
+    def told(self, live: int, now: int, wall: int) -> int | None:
+        """When `live` was in force, ms of the Unix epoch, if it may be told now.
+
+        now: ms of the monotonic clock; wall: of the Unix epoch.  It may, but for
+        debug/delay-nb-cfg-report.
+        """
+        if not self.delay:
+            return wall
+        if self._held[0] != live:
+            self._held = live, now + self.delay * 1000, wall
+            _log.info(f"Sleep for {self.delay} sec")
+        _, until, since = self._held
+        return since if now >= until else None
+
+    @property
+    def wake(self) -> int:
+        """When told() will say something else, ms of the monotonic clock."""
+        return self._held[1]
 
     def due(self, acked: int) -> bool:
         """Would live(acked) say something new?"""

@@ -13,9 +13,10 @@ from functools import partial
 
 from ovn_bpf_controller.binding.claims import Claim
 from ovn_bpf_controller.observe.chassis import Chassis
-from ovn_bpf_controller.process.unixctl import Commands, Request
+from ovn_bpf_controller.process.unixctl import CommandError, Commands, Request
 
 _RULE = "-" * 40
+_MOST_SECONDS = 0xFFFFFFFF
 
 
 def register(commands: Commands, chassis: Chassis) -> None:
@@ -35,6 +36,10 @@ def register(commands: Commands, chassis: Chassis) -> None:
     for name, text in texts.items():
         commands.register(name, "", 0, 0, partial(_answer, text, chassis))
     commands.register("flush-lflow-cache", "[deprecated]", 0, 0, lambda _request: "")
+    # There is no delay to ignore: what is read once is obeyed.
+    commands.register("debug/ignore-startup-delay", "", 0, 0, lambda _request: "")
+    delay = partial(delay_nb_cfg, chassis)
+    commands.register("debug/delay-nb-cfg-report", "SECONDS", 1, 1, delay)
 
 
 def _answer(text: Callable[[Chassis], str], chassis: Chassis, _request: Request) -> str:
@@ -101,6 +106,17 @@ def lflow_cache(chassis: Chassis) -> str:
         ("Mem usage (KB)", 0),
     )
     return "\n".join(["Enabled: true", *(f"{name:<16}: {value}" for name, value in rows)])
+
+
+def delay_nb_cfg(chassis: Chassis, request: Request) -> str:
+    """For tests of the time that nb_cfg takes."""
+    text = request.args[0]
+    if not (text.isascii() and text.isdigit()) or int(text) > _MOST_SECONDS:
+        raise CommandError("unsigned integer required")
+    chassis.binding.delay_nb_cfg(int(text))
+    if int(text):
+        return f"delay nb_cfg report for {int(text)} seconds."
+    return "no delay for nb_cfg report."
 
 
 def cluster_reset(chassis: Chassis) -> str:
