@@ -49,7 +49,9 @@ def _headers() -> list[Path]:
     return sorted(SHARED.glob("*.h")) + sorted(NATIVE.glob("*.h"))
 
 
-LAYOUTS = "extern const char ovn_layout_hash[];\nextern const char ovn_ct_layout_hash[];\n"
+# Headers whose maps outlive a change of layout, by the name of their hash.
+PASSED_ON = {"ovn_ct_layout_hash": "conntrack.h", "ovn_learnt_layout_hash": "learnt.h"}
+LAYOUTS = "".join(f"extern const char {name}[];\n" for name in ("ovn_layout_hash", *PASSED_ON))
 
 
 def declarations() -> str:
@@ -93,12 +95,12 @@ def layout_hash() -> str:
     return hashlib.sha256((_preprocess(shared) + macros).encode()).hexdigest()[:16]
 
 
-def ct_layout_hash() -> str:
-    """What two builds must agree on to share connections: conntrack.h, but for comments.
+def header_hash(header: str) -> str:
+    """What two builds must agree on to share a header's maps: it, but for comments.
 
-    datapath.inherit asks whether connections can outlive a change of layout.
+    datapath.inherit asks whether they can outlive a change of layout.
     """
-    text = re.sub(r"/\*.*?\*/", "", (SHARED / "conntrack.h").read_text(), flags=re.S)
+    text = re.sub(r"/\*.*?\*/", "", (SHARED / header).read_text(), flags=re.S)
     return hashlib.sha256(" ".join(text.split()).encode()).hexdigest()[:16]
 
 
@@ -114,11 +116,13 @@ def native() -> FFI:
     ffi = FFI()
     ffi.cdef(declarations())
     includes = "".join(f'#include "{h.relative_to(ROOT)}"\n' for h in _headers())
+    hashes = {name: header_hash(header) for name, header in PASSED_ON.items()}
+    hashes["ovn_layout_hash"] = layout_hash()
+    constants = "".join(f'const char {name}[] = "{text}";\n' for name, text in hashes.items())
     ffi.set_source(
         "ovn_bpf_controller._native",
-        f"#include <linux/types.h>\n#include <stdint.h>\n#include <stddef.h>\n{includes}"
-        f'const char ovn_layout_hash[] = "{layout_hash()}";\n'
-        f'const char ovn_ct_layout_hash[] = "{ct_layout_hash()}";\n',
+        "#include <linux/types.h>\n#include <stdint.h>\n#include <stddef.h>\n"
+        f"{includes}{constants}",
         sources=[str(c.relative_to(ROOT)) for c in sorted(NATIVE.glob("*.c"))],
         depends=[str(h.relative_to(ROOT)) for h in _headers()],
         include_dirs=[".", "include", "csrc/native"],

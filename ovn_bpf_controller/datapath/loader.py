@@ -5,7 +5,7 @@ Pins lie in <bpffs>/ovn-bpf/<layout>/<instance>/{maps,programs-<build>,links}.
 Maps outlive the agent while their layout is the same; programs of another build
 replace the old ones link by link, and packets never notice.  Another layout
 gets maps of its own, and supersede() moves the links over once they are filled; the
-tracker's go on if conntrack.h is the same (inherit.py).
+tracker's, and what was learnt, go on if their headers are the same (inherit.py).
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class Plane:
         if self.adopted:
             self.maps = open_pins(self.directory / "maps")
         else:
-            self.maps = inherit.tracker(self.older(), self._sizes)
+            self.maps = inherit.inherited(self.older(), self._sizes)
         self.programs = Programs(self._source, self.directory, self.maps)
         if not (self.adopted and self.programs.pinned):
             self.programs.load(self._sizes)

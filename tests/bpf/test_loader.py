@@ -125,35 +125,49 @@ def test_another_layout_takes_the_links_over_when_it_is_told(kernel: Kernel) -> 
     second.close()
 
 
-def tracker_ids(plane: Plane) -> dict[str, int]:
-    return {name: map_info(plane.maps[name]).id for name in inherit.TRACKER}
+INHERITED = (*inherit.TRACKER, *inherit.LEARNT)
 
 
-def test_connections_pass_to_another_layout(kernel: Kernel) -> None:
+def inherited_ids(plane: Plane) -> dict[str, int]:
+    return {name: map_info(plane.maps[name]).id for name in INHERITED}
+
+
+def test_connections_and_what_was_learnt_pass_to_another_layout(kernel: Kernel) -> None:
     first = Plane("hv1", sizes=SMALL)
-    others = {map_info(fd).id for name, fd in first.maps.items() if name not in inherit.TRACKER}
-    ids = tracker_ids(first)
+    others = {map_info(fd).id for name, fd in first.maps.items() if name not in INHERITED}
+    ids = inherited_ids(first)
     first.close()
     second = Plane("hv1", sizes={"ovn_ports": 2048})
-    assert not second.adopted and tracker_ids(second) == ids
+    assert not second.adopted and inherited_ids(second) == ids
     assert not others & {map_info(fd).id for fd in second.maps.values()}
     second.supersede()
     second.close()
     third = Plane("hv1", sizes={"ovn_ports": 2048})
-    assert third.adopted and tracker_ids(third) == ids
+    assert third.adopted and inherited_ids(third) == ids
     third.close()
 
 
-@pytest.mark.parametrize("marked", [True, False])
-def test_connections_of_another_size_or_make_are_left_behind(kernel: Kernel, marked: bool) -> None:
+@pytest.mark.parametrize("marker", ["ct", "learnt"])
+def test_maps_of_another_make_are_left_behind(kernel: Kernel, marker: str) -> None:
     first = Plane("hv1", sizes=SMALL)
-    ids = set(tracker_ids(first).values())
-    for marker in first.directory.glob("ct-*"):
-        if not marked:
-            marker.rmdir()
+    before = inherited_ids(first)
+    for path in first.directory.glob(f"{marker}-*"):
+        path.rmdir()
     first.close()
-    second = Plane("hv1", sizes={"ovn_conns": 2048} if marked else {"ovn_ports": 2048})
-    assert not ids & set(tracker_ids(second).values())
+    second = Plane("hv1", sizes={"ovn_ports": 2048})
+    left = {"ct": set(inherit.TRACKER), "learnt": set(inherit.LEARNT)}[marker]
+    after = inherited_ids(second)
+    assert {name for name in INHERITED if before[name] != after[name]} == left
+    second.close()
+
+
+def test_connections_of_another_size_are_left_behind(kernel: Kernel) -> None:
+    first = Plane("hv1", sizes=SMALL)
+    before = inherited_ids(first)
+    first.close()
+    second = Plane("hv1", sizes={"ovn_conns": 2048})
+    after = inherited_ids(second)
+    assert {name for name in INHERITED if before[name] != after[name]} == set(inherit.TRACKER)
     second.close()
 
 
