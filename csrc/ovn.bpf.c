@@ -22,6 +22,7 @@
 #include "bpf/ct_timer.h"
 #include "bpf/entry.h"
 #include "bpf/interp.h"
+#include "bpf/news.h"
 #include "bpf/decap.h"
 #include "bpf/parse.h"
 #include "bpf/serve_dhcp.h"
@@ -56,6 +57,11 @@ static __always_inline int from_vif(struct __sk_buff *skb, struct scratch *s, __
 	s->cur.w[OW_INPORT] = p->key.port;
 	if (p->flags & OVN_PORT_F_LOCALPORT)
 		s->cur.w[OW_FLAGS] |= MLF_LOCALPORT;
+	if (p->flags & OVN_PORT_F_ASLEEP) {
+		if (!wakes(s, p->flags))
+			return DROP_ASLEEP;
+		news(skb, s, OVN_NEWS_AWAKE, p->key.port, OW_ETH_SRC);
+	}
 	s->cur.dp_index = p->dp_index;
 	load_zones(s, p);
 	push(s, FR_LOOKUP, 0, 0, 0, 0);

@@ -34,6 +34,7 @@ from ovn_bpf_controller.datapath.meters import Meters
 from ovn_bpf_controller.datapath.tables import Tables
 from ovn_bpf_controller.duties.duty import View
 from ovn_bpf_controller.errors import DatabaseError, DataPlaneError, StartupError
+from ovn_bpf_controller.guest_news import GuestNews
 from ovn_bpf_controller.learning import Learning
 from ovn_bpf_controller.learnt import LearntState
 from ovn_bpf_controller.logical import LogicalFlows
@@ -101,7 +102,6 @@ class Agent:
         self._tunnelling = Tunnelling(self.tables, self._underlay.links)
         self.southbound = SouthboundCache([])
         self._tracking = Tracking(self.conntrack, self.southbound)
-        self._learning = Learning(self.plane.maps, learnt, self.southbound)
         self.metering = Metering(Meters(self.plane.maps), self.southbound)
         self.acl_log = AclLog(Events(LOGS, self.plane.maps[LOGS]))
         self.jobs = Jobs()
@@ -114,6 +114,8 @@ class Agent:
             options.chassis or None,
             on_zones_moved=self._tracking.zones_moved,
         )
+        self._guests = GuestNews(self.binding, self.southbound)
+        self._learning = Learning(self.plane.maps, learnt, self.southbound, self._guests)
         self.flows = LogicalFlows(self.southbound)
         pidfile = Path(options.dirs.ovn_rundir, "ovn-slowpath.pid")
         self.serving = Serving(self.plane)
@@ -244,6 +246,7 @@ class Agent:
         self._tracking.wait(poller)
         if self.desired.complete:
             self._learning.wait(poller)
+            self._guests.wait(poller)
             due = self._retry_at if self._incomplete else self._attach_at
             poller.timer_wait_until(int(due * 1000))
 
@@ -367,6 +370,7 @@ class Agent:
     def _tell_learnt(self, desired: Desired) -> None:
         try:
             self._learning.run(desired)
+            self._guests.run()
         except DataPlaneError as error:
             _rate.warn(_log, f"the Southbound is not told what was learnt: {error}")
 

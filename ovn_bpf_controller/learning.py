@@ -23,9 +23,10 @@ from ovn_bpf_controller.datapath.learnt import Learnt, Neighbour, Station
 from ovn_bpf_controller.datapath.maps import ArrayMap
 from ovn_bpf_controller.datapath.news import Item, Kind, News
 from ovn_bpf_controller.datapath.records import word
+from ovn_bpf_controller.guest_news import GuestNews
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.store import Changes
-from ovn_bpf_controller.ovsdb.tables import FDB, MACBinding, PortBinding
+from ovn_bpf_controller.ovsdb.tables import FDB, MACBinding
 from ovn_bpf_controller.ovsdb.transact import Transaction
 from ovn_bpf_controller.process.log import Logger
 from ovn_bpf_controller.upserts import Upserts
@@ -34,22 +35,26 @@ _log: Final = Logger("learning")
 
 MAX_DELAY_MS: Final = 50
 _READ: Final = 512  # records of one CPU in a round
+_LOOK_MS: Final = 1000  # between looks into the maps
 _TOLD: Final = word("struct ovn_ctl", "told")
+_MISSED: Final = word("struct ovn_ctl", "missed")
 
 NeighbourKey = tuple[int, int, int]  # datapath, port, address
 StationKey = tuple[int, int]  # datapath, MAC address
 
 
 class Learning:
-    """The Southbound's side of what datapath.learnt has.  Raises DataPlaneError.
+    """The Southbound's side of what datapath.learnt has.  Raises DataPlaneError."""
 
-    activated: (datapath, port) keys of ports whose guest has shown itself since the
-    last clear().
-    """
-
-    def __init__(self, fds: Mapping[str, int], learnt: Learnt, southbound: SouthboundCache) -> None:
-        """fds: of maps, by name."""
-        self._sb = southbound
+    def __init__(
+        self,
+        fds: Mapping[str, int],
+        learnt: Learnt,
+        southbound: SouthboundCache,
+        guests: GuestNews,
+    ) -> None:
+        """fds: of maps, by name.  guests: gets what is about their ports."""
+        self._guests = guests
         self._learnt = learnt
         self._news = News(fds["ovn_news"])
         self._control = ArrayMap("ovn_ctl", fds["ovn_ctl"])
@@ -57,9 +62,12 @@ class Learning:
         self._stations: Upserts[StationKey, int] = Upserts(southbound, "FDB")
         self._bindings: dict[tuple[str, str], MACBinding] = {}
         self._fdb: dict[tuple[int, str], FDB] = {}
+        self._local: Mapping[str, LocalDatapath] = {}
+        self._datapaths: dict[int, LocalDatapath] = {}
         self._names: dict[int, tuple[LocalDatapath, dict[int, str]]] = {}
         self._look = True  # into the maps: an earlier agent may have left something
-        self.activated: set[tuple[int, int]] = set()
+        self._look_at = 0
+        self._missed = 0
 
     def close(self) -> None:
         """The rings are free for another agent."""
@@ -82,22 +90,27 @@ class Learning:
     def run(self, desired: Desired) -> None:
         """Takes in the news, and writes what is due.  desired: it is complete."""
         before = int(time.clock_gettime(time.CLOCK_BOOTTIME))
+        if desired.datapaths is not self._local:
+            self._local = desired.datapaths
+            self._datapaths = {local.key: local for local in desired.datapaths.values()}
         for item in self._news.read(_READ):
             self._take(item)
-        if self._news.lost() or self._neighbours.overflowed or self._stations.overflowed:
+        missed, self._missed = self._missed, self._control.words[_MISSED]
+        lost = self._news.lost() or missed != self._missed
+        if lost or self._neighbours.overflowed or self._stations.overflowed:
             self._look = True
         if self._look or self._busy:
-            self._write({local.key: local for local in desired.datapaths.values()})
+            self._write()
         if not self._look and not self._busy:
             self._control.publish(0, _TOLD, before)
 
-    def _write(self, datapaths: Mapping[int, LocalDatapath]) -> None:
-        if self._look and not self._busy:
-            self._look = False
-            self._look_into_maps(datapaths)
+    def _write(self) -> None:
         now = now_ms()
-        self._neighbours.run(now, lambda txn, key, mac: self._bind(txn, datapaths, key, mac))
-        self._stations.run(now, lambda txn, key, port: self._station(txn, datapaths, key, port))
+        if self._look and not self._busy and now >= self._look_at:
+            self._look, self._look_at = False, now + _LOOK_MS
+            self._look_into_maps(now)
+        self._neighbours.run(now, self._bind)
+        self._stations.run(now, self._station)
 
     @property
     def _busy(self) -> bool:
@@ -107,6 +120,8 @@ class Learning:
         """See AgentProtocol."""
         for fd in self._news.fds:
             poller.fd_wait(fd, 1)  # POLLIN
+        if self._look and not self._busy:
+            poller.timer_wait_until(self._look_at)
         self._neighbours.wait(poller)
         self._stations.wait(poller)
 
@@ -119,21 +134,22 @@ class Learning:
             self._neighbours.wish((item.dp, item.port, item.ip), item.mac, at, item.at)
         elif item.kind is Kind.STATION:
             self._stations.wish((item.dp, item.mac), item.port, now_ms() + delay, item.at)
+        elif item.kind is Kind.VIRTUAL:
+            vport, parent = self._name(item.dp, item.vport), self._name(item.dp, item.port)
+            self._guests.speaks_for(vport, parent, item.at)
         else:
-            self.activated.add((item.dp, item.port))
+            self._guests.awake(self._name(item.dp, item.port))
 
-    def _look_into_maps(self, datapaths: Mapping[int, LocalDatapath]) -> None:
+    def _look_into_maps(self, now: int) -> None:
         """Finds what the Southbound lacks; what it has given up since is forgotten."""
-        told, now = self._control.words[_TOLD], now_ms()
+        told = self._control.words[_TOLD]
         for entry in list(self._learnt.neighbours()):
-            self._look_at_neighbour(entry, datapaths, told, now)
+            self._look_at_neighbour(entry, told, now)
         for station in list(self._learnt.stations()):
-            self._look_at_station(station, datapaths, told, now)
+            self._look_at_station(station, told, now)
 
-    def _look_at_neighbour(
-        self, entry: Neighbour, datapaths: Mapping[int, LocalDatapath], told: int, now: int
-    ) -> None:
-        name = self._name(datapaths, entry.dp, entry.port)
+    def _look_at_neighbour(self, entry: Neighbour, told: int, now: int) -> None:
+        name = self._name(entry.dp, entry.port)
         row = self._bindings.get((name, ip_text(entry.ip)))
         if not name or (row is not None and row.mac == mac_text(entry.mac)):
             return
@@ -143,11 +159,9 @@ class Learning:
         else:
             self._learnt.drop_mac(entry.dp, entry.port, entry.ip, entry.mac)
 
-    def _look_at_station(
-        self, entry: Station, datapaths: Mapping[int, LocalDatapath], told: int, now: int
-    ) -> None:
+    def _look_at_station(self, entry: Station, told: int, now: int) -> None:
         row = self._fdb.get((entry.dp, mac_text(entry.mac)))
-        if entry.dp not in datapaths or (row is not None and row.port_key == entry.port):
+        if entry.dp not in self._datapaths or (row is not None and row.port_key == entry.port):
             return
         if entry.seen >= max(told, 1):
             at = now + random.randint(1, MAX_DELAY_MS)
@@ -157,16 +171,10 @@ class Learning:
 
     # --- rows ---------------------------------------------------------------------
 
-    def _bind(
-        self,
-        txn: Transaction,
-        datapaths: Mapping[int, LocalDatapath],
-        key: NeighbourKey,
-        mac: int,
-    ) -> None:
+    def _bind(self, txn: Transaction, key: NeighbourKey, mac: int) -> None:
         """Adds to `txn` what makes the Southbound say so."""
         dp, port, address = key
-        name, ip, link = self._name(datapaths, dp, port), ip_text(address), mac_text(mac)
+        name, ip, link = self._name(dp, port), ip_text(address), mac_text(mac)
         row = self._bindings.get((name, ip))
         if not name or (row is not None and row.mac == link):
             return
@@ -174,19 +182,13 @@ class Learning:
             txn.update(MACBinding, row.uuid, mac=link, timestamp=wall_ms())
             return
         txn.absent(MACBinding, logical_port=name, ip=ip)
-        uuid = datapaths[dp].uuid
+        uuid = self._datapaths[dp].uuid
         columns = {"logical_port": name, "ip": ip, "mac": link, "datapath": uuid}
         txn.insert(MACBinding, **columns, timestamp=wall_ms())
 
-    def _station(
-        self,
-        txn: Transaction,
-        datapaths: Mapping[int, LocalDatapath],
-        key: StationKey,
-        port: int,
-    ) -> None:
+    def _station(self, txn: Transaction, key: StationKey, port: int) -> None:
         dp, mac = key[0], mac_text(key[1])
-        name, row = self._name(datapaths, dp, port), self._fdb.get((dp, mac))
+        name, row = self._name(dp, port), self._fdb.get((dp, mac))
         if not name or (row is not None and row.port_key == port):
             return
         if row is None:
@@ -195,15 +197,15 @@ class Learning:
             return
         if self._type(name) == PortType.LOCALNET.value:
             # A guest's place is known better by whoever has the guest.
-            owner = self._name(datapaths, dp, row.port_key)
+            owner = self._name(dp, row.port_key)
             if owner and self._type(owner) == PortType.VIF.value:
                 return
             txn.wait(FDB, row.uuid, port_key=row.port_key)
         txn.update(FDB, row.uuid, port_key=port, timestamp=wall_ms())
 
-    def _name(self, datapaths: Mapping[int, LocalDatapath], dp: int, port: int) -> str:
+    def _name(self, dp: int, port: int) -> str:
         """Name of a local datapath's port, "" if there is none."""
-        local = datapaths.get(dp)
+        local = self._datapaths.get(dp)
         if local is None:
             return ""
         known = self._names.get(dp)
@@ -213,8 +215,8 @@ class Learning:
         return known[1].get(port, "")
 
     def _type(self, name: str) -> str:
-        rows = self._sb.table(PortBinding).values()
-        return next((row.type for row in rows if row.logical_port == name), "")
+        row = self._guests.port(name)
+        return row.type if row is not None else ""
 
 
 def ip_text(address: int) -> str:

@@ -54,7 +54,8 @@ class Port:
 
     chassis: name of the Tunnel, for REMOTE.  vlan: 0 unless a nested container.
     gateway: a PATCH that is here and nowhere else.  ALIAS: stands for peer_port of
-    the same datapath.
+    the same datapath.  wakes: nothing passes a VIF until its
+    guest sends one of these: rarp, garp, na.
     """
 
     dp: int
@@ -69,6 +70,7 @@ class Port:
     chassis: str = ""
     peer_dp: int = 0
     peer_port: int = 0
+    wakes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,7 +222,7 @@ __noinline int execute_rare(struct __sk_buff *skb, __u32 depth, __u32 pc)
 			return ACT_NEXT;
 		}
 		fdb_learn(s, in->src, w[WORD(in->b)]);
-		news(skb, s, OP_PUT_FDB, w[WORD(in->b)], in->src);
+		news(skb, s, OVN_NEWS_FDB, w[WORD(in->b)], in->src);
 		return ACT_NEXT;
 	case OP_MAC_GET:
 	case OP_MAC_IS:
@@ -231,7 +231,11 @@ __noinline int execute_rare(struct __sk_buff *skb, __u32 depth, __u32 pc)
 	case OP_MAC_PUT:
 		neighbour(s, in->op);
 		if (!s->trace)
-			news(skb, s, OP_MAC_PUT, w[OW_ARG_PORT], OW_ARG_MAC);
+			news(skb, s, OVN_NEWS_MAC, w[OW_ARG_PORT], OW_ARG_MAC);
+		return ACT_NEXT;
+	case OP_BIND_VPORT:
+		if (!s->trace)
+			news(skb, s, OVN_NEWS_VPORT, w[WORD(in->src)], in->a);
 		return ACT_NEXT;
 	case OP_MAC_USE:
 		neighbour_used(s);

@@ -198,6 +198,8 @@ static __always_inline int output_egress(struct __sk_buff *skb, struct scratch *
 			trace_event(depth, TRACE_PATCH, s->cur.w[OW_INPORT], 0);
 		return err;
 	}
+	if (p->flags & OVN_PORT_F_ASLEEP)
+		return DROP_ASLEEP;
 	if (p->flags & OVN_PORT_F_NESTED)
 		s->cur.w[OW_ETH_TYPE] =
 			(s->cur.w[OW_ETH_TYPE] & 0xffff0000) | VLAN_PRESENT | (p->vlan & 0xfff);

@@ -66,7 +66,8 @@ struct ovn_ctl {
 	__u32 decap_flags;    /* kernel has BPF_F_ADJ_ROOM_DECAP_L3_* (6.3) */
 	__u32 told;	      /* what was learnt until then the Southbound was told:
 			       * seconds of CLOCK_BOOTTIME */
-	__u32 pad[2];
+	__u32 missed;	      /* how often there was more to tell than a source may */
+	__u32 pad;
 };
 
 enum ovn_tunnel_mode {
@@ -223,6 +224,7 @@ enum ovn_op {
 	OP_MAC_IS,     /* OVN_RES_FOUND if OW_ARG_MAC is what was learnt */
 	OP_MAC_PUT,    /* learn OW_ARG_MAC */
 	OP_MAC_USE,    /* the sender's binding, if it is in ovn_mac_used, is in use */
+	OP_BIND_VPORT, /* tell the agent: port w[src] speaks for virtual port a */
 	OP_REPLY,      /* the packet becomes what answers it: a, enum ovn_reply */
 	OP_LARGER,     /* bit a of w[dst] = the frame, or the longest segment that
 			* it will be cut into, has more than b bytes */
@@ -271,7 +273,6 @@ enum ovn_punt_verb {
 	OVN_PUNT_ND_NS,
 	OVN_PUNT_LOG,
 	OVN_PUNT_IGMP,
-	OVN_PUNT_BIND_VPORT,
 	OVN_PUNT_SVC_CHECK,
 	OVN_PUNT_BFD,
 	OVN_PUNT_DHCPV6_REPLY,
@@ -334,6 +335,10 @@ enum ovn_port_flag {
 	OVN_PORT_F_LOCALPORT = 1 << 0, /* never leaves this chassis */
 	OVN_PORT_F_NESTED = 1 << 1,    /* container behind a VIF: vlan */
 	OVN_PORT_F_GATEWAY = 1 << 2,   /* patch port of this chassis alone */
+	OVN_PORT_F_RARP = 1 << 4,      /* nothing passes until the guest sends RARP, */
+	OVN_PORT_F_GARP = 1 << 5,      /* or a gratuitous ARP, */
+	OVN_PORT_F_NA = 1 << 6,	       /* or a neighbour advertisement */
+	OVN_PORT_F_ASLEEP = 7 << 4,
 };
 
 /* Map `ovn_ports`, found through `ovn_port_idx` (struct ovn_port_key). */
@@ -453,18 +458,27 @@ struct ovn_mac {
 };
 
 /*
- * What the program has just learnt, for the agent to tell the Southbound (perf event
- * array `ovn_news`).  What finds no reader or no room is in the maps all the same.
+ * What the program has just found out, for the agent to tell the Southbound (perf
+ * event array `ovn_news`).  What is learnt and finds no reader or no room is in the
+ * maps all the same; the rest the guest says again.
  */
+enum ovn_news_kind {
+	OVN_NEWS_MAC = 1, /* in ovn_macs */
+	OVN_NEWS_FDB,	  /* in ovn_fdb */
+	OVN_NEWS_VPORT,	  /* bind_vport: `port` speaks for virtual port `vport` */
+	OVN_NEWS_AWAKE,	  /* a port that sleeps, OVN_PORT_F_ASLEEP, speaks */
+};
+
 struct ovn_news {
 	__u64 at;    /* nanoseconds of CLOCK_MONOTONIC */
-	__u32 kind;  /* enum ovn_op: OP_MAC_PUT, OP_PUT_FDB; or OP_END: a port is
-		     * activated */
+	__u32 kind;  /* enum ovn_news_kind */
 	__u32 group; /* the frame was for a group: other chassis saw it, too */
 	__u32 dp;
 	__u32 port;
-	__u32 ip[4]; /* of OP_MAC_PUT */
+	__u32 vport;
+	__u32 ip[4]; /* of OVN_NEWS_MAC */
 	__u32 mac[2];
+	__u32 pad;
 };
 
 /* --- accounting ------------------------------------------------------ */
@@ -514,6 +528,7 @@ enum ovn_drop {
 	DROP_NO_PROGRAM,    /* the program that goes on is not there */
 	DROP_METER,	    /* set_meter: above its rate */
 	DROP_COPP,	    /* the flow's controller_meter: above its rate */
+	DROP_ASLEEP,	    /* the guest has not moved here yet */
 	DROP_MAX,
 };
 

@@ -47,19 +47,30 @@ class PortType(Enum):
     UNKNOWN = "unknown"
 
 
+#: options:activation-strategy: a guest that migrates shows itself by one of these.
+WAKES = ("rarp", "garp", "na")
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A logical port whose device is on this chassis.
 
-    row: its binding.  iface: the device, of the parent for a container.  bind:
-    NO for a localport, which everybody has and nobody claims.  vlan: tag of a
-    container, otherwise 0.
+    row: its binding.  iface: the device, of the parent for a container and for a
+    virtual port.  bind: NO for a localport, which everybody has and nobody claims.
+    vlan: tag of a container, otherwise 0.  wakes: what the guest must send first, of
+    WAKES; nothing unless it is on its way here.
     """
 
     row: PortBinding
     iface: Interface
     bind: Bind
     vlan: int = 0
+    wakes: tuple[str, ...] = ()
+
+    @property
+    def owns_device(self) -> bool:
+        """Whether the device was plugged for this port."""
+        return not self.vlan and self.row.type != PortType.VIRTUAL.value
 
 
 def port_type(row: PortBinding) -> PortType:
@@ -116,10 +127,14 @@ def by_iface_id(interfaces: Iterable[Interface]) -> dict[str, Interface]:
 
 
 class ClaimRules:
-    """Decides for all plugged ports; remembers only what it has already logged."""
+    """Decides for all plugged ports; remembers what it has already logged.
+
+    awake: ports whose guest has shown itself, whether or not the Southbound says so.
+    """
 
     def __init__(self) -> None:
         self._said: set[tuple[str, str]] = set()
+        self.awake: set[str] = set()
 
     def decide(
         self, me: Chassis, plugged: Mapping[str, Interface], ports: PortIndex
@@ -138,6 +153,11 @@ class ClaimRules:
             if row is not None and port_type(row) is PortType.VIF:
                 for child in self._containers(me, ports.children(name), iface, said):
                     claims[child.row.logical_port] = child
+        for row in ports.kind(PortType.VIRTUAL.value):
+            parent = claims.get(row.virtual_parent or "")
+            if parent is not None and parent.row.chassis == me.uuid:
+                claims[row.logical_port] = Claim(row, parent.iface, Bind.MAIN)
+        self.awake &= {name for name, claim in claims.items() if claim.bind is Bind.ADDITIONAL}
         return claims
 
     def _vif(
@@ -159,7 +179,18 @@ class ClaimRules:
             wanted = row.options.get("requested-chassis", "")
             self._say(said, row, f"chassis {me.name} is not requested-chassis {wanted}")
             return None
-        return Claim(row, iface, bind)
+        asleep = bind is Bind.ADDITIONAL and row.logical_port not in self.awake
+        return Claim(row, iface, bind, wakes=self._wakes(said, me, row) if asleep else ())
+
+    def _wakes(self, said: set[tuple[str, str]], me: Chassis, row: PortBinding) -> tuple[str, ...]:
+        """What wakes a port of which we are an additional chassis."""
+        if me.name in row.options.get("additional-chassis-activated", "").split(","):
+            return ()
+        named = row.options.get("activation-strategy", "").split(",")
+        for name in filter(None, named):
+            if name not in WAKES:
+                self._say(said, row, f"unknown activation strategy {name}")
+        return tuple(name for name in WAKES if name in named)
 
     def _containers(
         self,

@@ -52,8 +52,10 @@ from ovn_bpf_controller.errors import DatabaseError
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.store import Changes
 from ovn_bpf_controller.ovsdb.tables import (
+    Chassis,
     ChassisPrivate,
     Encap,
+    PortBinding,
     SBGlobal,
 )
 from ovn_bpf_controller.ovsdb.transact import Transaction
@@ -123,6 +125,7 @@ class Binding:
         self._wake_ms: int | None = None
         self._desired = Desired()
         self._port_writes = Writes()
+        self._woken = False
         self._on_zones_moved = on_zones_moved
 
     # --- the loop ---------------------------------------------------------------
@@ -133,7 +136,8 @@ class Binding:
         self._seq += 1
         moved = self._underlay.run()
         moved |= self._read_local()
-        moved |= self._topology.take(changes, self.config)
+        moved |= self._topology.take(changes, self.config) or self._woken
+        self._woken = False
         # A Chassis row that somebody deleted comes back; traffic need not notice.
         gone = self._topology.me is None and self._complete
         if moved and not gone:
@@ -162,7 +166,7 @@ class Binding:
     def wait(self, poller: Any) -> None:
         """Wake the poller when run() has something to do by itself."""
         now = now_ms()
-        if self._status.due(self._acked) or self._nb_cfg.due(self._acked):
+        if self._woken or self._status.due(self._acked) or self._nb_cfg.due(self._acked):
             poller.immediate_wake()
         if self._wake_ms is not None:
             poller.timer_wait_until(self._wake_ms)
@@ -322,6 +326,20 @@ class Binding:
     def claims(self) -> Mapping[str, Claim]:
         """Logical ports that are plugged here."""
         return self._topology.claims
+
+    @property
+    def me(self) -> Chassis | None:
+        """Our row."""
+        return self._topology.me
+
+    def port(self, lport: str) -> PortBinding | None:
+        """The row of a logical port."""
+        return self._topology.ports.name(lport)
+
+    def wake(self, lport: str) -> None:
+        """The guest of a port that migrates has shown itself here; obeyed by run()."""
+        self._topology.wake(lport)
+        self._woken = True
 
     @property
     def peers(self) -> Peers:

@@ -23,6 +23,8 @@ INSTALLED_TS = "ovn-installed-ts"
 # ovn-controller's CLAIM_TIME_THRESHOLD_MS: two chassis that both have the device
 # take turns at most this often.
 CLAIM_INTERVAL_MS = 500
+# What is given back when nothing here is plugged for it any more.
+_RELEASED = (PortType.VIF, PortType.CONTAINER, PortType.LOCALPORT, PortType.VIRTUAL)
 
 
 class State(Enum):
@@ -196,7 +198,7 @@ class IfStatus:
     def _release(
         self, moment: Moment, row: PortBinding, wanted: Mapping[str, Claim], writes: Writes
     ) -> None:
-        if port_type(row) not in (PortType.VIF, PortType.CONTAINER, PortType.LOCALPORT):
+        if port_type(row) not in _RELEASED:
             return
         claim = wanted.get(row.logical_port)
         if row.chassis == moment.chassis and (claim is None or claim.bind is Bind.ADDITIONAL):
@@ -245,20 +247,20 @@ def _shows_up(claim: Claim) -> bool:
 
 
 def _shows_installed(claim: Claim) -> bool:
-    # Several containers share a device: only the VIF itself is announced on it.
-    if claim.vlan:
+    # Several ports share a device: only the VIF itself is announced on it.
+    if not claim.owns_device:
         return True
     return claim.iface.external_ids.get(INSTALLED, "").lower() == "true"
 
 
 def _uninstall(claim: Claim, writes: Writes) -> None:
-    if not claim.vlan and INSTALLED in claim.iface.external_ids:
+    if claim.owns_device and INSTALLED in claim.iface.external_ids:
         writes.uninstalled.append(claim.iface.uuid)
 
 
 def _withdraw(interfaces: Iterable[Interface], wanted: Mapping[str, Claim], writes: Writes) -> None:
     """Take ovn-installed off interfaces that carry no port of ours any more."""
-    live = {claim.iface.uuid for claim in wanted.values() if not claim.vlan}
+    live = {claim.iface.uuid for claim in wanted.values() if claim.owns_device}
     for iface in interfaces:
         if INSTALLED in iface.external_ids and iface.uuid not in live:
             writes.uninstalled.append(iface.uuid)

@@ -101,7 +101,7 @@ def _port(site: Site, dp: int, row: PortBinding, localnet: bool) -> Port:
     zone = site.zones.get(row.logical_port, 0)
     kind = port_type(row)
     claim = site.claims.get(row.logical_port)
-    if claim is not None:
+    if claim is not None and kind is not PortType.VIRTUAL:
         return _device(dp, row, claim, zone)
     here = row.logical_port in site.gateways
     if kind is PortType.PATCH or (kind is PortType.L3GATEWAY and here):
@@ -115,7 +115,7 @@ def _port(site: Site, dp: int, row: PortBinding, localnet: bool) -> Port:
         return _remote(site, dp, row, chassis, localnet)
     if kind in (PortType.CHASSISREDIRECT, PortType.L3GATEWAY):
         return Port(dp, row.tunnel_key, PortKind.NONE)
-    if kind not in (PortType.VIF, PortType.CONTAINER, PortType.LOCALPORT):
+    if kind not in (PortType.VIF, PortType.CONTAINER, PortType.LOCALPORT, PortType.VIRTUAL):
         # One line for each type: northd makes many ports of one kind.
         site.omit(f"port type {row.type}", "not realised on this chassis by this version")
     return Port(dp, row.tunnel_key, PortKind.NONE, localport=kind is PortType.LOCALPORT)
@@ -134,6 +134,7 @@ def _device(dp: int, row: PortBinding, claim: Claim, zone: int) -> Port:
         ifindex=claim.iface.ifindex,
         vlan=claim.vlan,
         ct_zone=zone,
+        wakes=claim.wakes,
     )
 
 
@@ -220,6 +221,8 @@ def _local_member(site: Site, row: PortBinding) -> int:
     kind = port_type(row)
     if kind is PortType.PATCH:
         return row.tunnel_key
+    if kind is PortType.VIRTUAL:
+        return 0  # its parent is a member itself
     if kind is PortType.LOCALPORT:
         return row.tunnel_key if row.logical_port in site.claims else 0
     here = site.chassis in (row.chassis, *row.additional_chassis)

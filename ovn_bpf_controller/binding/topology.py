@@ -104,6 +104,12 @@ class Topology:
             self._find_ourselves(config.chassis)
         return any(changes.of(table) for table in INPUTS)
 
+    def wake(self, lport: str) -> None:
+        """The guest of a port has shown itself."""
+        claim = self.claims.get(lport)
+        if claim is not None and claim.wakes:
+            self._rules.awake.add(lport)
+
     def _find_ourselves(self, name: str) -> None:
         rows = self._sb.table(Chassis).values()
         me = next((row for row in rows if row.name == name), None)

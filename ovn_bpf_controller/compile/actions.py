@@ -407,6 +407,12 @@ class _Lowering(InsnList):
         word, shift = bit(action.dst)
         self.emit(lib.OP_LOOKUP_FDB, dst=word, a=shift, src=self._mac(action.mac), b=port)
 
+    def bind_vport(self, action: nodes.BindVport) -> None:
+        """Nothing, as in OVN, while the virtual port is not known here."""
+        key = self.port_key(action.vport)
+        if key:
+            self.emit(lib.OP_BIND_VPORT, src=home(action.parent).word, a=key)
+
     def put_fdb(self, action: nodes.PutFdb) -> None:
         port = home(action.port).word
         self.emit(lib.OP_PUT_FDB, src=self._mac(action.mac), b=port)
@@ -499,6 +505,7 @@ _HANDLERS: Final[dict[type[nodes.Action], Callable[[_Lowering, Any], None]]] = {
     nodes.ChkEvpnArp: _Lowering.chk_evpn_arp,
     nodes.LookupFdb: _Lowering.lookup_fdb,
     nodes.PutFdb: _Lowering.put_fdb,
+    nodes.BindVport: _Lowering.bind_vport,
     **dict.fromkeys(_REPLIES, _Lowering.reply),
     nodes.CheckPktLarger: _Lowering.check_pkt_larger,
     nodes.SetQueue: _Lowering.set_queue,

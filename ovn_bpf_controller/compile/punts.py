@@ -34,7 +34,6 @@ VERBS: Final[dict[type[nodes.Action], int]] = {
     nodes.Arp: lib.OVN_PUNT_ARP,
     nodes.NdNs: lib.OVN_PUNT_ND_NS,
     nodes.Igmp: lib.OVN_PUNT_IGMP,
-    nodes.BindVport: lib.OVN_PUNT_BIND_VPORT,
     nodes.HandleSvcCheck: lib.OVN_PUNT_SVC_CHECK,
     nodes.HandleBfdMsg: lib.OVN_PUNT_BFD,
     nodes.HandleDhcpv6Reply: lib.OVN_PUNT_DHCPV6_REPLY,

@@ -25,20 +25,23 @@ _ORDER: Final = 2  # pages: nearly 300 records
 class Kind(Enum):
     """What a record is about."""
 
-    NEIGHBOUR = lib.OP_MAC_PUT
-    STATION = lib.OP_PUT_FDB
-    ACTIVATED = lib.OP_END
+    NEIGHBOUR = lib.OVN_NEWS_MAC
+    STATION = lib.OVN_NEWS_FDB
+    VIRTUAL = lib.OVN_NEWS_VPORT
+    AWAKE = lib.OVN_NEWS_AWAKE
 
 
 class Item(NamedTuple):
     """group: the frame was for many, so other chassis may have seen it, too.  dp, port:
-    keys.  ip: 128 bits, of a NEIGHBOUR.  at: when, as the rings of several CPUs do not
-    say what came first."""
+    keys; vport: of a VIRTUAL port that `port` speaks for.  ip: 128 bits, of a
+    NEIGHBOUR.  at: when, as the rings of several CPUs do not say what came first.
+    """
 
     kind: Kind
     group: bool
     dp: int
     port: int
+    vport: int
     ip: int
     mac: int
     at: int
@@ -77,11 +80,12 @@ class News:
                 size = lib.ovn_ring_read(ring, self._sample, _ROOM)
                 if size < _NEWS.size:
                     break
-                at, kind, group, dp, port, *words = _NEWS.unpack_from(
+                at, kind, group, dp, port, vport, *words = _NEWS.unpack_from(
                     ffi.buffer(self._sample, size)
                 )
                 ip = words[0] << 96 | words[1] << 64 | words[2] << 32 | words[3]
-                yield Item(Kind(kind), bool(group), dp, port, ip, words[4] << 32 | words[5], at)
+                mac = words[4] << 32 | words[5]
+                yield Item(Kind(kind), bool(group), dp, port, vport, ip, mac, at)
 
     def lost(self) -> bool:
         """Whether a record was lost since the last call."""

@@ -21,6 +21,11 @@ from ovn_bpf_controller.model import McGroup, Port, PortKind
 
 KEY: Final = struct.Struct("=II")  # struct ovn_port_key and struct ovn_ifport_key
 PORT: Final = struct.Struct("=12I")  # struct ovn_port after the slot
+_WAKES: Final = {
+    "rarp": lib.OVN_PORT_F_RARP,
+    "garp": lib.OVN_PORT_F_GARP,
+    "na": lib.OVN_PORT_F_NA,
+}
 GROUP: Final = struct.Struct("=8I")  # struct ovn_mcgroup after the slot
 
 assert PORT.size + HEADER.size == ffi.sizeof("struct ovn_port")
@@ -89,6 +94,8 @@ class Ports:
 
     def _body(self, port: Port, dp_index: int, chassis: int) -> bytes:
         flags = lib.OVN_PORT_F_LOCALPORT if port.localport else 0
+        for name in port.wakes:
+            flags |= _WAKES[name]
         if port.nested:
             flags |= lib.OVN_PORT_F_NESTED
         if port.gateway:
