@@ -22,7 +22,7 @@ import ovs.unixctl
 import ovs.unixctl.client
 
 from ovn_bpf_controller import __version__
-from ovn_bpf_controller.cli import top
+from ovn_bpf_controller.cli import samples, top
 from ovn_bpf_controller.datapath import leftovers
 from ovn_bpf_controller.errors import DataPlaneError, OvnBpfError, StartupError
 from ovn_bpf_controller.process.dirs import PROGRAM, Dirs
@@ -105,6 +105,10 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("meters", parents=[common], help="meters, and what passed them")
     commands.add_parser("status", parents=[common], help="what the agent is doing")
     commands.add_parser("version", parents=[common], help="the running agent's version")
+    told = commands.add_parser(
+        "samples", help="packets that sample() chose, as JSON lines, while it runs; needs no agent"
+    )
+    told.add_argument("-n", "--number", metavar="N", type=int, default=0, help="end after N")
     commands.add_parser(
         "cleanup", help="remove what an agent that no longer runs left in the kernel"
     )
@@ -150,6 +154,9 @@ def _run(arguments: argparse.Namespace) -> str:
         signal.alarm(arguments.timeout)
     if arguments.command == "cleanup":
         return _cleanup(Dirs.from_environment(os.environ))
+    if arguments.command == "samples":
+        samples.run(Dirs.from_environment(os.environ).instance, arguments.number)
+        return ""
     command = f"ovn-bpf/{arguments.command}"
     args = ["--json"] if arguments.json else []
     if arguments.command == "version":

@@ -83,12 +83,8 @@ def sizes(connections: int) -> dict[str, int]:
 
 
 def pinned_connections(instance: str, bpffs: Path = probe.BPFFS) -> int:
-    """How many connections the table that is pinned has room for; 0 if there is none.
-
-    Of several (an upgrade was not finished) the newest counts.
-    """
-    found = (bpffs / TOP).glob(f"*/{pin_name(instance)}/maps/ovn_conns")
-    newest = max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+    """How many connections the table that is pinned has room for; 0 if there is none."""
+    newest = pinned_map(instance, "ovn_conns", bpffs)
     if newest is None:
         return 0
     fd = libbpf.pinned(newest)
@@ -96,6 +92,12 @@ def pinned_connections(instance: str, bpffs: Path = probe.BPFFS) -> int:
         return map_info(fd).max_entries
     finally:
         os.close(fd)
+
+
+def pinned_map(instance: str, name: str, bpffs: Path = probe.BPFFS) -> Path | None:
+    """Where a map is pinned; of several (an upgrade was not finished) the newest."""
+    found = (bpffs / TOP).glob(f"*/{pin_name(instance)}/maps/{name}")
+    return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
 
 
 def pin_name(instance: str) -> str:
