@@ -3,7 +3,7 @@
 
 underlay asks for devices, routes and neighbours, datapath for the tunnel device.
 Importing pyroute2 and decoding devices with it was a fifth of what a cold start
-costs; it still makes and changes things, where a change is rare (rtnetlink(7)).
+costs; it still makes and changes other things, where a change is rare (rtnetlink(7)).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from typing import Final, NamedTuple
 
@@ -26,7 +26,8 @@ _INT: Final = struct.Struct("=i")
 
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _REQUEST, _ACK, _DUMP = 0x1, 0x4, 0x300
-_CREATE, _REPLACE = 0x400, 0x100
+_CREATE, _REPLACE, _EXCLUSIVE = 0x400, 0x100, 0x200
+_IFF_UP: Final = 1
 RTM_NEWLINK, RTM_DELLINK, _GETLINK = 16, 17, 18
 _GETROUTE, _NEWNEIGH, _GETNEIGH = 26, 28, 30
 
@@ -150,6 +151,26 @@ class Rtnetlink:
         """Every device."""
         request = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
         return [link(payload) for payload in self._ask(_GETLINK, _DUMP, request)]
+
+    def add_link(self, name: str, kind: str, mtu: int, data: Mapping[int, bytes]) -> None:
+        """Makes a device that is up.  data: IFLA_INFO_DATA, by type."""
+        settings = b"".join(_attribute(each, value) for each, value in data.items())
+        info = _attribute(_IFLA_INFO_KIND, kind.encode()) + _attribute(_IFLA_INFO_DATA, settings)
+        request = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, _IFF_UP, _IFF_UP)
+        request += _attribute(_IFLA_IFNAME, name.encode() + b"\0")
+        request += _attribute(_IFLA_MTU, struct.pack("=I", mtu)) + _attribute(_IFLA_LINKINFO, info)
+        self._ask(RTM_NEWLINK, _ACK | _CREATE | _EXCLUSIVE, request)
+
+    def set_up(self, ifindex: int, alias: str = "") -> None:
+        """Brings a device up; alias: for operators, "" keeps the one it has."""
+        request = _IFINFO.pack(socket.AF_UNSPEC, 0, ifindex, _IFF_UP, _IFF_UP)
+        if alias:
+            request += _attribute(_IFLA_IFALIAS, alias.encode())
+        self._ask(RTM_NEWLINK, _ACK, request)
+
+    def delete_link(self, ifindex: int) -> None:
+        """Takes a device away."""
+        self._ask(RTM_DELLINK, _ACK, _IFINFO.pack(socket.AF_UNSPEC, 0, ifindex, 0, 0))
 
     def route(self, remote: str, local: str = "") -> Route | None:
         """How a packet to `remote` (from `local`) would leave."""

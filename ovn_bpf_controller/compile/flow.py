@@ -115,6 +115,7 @@ class Ref(NamedTuple):
 _STATEFUL: Final = re.compile(r"\bct_(?!clear)|\bcommit_lb_aff\b")
 # Verbs that are another one in each flow (compile.telling).
 _OF_ITS_OWN: Final = re.compile(r"\b(?:log|set_meter|sample)\(")
+_NO_TRAITS: Final = Traits()
 _TRAITS: Final = Ref(Kind.TRAITS, "")
 _OF_DATAPATH: Final = frozenset({Kind.PORT, Kind.PORT_GROUP, Kind.GROUP_NUMBER})
 
@@ -191,8 +192,11 @@ class _Names:
 
     def traits(self, actions: str) -> Traits:
         """Of the datapath, as far as they can matter to the actions."""
+        # The plain searches spare nearly all flows the dear one.
+        if "ct_" not in actions and "commit_lb_aff" not in actions:
+            return _NO_TRAITS
         if not _STATEFUL.search(actions):
-            return Traits()
+            return _NO_TRAITS
         self.refs.add(_TRAITS)
         return self._env.traits(self._dp)
 
@@ -263,7 +267,9 @@ def _check(flow: LogicalFlow) -> None:
 
 def _about(flow: LogicalFlow) -> About | None:
     """What the actions depend on of the flow itself; None for nearly all flows."""
-    if flow.meter or _OF_ITS_OWN.search(flow.actions):
+    text = flow.actions
+    named = "log(" in text or "set_meter(" in text or "sample(" in text
+    if flow.meter or (named and _OF_ITS_OWN.search(text)):
         return About(flow.uuid, flow.meter)
     return None
 

@@ -134,41 +134,41 @@ class Shared(Generic[Key]):
     ) -> None:
         self._make = make
         self._free = free
-        self._index: dict[Key, int] = {}
-        self._refs: dict[Key, int] = {}
+        self._held: dict[Key, list[int]] = {}  # index, holders
         self._keys: dict[int, Key] = {}
 
     def hold(self, key: Key, journal: Journal) -> int:
         """Index of `key`, made if need be; dropped again if the change fails."""
-        refs = self._refs.get(key)
-        if refs is None:
+        held = self._held.get(key)
+        if held is None:
             index = self._make(key, journal)
-            self._index[key] = index
+            self._held[key] = [index, 1]
             self._keys[index] = key
-            self._refs[key] = 1
             journal.undo(self._forget, key)
             return index
-        self._refs[key] = refs + 1
-        journal.undo(self._unhold, key)
-        return self._index[key]
+        held[1] += 1
+        journal.undo(self._unhold, held)
+        return held[0]
 
     def drop(self, key: Key) -> None:
         """One holder less, at once; the last one frees it."""
-        self._unhold(key)
-        if not self._refs[key]:
-            index = self._index[key]
+        held = self._held[key]
+        held[1] -= 1
+        if not held[1]:
             self._forget(key)
-            self._free(key, index)
+            self._free(key, held[0])
 
     def adopt(self, key: Key, index: int) -> None:
         """One holder more of a thing that is found at `index`."""
-        self._index[key] = index
+        held = self._held.setdefault(key, [index, 0])
+        held[0] = index
+        held[1] += 1
         self._keys[index] = key
-        self._refs[key] = self._refs.get(key, 0) + 1
 
     def find(self, key: Key) -> int:
         """Index of `key`, or 0."""
-        return self._index.get(key, 0)
+        held = self._held.get(key)
+        return held[0] if held is not None else 0
 
     def key(self, index: int) -> Key:
         """What `index` was made for.  Raises KeyError."""
@@ -176,22 +176,19 @@ class Shared(Generic[Key]):
 
     def rename(self, old: Key, new: Key) -> None:
         """Another name for the same thing; `new` must not be in use."""
-        index = self._index.pop(old)
-        self._index[new] = index
-        self._keys[index] = new
-        self._refs[new] = self._refs.pop(old)
+        held = self._held[new] = self._held.pop(old)
+        self._keys[held[0]] = new
 
     def items(self) -> list[tuple[Key, int]]:
         """Every (key, index)."""
-        return list(self._index.items())
+        return [(key, held[0]) for key, held in self._held.items()]
 
     def __len__(self) -> int:
-        return len(self._index)
+        return len(self._held)
 
-    def _unhold(self, key: Key) -> None:
-        self._refs[key] -= 1
+    @staticmethod
+    def _unhold(held: list[int]) -> None:
+        held[1] -= 1
 
     def _forget(self, key: Key) -> None:
-        index = self._index.pop(key)
-        del self._keys[index]
-        del self._refs[key]
+        del self._keys[self._held.pop(key)[0]]

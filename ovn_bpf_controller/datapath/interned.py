@@ -28,11 +28,17 @@ DATAPATH: Final = record("struct ovn_datapath")
 _FLAGS: Final = word("struct ovn_datapath", "flags")
 
 
+# By number of words: the smallest class with room.
+_CLASSES: Final = tuple(
+    next(number for number, room in enumerate(WORDS_OF_CLASS) if words <= room)
+    for words in range(WORDS_OF_CLASS[-1] + 1)
+)
+
+
 def key_class(mask: Mask) -> int:
     """0, 1 or 2: the smallest class with room.  Raises DataPlaneError over 40 words."""
-    for number, words in enumerate(WORDS_OF_CLASS):
-        if len(mask) <= words:
-            return number
+    if len(mask) < len(_CLASSES):
+        return _CLASSES[len(mask)]
     raise DataPlaneError(f"a match looks at {len(mask)} words; {WORDS_OF_CLASS[-1]} is the limit")
 
 

@@ -36,6 +36,14 @@ assert _KEY_AT == HEADER.size + BODY.size
 assert [_KEY_AT + k.size for k in KEYS] == [ffi.sizeof(f"struct ovn_rule_{c}") for c in "sml"]
 
 
+def _packed(number: int, stage: int, mask: int, values: Sequence[int]) -> bytes:
+    """A key of class `number`."""
+    return KEYS[number].pack(stage, mask, *values, *_ZEROS[WORDS_OF_CLASS[number] - len(values)])
+
+
+_ZEROS: Final = tuple((0,) * n for n in range(WORDS_OF_CLASS[-1] + 1))
+
+
 class Rules:
     """Maps ovn_rules_*, ovn_idx_* and, through its parts, all that rules share."""
 
@@ -62,24 +70,17 @@ class Rules:
         """
         if not rule.mask:
             self._put_default(rule, generation, journal)
-        elif self._has_room(rule):
-            self._put_keyed(rule, generation, journal)
-        else:
-            return False
-        return True
-
-    def _has_room(self, rule: Rule) -> bool:
-        dp_index = self._datapaths.shared.find(rule.dp)
-        mask = self._masks.shared.find(rule.mask)
-        return not dp_index or self._stages.has_room(dp_index * PER_DP + rule.table, mask)
+            return True
+        return self._put_keyed(rule, generation, journal)
 
     def delete(self, rule: Rule, generation: int, journal: Journal) -> None:
         """Takes away what has this rule's key; one that is not there is no error."""
         dp_index = self._datapaths.shared.find(rule.dp)
         if rule.mask:
             mask = self._masks.shared.find(rule.mask)
-            key = self._key(rule, dp_index, mask)
-            self.delete_key(key_class(rule.mask), key, generation, journal)
+            number, stage = key_class(rule.mask), dp_index * PER_DP + rule.table
+            key = _packed(number, stage, mask, rule.values)
+            self.delete_key(number, key, generation, journal)
         elif dp_index:
             self.delete_default(dp_index * PER_DP + rule.table, generation, journal)
 
@@ -98,23 +99,30 @@ class Rules:
             self.tables[0].delete_unindexed(slot, generation, journal)
             self._release(self.tables[0].body(slot), 0, stage, journal)
 
-    def _put_keyed(self, rule: Rule, generation: int, journal: Journal) -> None:
-        table = self.tables[key_class(rule.mask)]
+    def _put_keyed(self, rule: Rule, generation: int, journal: Journal) -> bool:
+        number = key_class(rule.mask)
+        table = self.tables[number]
         dp_index = self._datapaths.shared.find(rule.dp)
         mask = self._masks.shared.find(rule.mask)
-        key = self._key(rule, dp_index, mask)
-        old = table.index.live.get(key, 0) if mask and dp_index else 0
-        if old and self._same(table, old, rule):
-            return
-        dp_index = self._datapaths.shared.hold(rule.dp, journal)
+        key, old = b"", 0
+        if dp_index:
+            stage = dp_index * PER_DP + rule.table
+            if not self._stages.has_room(stage, mask):
+                return False
+            if mask:
+                key = _packed(number, stage, mask, rule.values)
+                old = table.index.live.get(key, 0)
+                if old and self._same(table, old, rule):
+                    return True
+        stage = self._datapaths.shared.hold(rule.dp, journal) * PER_DP + rule.table
         mask = self._masks.shared.hold(rule.mask, journal)
         pc = self._insns.shared.hold(rule.insns, journal)
-        key = self._key(rule, dp_index, mask)
-        body = BODY.pack(rule.prio, pc, rule.flow, 0) + key
-        table.put(key, body, generation, journal)
-        self._stages.add(dp_index * PER_DP + rule.table, mask, rule.prio, journal)
+        key = key or _packed(number, stage, mask, rule.values)
+        table.put(key, BODY.pack(rule.prio, pc, rule.flow, 0) + key, generation, journal)
+        self._stages.add(stage, mask, rule.prio, journal)
         if old:
             self._leave(table, old, journal)
+        return True
 
     def _put_default(self, rule: Rule, generation: int, journal: Journal) -> None:
         table = self.tables[0]
@@ -131,12 +139,6 @@ class Rules:
         if old:
             table.delete_unindexed(old, generation, journal)
             self._release(table.body(old), 0, stage, journal)
-
-    @staticmethod
-    def _key(rule: Rule, dp_index: int, mask: int) -> bytes:
-        number = key_class(rule.mask)
-        values = list(rule.values) + [0] * (WORDS_OF_CLASS[number] - len(rule.values))
-        return KEYS[number].pack(dp_index * PER_DP + rule.table, mask, *values)
 
     def _same(self, table: VersionedTable, slot: int, rule: Rule) -> bool:
         """True if the slot says what the rule says.  The flow's number is no part
@@ -164,6 +166,10 @@ class Rules:
         journal.after_grace(
             self._datapaths.shared.drop, self._datapaths.shared.key(stage // PER_DP)
         )
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._stages.defaults()) or any(table.index.live for table in self.tables)
 
     # --- adoption and reading -----------------------------------------------------
 

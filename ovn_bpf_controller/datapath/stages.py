@@ -114,12 +114,15 @@ class Stages:
         return max((len(v.tuples) for v in self._written.values()), default=0)
 
     def _count(self, stage: int, mask: int, prio: int, change: int) -> None:
-        prios = self._known.setdefault(stage, Stage()).prios.setdefault(mask, {})
+        known = self._known.get(stage)
+        if known is None:
+            known = self._known[stage] = Stage()
+        prios = known.prios.setdefault(mask, {})
         prios[prio] = prios.get(prio, 0) + change
         if not prios[prio]:
             del prios[prio]
             if not prios:
-                del self._known[stage].prios[mask]
+                del known.prios[mask]
         self._touched.add(stage)
 
     def _set_default(self, stage: int, slot: int, trivial: bool) -> None:

@@ -259,24 +259,27 @@ class Tables:
     def _stage_rules(
         self, change: TableChange, generation: int, journal: Journal, complete: bool
     ) -> Iterator[None]:
-        added: dict[object, Rule] = {}
-        for rule in _in_parts(change.rules_added):
-            if rule is None:
-                yield
-            elif self._sound_rule(rule):
-                added[_identity(rule)] = rule
-        gone = []
-        for rule in _in_parts(self._rules.all() if complete else change.rules_removed):
-            if rule is None:
-                yield
-            elif _identity(rule) not in added:
-                gone.append(rule)
-        for rule in _in_parts(gone):
-            if rule is None:
-                yield
-            else:
-                self._rules.delete(rule, generation, journal)
-        for rule in _in_parts(added.values()):
+        sound: Iterable[Rule] = filter(self._sound_rule, change.rules_added)
+        if self._rules if complete else change.rules_removed:
+            added: dict[object, Rule] = {}
+            for rule in _in_parts(sound):
+                if rule is None:
+                    yield
+                else:
+                    added[_identity(rule)] = rule
+            gone = []
+            for rule in _in_parts(self._rules.all() if complete else change.rules_removed):
+                if rule is None:
+                    yield
+                elif _identity(rule) not in added:
+                    gone.append(rule)
+            for rule in _in_parts(gone):
+                if rule is None:
+                    yield
+                else:
+                    self._rules.delete(rule, generation, journal)
+            sound = added.values()
+        for rule in _in_parts(sound):
             if rule is None:
                 yield
             elif not self._rules.put(rule, generation, journal):

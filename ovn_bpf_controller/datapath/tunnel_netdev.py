@@ -10,10 +10,11 @@ comes second adopts it.
 from __future__ import annotations
 
 import errno
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 from ovn_bpf_controller.errors import DataPlaneError
-from ovn_bpf_controller.rtnetlink import Link, Rtnetlink
+from ovn_bpf_controller.rtnetlink import Link, Refused, Rtnetlink
 
 # kind -> (name, UDP port by default)
 KINDS: Final = {"geneve": ("genev_sys_{}", 6081), "vxlan": ("vxlan_sys_{}", 4789)}
@@ -21,6 +22,8 @@ KINDS: Final = {"geneve": ("genev_sys_{}", 6081), "vxlan": ("vxlan_sys_{}", 4789
 # kind -> types of IFLA_<KIND>_PORT and IFLA_<KIND>_COLLECT_METADATA (linux/if_link.h).
 # Geneve's is a flag, vxlan's a byte that may be 0.
 _ATTRIBUTES: Final = {"geneve": (5, 6), "vxlan": (15, 25)}
+_ZERO_CSUM6_RX: Final = {"geneve": 10, "vxlan": 20}
+_VXLAN_LEARNING: Final = 7
 _IFF_UP: Final = 1
 
 # Large enough for every GSO frame, small enough for every kernel's limit.
@@ -49,7 +52,7 @@ def ensure(kind: str = "geneve", port: int = 0) -> int:
     if link is None:
         raise DataPlaneError(f"{device_name(kind, port)} went as soon as it was made")
     if not link.flags & _IFF_UP:
-        _change("set", link, state="up")
+        _change(link, Rtnetlink.set_up)
     return link.ifindex
 
 
@@ -61,7 +64,7 @@ def remove(kind: str = "geneve", port: int = 0) -> bool:
     link = _find(kind, port or KINDS[kind][1])
     if link is None or link.alias != ALIAS or link.master:
         return False
-    _change("del", link)
+    _change(link, Rtnetlink.delete_link)
     return True
 
 
@@ -81,33 +84,28 @@ def _find(kind: str, port: int) -> Link | None:
 
 
 def _create(kind: str, port: int) -> None:
-    # Late: most starts find the device, and the import is a large part of them.
-    from pyroute2 import IPRoute
-    from pyroute2.netlink.exceptions import NetlinkError
-
     name = device_name(kind, port)
-    settings = {f"{kind}_collect_metadata": 1, f"{kind}_port": port, f"{kind}_udp_zero_csum6_rx": 1}
+    port_type, metadata_type = _ATTRIBUTES[kind]
+    data = {port_type: port.to_bytes(2, "big"), metadata_type: b"", _ZERO_CSUM6_RX[kind]: b"\1"}
     if kind == "vxlan":
-        settings["vxlan_learning"] = 0
+        data |= {metadata_type: b"\1", _VXLAN_LEARNING: b"\0"}
     try:
-        with IPRoute() as netlink:
-            netlink.link("add", ifname=name, kind=kind, mtu=MTU, state="up", **settings)
-            for index in netlink.link_lookup(ifname=name):
-                netlink.link("set", index=index, IFLA_IFALIAS=ALIAS)
-    except NetlinkError as error:
+        with Rtnetlink() as netlink:
+            netlink.add_link(name, kind, MTU, data)
+            for link in netlink.links():
+                if link.name == name:
+                    netlink.set_up(link.ifindex, ALIAS)
+    except Refused as error:
         if error.code == errno.EOPNOTSUPP:
             raise DataPlaneError(f"this kernel has no {kind} devices") from error
         raise DataPlaneError(
-            f"{name} cannot be made, perhaps for another device on UDP port {port}: {error.args[1]}"
+            f"{name} cannot be made, perhaps for another device on UDP port {port}: {error}"
         ) from error
 
 
-def _change(verb: str, link: Link, **what: Any) -> None:
-    from pyroute2 import IPRoute
-    from pyroute2.netlink.exceptions import NetlinkError
-
+def _change(link: Link, how: Callable[[Rtnetlink, int], None]) -> None:
     try:
-        with IPRoute() as netlink:
-            netlink.link(verb, index=link.ifindex, **what)
-    except NetlinkError as error:
-        raise DataPlaneError(f"{link.name} cannot be changed: {error.args[1]}") from error
+        with Rtnetlink() as netlink:
+            how(netlink, link.ifindex)
+    except Refused as error:
+        raise DataPlaneError(f"{link.name} cannot be changed: {error}") from error
