@@ -4,29 +4,24 @@
     c1 (in vm1, tag 10) - sw1 - lr0 - sw2
     c2 (in vm2, tag 20) -'
 
-Frames are made and read here, as not every kernel has VLAN devices.
+See tests.support.containers for how frames come and go.
 """
 
 from __future__ import annotations
 
-import socket
-import struct
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import pytest
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptSrcLLAddr, IPv6
-from scapy.layers.l2 import ARP, Dot1Q, Ether
+from scapy.layers.l2 import ARP
 from scapy.packet import Packet, Raw
 
-from ovn_bpf_controller.sandbox import netns
 from ovn_bpf_controller.sandbox.bed import Sandbox
-from tests.support import conntrack, servers, talk
+from tests.support import conntrack, talk
 from tests.support.balancers import add, change, endpoint, remove_all
+from tests.support.containers import Container, Inside
 
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
@@ -52,73 +47,8 @@ VERSIONS = (4, 6)
 ROUTER_MAC = "0e:00:00:00:00:01"
 ROUTER = {4: "20.0.0.1", 6: "fd20::1"}
 VIP = {4: "30.0.0.10", 6: "fd30::10"}
-_PACKET_AUXDATA, _SOL_PACKET = 8, 263  # linux/if_packet.h
-_TCI_VALID = 1 << 4  # TP_STATUS_VLAN_VALID
-
-
-@dataclass(frozen=True)
-class Container:
-    """A container and where its frames come and go."""
-
-    vm: str
-    tag: int
-    mac: str
-    addresses: dict[int, str]
-
-
 C1 = Container("vm1", 10, "40:54:00:00:00:03", {4: "20.0.0.3", 6: "fd20::3"})
 C2 = Container("vm2", 20, "40:54:00:00:00:04", {4: "20.0.0.4", 6: "fd20::4"})
-
-
-class Inside:
-    """A container's end of its parent's device while the block runs."""
-
-    def __init__(self, bed: Sandbox, container: Container) -> None:
-        self.container = container
-        with netns.entered(bed.ports[container.vm].netns):
-            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
-        self._socket.bind(("eth0", 0))
-        self._socket.setsockopt(_SOL_PACKET, _PACKET_AUXDATA, 1)
-
-    def __enter__(self) -> Inside:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._socket.close()
-
-    def send(self, packet: Packet, to: str = ROUTER_MAC) -> None:
-        """An IP packet or ARP, tagged."""
-        link = Ether(src=self.container.mac, dst=to) / Dot1Q(vlan=self.container.tag)
-        self._socket.send(bytes(link / packet))
-
-    def receive(self, layer: type[Packet], seconds: float = servers.ARRIVES) -> Any:
-        """The next frame to this container that has the layer; None after `seconds`."""
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            self._socket.settimeout(left)
-            try:
-                data, notes, _, _ = self._socket.recvmsg(65536, 256)
-            except TimeoutError:
-                return None
-            frame = Ether(data)
-            if frame.dst == self.container.mac and layer in frame:
-                assert _tag(notes) == self.container.tag
-                return frame
-        return None
-
-
-def _tag(notes: list[tuple[int, int, bytes]]) -> int | None:
-    """The VLAN that the kernel took out of a frame."""
-    for level, kind, data in notes:
-        if (level, kind) == (_SOL_PACKET, _PACKET_AUXDATA):
-            status, _, _, _, _, tci, _ = struct.unpack("IIIHHHH", data)
-            return tci & 0xFFF if status & _TCI_VALID else None
-    return None
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -198,7 +128,8 @@ def test_udp_by_the_virtual_address(
     client, server = ends
     mine, theirs = C1.addresses[version], C2.addresses[version]
     balance(bed, "udp", version)
-    client.send(network(version, mine, VIP[version]) / UDP(sport=5003, dport=80) / Raw(b"question"))
+    question = UDP(sport=5003, dport=80) / Raw(b"question")
+    client.send(network(version, mine, VIP[version]) / question, ROUTER_MAC)
     asked = server.receive(UDP)
     assert asked is not None
     assert addressed(asked, version) == (mine, theirs)
