@@ -20,7 +20,12 @@ from ovn_bpf_controller.binding.desired import Desired, LocalDatapath, PortSecur
 from ovn_bpf_controller.binding.index import PortIndex
 from ovn_bpf_controller.binding.tunnels import Peers
 from ovn_bpf_controller.binding.view import Interface, LocalView
-from ovn_bpf_controller.binding.zones import ZoneTable, dnat_name, snat_name
+from ovn_bpf_controller.binding.zones import (
+    ZoneTable,
+    dnat_name,
+    newer_names,
+    snat_name,
+)
 from ovn_bpf_controller.model import Tunnel
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.store import Changes
@@ -223,6 +228,9 @@ class Topology:
         requested: dict[str, int] = {}
         for uuid in self.keys:
             names |= {dnat_name(uuid), snat_name(uuid)}
+            called = rows[uuid].external_ids.get("name", "")
+            theirs = newer_names(uuid, called) if called else {}
+            self.zones.adopt({old: new for old, new in theirs.items() if old not in self.claims})
             pinned = rows[uuid].external_ids.get("snat-ct-zone", "")
             if pinned.isdecimal() and int(pinned) <= 65535:
                 requested[snat_name(uuid)] = int(pinned)

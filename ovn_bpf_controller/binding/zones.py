@@ -29,6 +29,15 @@ def snat_name(datapath: str) -> str:
     return f"{datapath}_snat"
 
 
+def newer_names(datapath: str, name: str) -> dict[str, str]:
+    """Our names of a datapath's zones by those of OVN 24.03 and later.
+
+    They are of the datapath's name (external_ids:name); those releases take over
+    ours, too.
+    """
+    return {dnat_name(name): dnat_name(datapath), snat_name(name): snat_name(datapath)}
+
+
 class Moved(NamedTuple):
     """Zones that changed hands: their connections are nobody's any more.
 
@@ -83,6 +92,15 @@ class ZoneTable:
             if 0 < zone <= MAX_ZONE and zone not in taken and name not in self._zones:
                 self._zones[name] = zone
                 taken.add(zone)
+
+    def adopt(self, names: Mapping[str, str]) -> None:
+        """Zones that an agent of another release named differently keep their numbers.
+
+        names: ours by theirs.
+        """
+        for theirs, ours in names.items():
+            if theirs in self._zones and ours not in self._zones:
+                self._zones[ours] = self._zones.pop(theirs)
 
     def update(
         self, names: Iterable[str], requested: Mapping[str, int], keep: bool = False

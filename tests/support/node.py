@@ -13,7 +13,7 @@ import os
 import queue
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -46,7 +46,8 @@ class Node:
     """A chassis called `name` with its own Open_vSwitch database.
 
     vswitchd: also do ovs-vswitchd's duties.  auto_ack: acknowledge every iteration
-    at once; otherwise call ack().  ids: more Open_vSwitch.external_ids.
+    at once; otherwise call ack().  ids: more Open_vSwitch.external_ids.  devices: veth
+    pairs that are there before the loop begins, as at an agent's restart.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Node:
         vswitchd: bool = True,
         auto_ack: bool = True,
         ids: Mapping[str, str] | None = None,
+        devices: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.server = LocalServer(Path(directory) / name)
@@ -69,6 +71,7 @@ class Node:
         if sb_remote:
             self._ids["ovn-remote"] = sb_remote
         self._ids |= ids or {}
+        self._devices = devices
         self.desired = Desired()
         self.zones_moved: list[Moved] = []
         self.iterations = 0
@@ -121,6 +124,8 @@ class Node:
             unshare_net()
             self._tid = threading.get_native_id()
             run_tool("ip", "link", "set", "lo", "up")
+            for device in self._devices:
+                self.add_device(device)
             self._loop()
         except BaseException:
             self._error = traceback.format_exc()

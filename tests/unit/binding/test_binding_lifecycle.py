@@ -294,6 +294,40 @@ def test_datapaths_behind_patch_ports_are_local_too(central: OvnCentral, hv1: No
     hv1.until(lambda: not hv1.desired.datapaths, "no datapath")
 
 
+def test_ct_zones_that_a_newer_release_named_are_taken_over(
+    central: OvnCentral, tmp_path: Path
+) -> None:
+    """OVN 24.03 and later name a datapath's zones by its name, not by its row's uuid."""
+    switch(central, "lp1")
+    bridge = ("--no-wait", "br-set-external-id", "br-int")
+    with Node(tmp_path, "hv1", central.sb.remote) as hv1:
+        hv1.plug("tap1", "lp1")
+        hv1.until(lambda: len(hv1.desired.zones) == 3, "zones of a port and its switch")
+        zones = dict(hv1.desired.zones)
+        hv1.halt()
+        for name, zone in zones.items():
+            if name != "lp1":
+                hv1.vsctl(*bridge, f"ct-zone-{name}")
+                hv1.vsctl(*bridge, f"ct-zone-sw0_{name[-4:]}", str(zone + 70))
+        again = Node(tmp_path, "hv1", central.sb.remote, devices=["tap1"])
+        again.server = hv1.server
+        again._thread.start()
+        try:
+            wanted = {name: zone + 70 * (name != "lp1") for name, zone in zones.items()}
+            again.until(lambda: dict(again.desired.zones) == wanted, "the zones")
+
+            def persistent() -> bool:
+                ids = again.vsctl("--no-wait", "br-get-external-id", "br-int").splitlines()
+                kept = {one.partition("=")[0] for one in ids if one.startswith("ct-zone-")}
+                return kept == {f"ct-zone-{name}" for name in wanted}
+
+            again.until(persistent, "the names")
+            moved = (each.allotted | each.released for each in again.zones_moved)
+            assert not set().union(*moved)
+        finally:
+            again.halt()
+
+
 def test_ct_zones_survive_a_restart_of_the_agent(central: OvnCentral, tmp_path: Path) -> None:
     switch(central, "lp1", "lp2")
     with Node(tmp_path, "hv1", central.sb.remote) as hv1:
@@ -313,13 +347,10 @@ def test_ct_zones_survive_a_restart_of_the_agent(central: OvnCentral, tmp_path: 
             "the persisted zone",
         )
         hv1.halt()
-        again = Node(tmp_path, "hv1", central.sb.remote)
+        again = Node(tmp_path, "hv1", central.sb.remote, devices=["tap1", "tap2"])
         again.server = hv1.server
         again._thread.start()
         try:
-            again.until(lambda: again.iterations, "an iteration")
-            for device in ("tap1", "tap2"):
-                again.add_device(device)
             again.until(
                 lambda: again.desired.complete and again.desired.resident == {"lp1", "lp2"},
                 "the ports",
