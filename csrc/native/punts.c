@@ -78,6 +78,13 @@ static void take(const struct ovn_ring *ring, uint64_t at, void *to, uint64_t n)
 	memcpy((char *)to + first, base, n - first);
 }
 
+uint64_t ovn_ring_waiting(const struct ovn_ring *ring)
+{
+	const struct perf_event_mmap_page *control = ring->pages;
+
+	return __atomic_load_n(&control->data_head, __ATOMIC_ACQUIRE) - control->data_tail;
+}
+
 int ovn_ring_read(struct ovn_ring *ring, void *sample, uint32_t room)
 {
 	struct perf_event_mmap_page *control = ring->pages;

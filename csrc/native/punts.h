@@ -21,6 +21,9 @@ struct ovn_ring {
 int ovn_ring_open(struct ovn_ring *ring, int map_fd, uint32_t cpu, uint32_t order);
 void ovn_ring_close(struct ovn_ring *ring);
 
+/* Bytes of samples that wait. */
+uint64_t ovn_ring_waiting(const struct ovn_ring *ring);
+
 /* The next sample, as the program wrote it; returns its length, or 0 when there is
  * none.  One longer than room is skipped and counted as lost. */
 int ovn_ring_read(struct ovn_ring *ring, void *sample, uint32_t room);

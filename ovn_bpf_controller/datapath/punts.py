@@ -152,6 +152,11 @@ class Punts:
         """Packets that found a ring full."""
         return sum(int(ring.lost) for ring in self._rings)
 
+    @property
+    def depth(self) -> float:
+        """How full the fullest ring is, 0 to 1."""
+        return float(max(lib.ovn_ring_waiting(ring) / ring.size for ring in self._rings))
+
     def read(self, most: int) -> Iterator[Punt]:
         """Up to `most` packets of each CPU, without waiting."""
         for ring in self._rings:

@@ -9,9 +9,11 @@ and `ct-zone-list` answer as ovn-controller's do; ovn-bpf/* are ours and take
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
+from ovn_bpf_controller.datapath.events import told
 from ovn_bpf_controller.observe import (
     accounts,
     check,
@@ -93,6 +95,24 @@ def unsupported(chassis: Chassis, which: str) -> Rows:
     ]
 
 
+def slow_path(said: Mapping[str, Any]) -> dict[str, object]:
+    """How the slow path goes: its duties, and packets that they refused, by reason."""
+    if "counts" not in said:
+        return {"slow path": "not needed" if not said.get("starts") else "starting"}
+    counts = dict(said["counts"])
+    facts: dict[str, object] = {
+        "slow path": f"{counts.pop('packets', 0)} packets",
+        "slow path queue": f"{said['depth']:.1%} full at worst, {counts.pop('lost', 0)} lost",
+    }
+    for name, worst in said["latency_ms"].items():
+        facts[f"slow path, {name}"] = (
+            f"{counts.pop(name, 0)} packets, {said['waiting'][name]} waiting, "
+            f"{worst:g} ms at worst from arrival to answer, {said['worst_ms'][name]:g} ms of work"
+        )
+    facts |= {f"slow path refused, {reason}": count for reason, count in sorted(counts.items())}
+    return facts
+
+
 def status(chassis: Chassis, _which: str) -> Rows:
     """How the chassis stands, a line for each fact."""
     desired = chassis.desired
@@ -115,5 +135,7 @@ def status(chassis: Chassis, _which: str) -> Rows:
     facts["connections"] = f"{connections} of {chassis.conntrack.capacity}"
     served = chassis.serving.status()
     facts |= {f"kernel answers, {name}": text for name, text in served.items()}
+    facts |= slow_path(chassis.answering.status)
+    facts |= {f"told, {name}": count for name, count in told(chassis.plane.maps).items()}
     facts |= {f"port {name}": state.name for name, state in chassis.binding.port_states().items()}
     return [{"what": f"{name}:", "value": value} for name, value in facts.items()]

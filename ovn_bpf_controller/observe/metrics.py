@@ -161,4 +161,11 @@ def _duties(chassis: Chassis) -> Iterator[Metric]:
     )
     for name, milliseconds in said.get("worst_ms", {}).items():
         worst.add_metric([name], milliseconds / 1000)
-    yield from (events, worst)
+    latency = GaugeMetricFamily(
+        f"{_OURS}slowpath_latency_seconds",
+        "Longest time from a packet's arrival to its answer.",
+        labels=["duty"],
+    )
+    for name, milliseconds in said.get("latency_ms", {}).items():
+        latency.add_metric([name], milliseconds / 1000)
+    yield from (events, worst, latency)

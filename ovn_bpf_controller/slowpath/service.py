@@ -11,7 +11,7 @@ from __future__ import annotations
 import select
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from ovn_bpf_controller.datapath.punts import Punt, Punts
@@ -45,7 +45,10 @@ class Service:
             verb: (duty, handler) for duty in duties for verb, handler in duty.verbs().items()
         }
         self.counts: Counter[str] = Counter()
+        # Seconds, by duty: of work on one packet, and from its arrival to its answer.
         self.worst = {duty.name: 0.0 for duty in duties}
+        self.latency = {duty.name: 0.0 for duty in duties}
+        self.depth = 0.0
         self._tell_at = 0.0
         self._lesson = 0
 
@@ -78,6 +81,7 @@ class Service:
     def _round(self) -> int:
         """Serves what waits, a batch at most; returns how many packets."""
         served = 0
+        self.depth = max(self.depth, self._punts.depth)
         for punt in self._punts.read(BATCH):
             self.serve(punt)
             served += 1
@@ -93,6 +97,8 @@ class Service:
             return
         self.counts[duty.name] += 1
         self._take(duty, handler(punt, argument, self._knowledge))
+        since = (time.monotonic_ns() - punt.at) / 1e9
+        self.latency[duty.name] = max(self.latency[duty.name], since)
 
     def _by_the_clock(self) -> None:
         now = time.monotonic()
@@ -137,7 +143,13 @@ class Service:
                 "lesson": self._lesson,
                 "counts": {**self.counts, "lost": self._punts.lost},
                 "waiting": {duty.name: duty.waiting for duty in self._duties},
-                "worst_ms": {name: round(each * 1000, 3) for name, each in self.worst.items()},
+                "worst_ms": _milliseconds(self.worst),
+                "latency_ms": _milliseconds(self.latency),
+                "depth": round(self.depth, 3),
                 **({"reports": reports} if reports else {}),
             }
         )
+
+
+def _milliseconds(seconds: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(each * 1000, 3) for name, each in seconds.items()}

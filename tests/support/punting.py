@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A guest that floods the slow path, and another that asks it in the meantime.
+
+What they send are information requests of DHCPv6, which only the slow path answers.
+For tests that show that nobody suffers, and measures of how long answers take.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from scapy.layers import dhcp6
+from scapy.layers.inet6 import UDP, IPv6
+from scapy.layers.l2 import Ether
+
+from ovn_bpf_controller.sandbox.bed import Sandbox
+from tests.support import dhcp, traffic
+
+OPTIONS = {"server_id": "c0:ff:ee:00:00:01", "dns_server": "fd00::53"}
+_TRID = 14 + 40 + 8 + 1  # where the transaction's number is in a frame
+_FLOODER = """
+import socket, sys, time
+frame, end, sent = bytes.fromhex(sys.argv[1]), time.monotonic() + float(sys.argv[2]), 0
+with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as out:
+    out.bind(("eth0", 0))
+    print("flooding", flush=True)
+    begun = time.monotonic()
+    while time.monotonic() < end:
+        for _ in range(64):
+            out.send(frame)
+        sent += 64
+    print(sent, time.monotonic() - begun)
+"""
+
+
+def serve(bed: Sandbox, *ports: str) -> None:
+    """Lets the slow path answer these ports."""
+    dhcp.serve6(bed, OPTIONS, *ports)
+
+
+def request(mac: str, number: int) -> bytes:
+    """A frame of a guest, the number in it."""
+    header = IPv6(src="fe80::77", dst="ff02::1:2", hlim=1) / UDP(sport=546, dport=547, chksum=0)
+    message = dhcp6.DHCP6_InfoRequest(trid=0) / dhcp6.DHCP6OptClientId(
+        duid=dhcp6.DUID_LL(lladdr=mac)
+    )
+    made = bytearray(bytes(Ether(src=mac, dst="33:33:00:01:00:02") / header / message))
+    made[_TRID : _TRID + 3] = number.to_bytes(3, "big")
+    return bytes(made)
+
+
+class Flood:
+    """How it went, once the block has ended.  sent: frames in `seconds`."""
+
+    sent = 0
+    seconds = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Frames a second."""
+        return self.sent / self.seconds
+
+
+@contextmanager
+def flooding(bed: Sandbox, source: str, seconds: float) -> Iterator[Flood]:
+    """A guest sends as fast as it can for so long, beginning now."""
+    frame = request(bed.ports[source].mac, 0).hex()
+    flooder = bed.ports[source].start(sys.executable, "-c", _FLOODER, frame, str(seconds))
+    flood = Flood()
+    try:
+        assert flooder.stdout is not None
+        assert flooder.stdout.readline() == "flooding\n"
+        yield flood
+        printed, _ = flooder.communicate(timeout=60 + seconds)
+        sent, lasted = printed.split()
+        flood.sent, flood.seconds = int(sent), float(lasted)
+    finally:
+        if flooder.poll() is None:
+            flooder.kill()
+            flooder.communicate()
+
+
+def latencies(bed: Sandbox, source: str, seconds: float, pause: float = 0.02) -> list[float]:
+    """Seconds that each answer to a guest takes; infinite for one that does not come."""
+    mac = bed.ports[source].mac
+    found: list[float] = []
+    end = time.monotonic() + seconds
+    with traffic.Wire(bed.ports[source].netns, "eth0") as wire:
+        while time.monotonic() < end:
+            number = len(found) + 1
+            frame = request(mac, number)
+            begun = time.monotonic()
+            wire.send(frame)
+            answer = wire.first(_answers(number), traffic.ARRIVES)
+            taken = time.monotonic() - begun
+            found.append(taken if answer is not None else float("inf"))
+            time.sleep(max(0.0, pause - taken))
+    return found
+
+
+def _answers(number: int) -> Callable[[bytes], bool]:
+    """Whether a frame is the reply (7) to a request."""
+    wanted = b"\x07" + number.to_bytes(3, "big")
+    return lambda data: data[_TRID - 1 : _TRID + 3] == wanted
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process has in RAM."""
+    with open(f"/proc/{pid}/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+
+def processes(bed: Sandbox, chassis: str) -> dict[str, int]:
+    """The agent's pid and the slow path's."""
+    pids = {"agent": bed.chassis[chassis].agent_pid() or 0}
+    pids["slow path"] = int((bed.chassis[chassis].root / "ovn-slowpath.pid").read_text())
+    return pids
+
+
+def garbled(mac: str) -> bytes:
+    """A request with an option that is longer than the message."""
+    frame = bytearray(request(mac, 1))
+    frame[_TRID + 5 : _TRID + 7] = b"\xff\xff"
+    return bytes(frame)
