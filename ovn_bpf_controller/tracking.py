@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the databases mean for connections: zones, their limits, backends that go.
+"""What the databases mean for connections: zones, limits, backends and next hops that go.
 
 The agent owns one.  Until everything local has been seen nothing is flushed and no
 limit changes: connections of an earlier agent's time go on.
@@ -16,8 +16,10 @@ from ovn_bpf_controller.binding.desired import Desired
 from ovn_bpf_controller.binding.zones import Moved
 from ovn_bpf_controller.datapath.conntrack import Conntrack, Pair
 from ovn_bpf_controller.errors import DataPlaneError
+from ovn_bpf_controller.next_hops import NextHop, NextHops
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.store import Changes
+from ovn_bpf_controller.ovsdb.tables import ECMPNexthop
 from ovn_bpf_controller.process.log import Logger, RateLimit
 
 _log = Logger("ct")
@@ -31,7 +33,10 @@ class Tracking:
     def __init__(self, table: Conntrack, cache: SouthboundCache) -> None:
         self.table = table
         self._backends = Backends(cache)
+        self._cache = cache
+        self._next_hops = NextHops()
         self._gone: set[Pair] = set()
+        self._lost: set[NextHop] = set()
         self._released: set[int] = set()
         self._limits: Mapping[int, int] | None = None
         self._ending: Iterator[None] | None = None
@@ -59,24 +64,29 @@ class Tracking:
         if desired.zone_limits != self._limits:
             self.table.set_limits(desired.zone_limits)
             self._limits = desired.zone_limits
+        rows = self._cache.table(ECMPNexthop).values()
+        self._lost |= self._next_hops.run(rows, desired.datapaths)
         self.go_on()
 
     def go_on(self) -> None:
-        """Ends connections to backends that are gone, for a moment in each iteration.
+        """Ends connections of what is gone, for a moment in each iteration.
 
         Among a million it takes a while to find them, and nothing else may wait for that.
         """
         until = time.monotonic() + _SLICE
-        while self._ending is not None or self._gone:
-            if self._ending is None:
+        while self._ending is not None or self._gone or self._lost:
+            if self._ending is None and self._gone:
                 self._ending = self._end(self._gone)
                 self._gone = set()
+            elif self._ending is None:
+                self._ending = self._end_by(self._lost)
+                self._lost = set()
             try:
                 next(self._ending)
             except StopIteration:
                 self._ending = None
             except DataPlaneError as error:
-                _rate.warn(_log, f"connections to removed backends go on: {error}")
+                _rate.warn(_log, f"connections to what was removed go on: {error}")
                 self._ending = None
             if time.monotonic() >= until:
                 return
@@ -93,3 +103,12 @@ class Tracking:
             ended += self.table.kill(batch)
             yield
         _log.dbg(f"flushed {ended} connections to {len(pairs)} removed backends")
+
+    def _end_by(self, hops: set[NextHop]) -> Iterator[None]:
+        """Connections that came by a next hop that is gone, batch by batch."""
+        ended = 0
+        for zone in sorted({hop.zone for hop in hops}):
+            for batch in self.table.dump(zone):
+                ended += self.table.kill(c for c in batch if any(hop.of(c) for hop in hops))
+                yield
+        _log.dbg(f"flushed {ended} connections by {len(hops)} removed next hops")
