@@ -55,6 +55,7 @@ from ovn_bpf_controller.ovsdb.tables import (
     Chassis,
     ChassisPrivate,
     Encap,
+    IGMPGroup,
     PortBinding,
     SBGlobal,
 )
@@ -314,6 +315,9 @@ class Binding:
                 ours = row.chassis == me.uuid
                 wish = release_write(row, me.uuid) if ours else PortWrite(row, additional=False)
                 add_port_write(txn, me.uuid, wish)
+            for group in self._sb.table(IGMPGroup).values():
+                if group.chassis == me.uuid:
+                    txn.delete(IGMPGroup, group.uuid)
         return self._registration.remove(me, self._private(), now_ms(), txn)
 
     # --- for operators ----------------------------------------------------------

@@ -16,6 +16,7 @@ from ovn_bpf_controller.duties.delegation import Delegation
 from ovn_bpf_controller.duties.dhcp import DhcpOptions
 from ovn_bpf_controller.duties.dns import Names
 from ovn_bpf_controller.duties.duty import Duty
+from ovn_bpf_controller.duties.multicast import MulticastGroups
 from ovn_bpf_controller.duties.next_hops import NextHops
 from ovn_bpf_controller.duties.services import ServiceMonitors
 
@@ -24,6 +25,7 @@ ALL: Final[tuple[Callable[[], Duty], ...]] = (
     Names,
     BfdRows,
     Delegation,
+    MulticastGroups,
     NextHops,
     PeriodicAdverts,
     ServiceMonitors,

@@ -10,6 +10,7 @@ from ovn_bpf_controller.slowpath import advertisements, dhcp_relay, dhcpv4, dhcp
 from ovn_bpf_controller.slowpath.bfd import Bfd
 from ovn_bpf_controller.slowpath.delegation import Delegation
 from ovn_bpf_controller.slowpath.duty import Duty, Verbs
+from ovn_bpf_controller.slowpath.multicast import Multicast
 from ovn_bpf_controller.slowpath.neighbours import Neighbours
 from ovn_bpf_controller.slowpath.periodic_ra import PeriodicAdverts
 from ovn_bpf_controller.slowpath.services import Services
@@ -33,5 +34,6 @@ def duties(maps: Mapping[str, int]) -> Sequence[Duty]:
         Delegation(),
         Neighbours(maps["ovn_macs"]),
         Bfd(),
+        Multicast(),
         Services(),
     )
