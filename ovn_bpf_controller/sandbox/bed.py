@@ -131,8 +131,7 @@ class Sandbox:
         for name, schema in _SCHEMAS.items():
             netns.run(["ovsdb-tool", "create", f"{root}/{name}.db", schema])
             self.start_database(name)
-        self._spawn("ovn-northd", f"--ovnnb-db={self.layout.nb}", f"--ovnsb-db={self.layout.sb}",
-                    "--pidfile", "--log-file", "-vconsole:off")  # fmt: skip
+        self._start_northd(self.layout.sb)
         self.nbctl("init")
         self.sbctl("init")
 
@@ -142,10 +141,21 @@ class Sandbox:
         remotes = [f"--remote=ptcp:{port}:{underlay.Addresses.server(f)}" for f in ("ipv4", "ipv6")]
         socket = root / f"{name}.sock"
         socket.unlink(missing_ok=True)
-        self._spawn("ovsdb-server", f"{root}/{name}.db", f"--remote=punix:{socket}", *remotes,
+        self.spawn("ovsdb-server", f"{root}/{name}.db", f"--remote=punix:{socket}", *remotes,
                     f"--pidfile={root}/ovn{name}_db.pid", f"--unixctl={root}/ovn{name}_db.ctl",
                     f"--log-file={root}/ovn{name}_db.log", "-vconsole:off", *options)  # fmt: skip
         process.wait_until(lambda: process.accepts(socket), 20, str(socket))
+
+    def _start_northd(self, southbound: str) -> None:
+        self.spawn("ovn-northd", f"--ovnnb-db={self.layout.nb}", f"--ovnsb-db={southbound}",
+                   "--pidfile", "--log-file", "-vconsole:off")  # fmt: skip
+
+    def restart_northd(self, southbound: str) -> None:
+        """From here on it writes to other servers; southbound: a comma list."""
+        pid = process.read_pid(self.layout.root / "ovn-northd.pid")
+        if pid is not None:
+            process.stop(pid)
+        self._start_northd(southbound)
 
     def stop_database(self, name: str) -> None:
         """End the server of "nb" or "sb"."""
@@ -154,7 +164,8 @@ class Sandbox:
             raise SandboxError(f"no server of {name} runs")
         process.stop(pid)
 
-    def _spawn(self, program: str, *arguments: str) -> int:
+    def spawn(self, program: str, *arguments: str) -> int:
+        """Start a daemon in the underlay's namespace; its pid."""
         names = ("RUNDIR", "LOGDIR", "DBDIR", "SYSCONFDIR")
         env = {f"{side}_{n}": str(self.layout.root) for side in ("OVS", "OVN") for n in names}
         command = netns.argv(self.layout.underlay_netns, [program, *arguments])

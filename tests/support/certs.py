@@ -30,8 +30,8 @@ class Authority:
             "-keyout", self.pem.key, "-out", self.pem.cert,
         )  # fmt: skip
 
-    def issue(self, name: str) -> Pem:
-        """A key and a certificate for this common name."""
+    def issue(self, name: str, days: int = 2) -> Pem:
+        """A key and a certificate for this common name; days < 0: that has expired."""
         pem = Pem(self._directory / f"{name}.key", self._directory / f"{name}.pem")
         request = self._directory / f"{name}.csr"
         run_tool(
@@ -39,7 +39,7 @@ class Authority:
             "-nodes", "-subj", f"/CN={name}", "-keyout", pem.key, "-out", request,
         )  # fmt: skip
         run_tool(
-            "openssl", "x509", "-req", "-days", "2", "-in", request, "-CA", self.pem.cert,
+            "openssl", "x509", "-req", "-days", str(days), "-in", request, "-CA", self.pem.cert,
             "-CAkey", self.pem.key, "-CAcreateserial", "-out", pem.cert,
         )  # fmt: skip
         return pem
