@@ -126,7 +126,7 @@ def test_an_address_for_ever_is_not_renewed(bed: Sandbox, message: type[Packet])
 
 
 def test_a_release_is_confirmed(bed: Sandbox, kind: str) -> None:
-    if kind == "oracle":  # 23.03 does not answer; 24.03 does
+    if kind == "oracle":  # 23.03 does not answer; 23.09 does
         assert ask(bed, "vm1", dhcp6.DHCP6_Release(trid=1), traffic.ABSENT) is None
         return
     frame = ask(bed, "vm1", dhcp6.DHCP6_Release(trid=1))
