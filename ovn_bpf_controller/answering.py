@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ovn_bpf_controller import duties
+from ovn_bpf_controller.binding.config import Config
 from ovn_bpf_controller.binding.desired import Delta
 from ovn_bpf_controller.binding.writer import Lane, now_ms
 from ovn_bpf_controller.compile.compiler import FlowCompiler
@@ -45,6 +46,7 @@ class Answering:
         self._supervisor = Supervisor(plane.directory, pidfile)
         self._duties = [_Running(make(), southbound) for make in duties.ALL]
         self.told: Mapping[str, Any] = {}  # all that the process is told
+        self._config: Config | None = None
         self._needed = False
         self._refused = False
 
@@ -56,6 +58,10 @@ class Answering:
 
     def run(self, compiler: FlowCompiler, view: View) -> None:
         """Starts, tells and watches the process, when something needs it; and writes."""
+        if view.config is not self._config:
+            self._config = view.config
+            for each in self._duties:
+                each.told = None
         told = self._told(compiler, view)
         if self._needed:
             self._supervisor.run(told)

@@ -54,7 +54,8 @@ class Config:
     chassis: "" while unknown.  probe_ms: inactivity probe of the Southbound, 0 is
     off.  encap_tos: 0..255, None for "inherit".  tunnel: a word of TUNNELS.
     metrics: where to serve them, see observe.metrics_server; "" for nowhere.
-    ct_zones: inclusive range.  ct_max: connections to track.
+    ct_zones: inclusive range.  ct_max: connections to track.  garp_max_seconds: cap of
+    the pauses between announcements, which then never end; 0: they do.
     """
 
     chassis: str
@@ -76,6 +77,7 @@ class Config:
     ct_zones: tuple[int, int]
     ct_max: int
     metrics: str
+    garp_max_seconds: int
     cleanup_on_exit: bool
     echoed: tuple[tuple[str, str], ...]
 
@@ -141,6 +143,7 @@ def read_config(external_ids: Mapping[str, str], override: str | None = None) ->
         ct_zones=_zone_range(keys),
         ct_max=_ct_max(keys),
         metrics=keys.text("ovn-bpf-metrics", ""),
+        garp_max_seconds=max(0, keys.number("garp-max-timeout-sec") or 0),
         cleanup_on_exit=keys.flag("ovn-cleanup-on-exit", True),
         echoed=tuple((key, keys.text(key, default)) for key, default in ECHOED.items()),
     )

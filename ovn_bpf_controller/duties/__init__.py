@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from ovn_bpf_controller.duties.advertisements import PeriodicAdverts
+from ovn_bpf_controller.duties.announcements import Announcements
 from ovn_bpf_controller.duties.bfd import BfdRows
 from ovn_bpf_controller.duties.delegation import Delegation
 from ovn_bpf_controller.duties.dhcp import DhcpOptions
@@ -27,6 +28,7 @@ ALL: Final[tuple[Callable[[], Duty], ...]] = (
     Delegation,
     MulticastGroups,
     NextHops,
+    Announcements,
     PeriodicAdverts,
     ServiceMonitors,
 )

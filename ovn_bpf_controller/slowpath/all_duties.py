@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.slowpath import advertisements, dhcp_relay, dhcpv4, dhcpv6, dns
+from ovn_bpf_controller.slowpath.announcements import Announcements
 from ovn_bpf_controller.slowpath.bfd import Bfd
 from ovn_bpf_controller.slowpath.delegation import Delegation
 from ovn_bpf_controller.slowpath.duty import Duty, Verbs
@@ -33,6 +34,7 @@ def duties(maps: Mapping[str, int]) -> Sequence[Duty]:
         PeriodicAdverts(),
         Delegation(),
         Neighbours(maps["ovn_macs"]),
+        Announcements(),
         Bfd(),
         Multicast(),
         Services(),
