@@ -365,6 +365,7 @@ class Agent:
             self._incomplete = False
         self._attach(desired, now, changed=True)
         if self._complete:
+            self.serving.run(self.answering.told)
             self._attachments.supersede()
 
     def _tell_learnt(self, desired: Desired) -> None:

@@ -45,6 +45,8 @@ class Answering:
         self._plane = plane
         self._supervisor = Supervisor(plane.directory, pidfile)
         self._duties = [_Running(make(), southbound) for make in duties.ALL]
+        self._arguments: Mapping[int, str] = {}
+        self._texts: Mapping[str, str] = {}  # the same, as the process is told
         self.told: Mapping[str, Any] = {}  # all that the process is told
         self._config: Config | None = None
         self._needed = False
@@ -72,7 +74,10 @@ class Answering:
     def _told(self, compiler: FlowCompiler, view: View) -> dict[str, Any]:
         """All that the process is to know; finds out whether it is needed."""
         arguments = compiler.arguments()
-        told: dict[str, Any] = {"arguments": {str(n): text for n, text in arguments.items()}}
+        if arguments is not self._arguments:
+            self._arguments = arguments
+            self._texts = {str(number): text for number, text in arguments.items()}
+        told: dict[str, Any] = {"arguments": self._texts}
         self.told = told
         needed = bool(arguments)
         for each in self._duties:

@@ -9,12 +9,12 @@ live is not taken away.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.datapath.loader import Plane
-from ovn_bpf_controller.datapath.served import Answers, Template, TemplateKey
+from ovn_bpf_controller.datapath.served import Answers, TemplateKey
 from ovn_bpf_controller.errors import DataPlaneError
 from ovn_bpf_controller.process.log import Logger, RateLimit
 
@@ -28,8 +28,6 @@ VERBS: Final[Mapping[int, str]] = {
 }
 _PROGRAM: Final = "ovn_serve"
 
-_Made = dict[TemplateKey, Template]
-
 
 class Serving:
     """The answers of one chassis."""
@@ -40,21 +38,28 @@ class Serving:
         self._answers = Answers(plane.maps)
         if plane.adopted:
             self._answers.adopt()
+        self._asked = False
+        self._begin()
+
+    def _begin(self) -> None:
+        """What the maps hold is of we do not know what."""
+        self._unknown = self._answers.templates()
         self._arguments: Mapping[str, str] = {}
         self._options: Mapping[str, Any] = {}
-        self._made: dict[int, _Made] = {}
-        self._names: Mapping[str, Any] | None = None
-        self._loaded = self._refused = False
+        self._made: dict[str, tuple[TemplateKey, ...]] = {}  # by argument
+        self._names: Mapping[str, Any] | None = None if self._answers.names() else {}
 
     def run(self, told: Mapping[str, Any]) -> None:
         """told: what the slow path is told, for flows that are live."""
         try:
             self._follow_templates(told.get("arguments", {}), told.get("dhcp_options", {}))
             self._follow_names(told.get("dns", {}))
-            if (self._made or self._names) and not self._loaded and not self._refused:
-                self._load()
+            if not self._asked and (self._names or any(self._made.values())):
+                self._asked = True
+                self._plane.programs.make_callable(_PROGRAM)
         except DataPlaneError as error:
             _rate.warn(_log, f"the slow path answers what the kernel could: {error}")
+            self._begin()
 
     def status(self) -> dict[str, str]:
         """How many packets the program answered, by verb, in words."""
@@ -65,24 +70,34 @@ class Serving:
         }
 
     def _follow_templates(self, arguments: Mapping[str, str], options: Mapping[str, Any]) -> None:
-        if arguments == self._arguments and options == self._options:
+        if arguments is self._arguments and options == self._options:
             return
-        kept = self._made if options == self._options else {}
+        if options != self._options:
+            new: Iterable[str] = arguments
+        else:
+            new = [number for number in arguments if number not in self._made]
+        gone, self._unknown = self._unknown, set()
+        for number in self._made.keys() - arguments.keys():
+            gone.update(self._made.pop(number))
+        self._arguments, self._options = arguments, options
+        self._make(list(new), gone)
+
+    def _make(self, numbers: list[str], gone: set[TemplateKey]) -> None:
+        if not numbers and not gone:
+            return
         from ovn_bpf_controller.slowpath import templates  # most chassis start without
 
-        known = {name: (int(code), str(kind)) for name, (code, kind) in options.items()}
-        made: dict[int, _Made] = {}
-        for text_number, text in arguments.items():
-            number = int(text_number)
-            if number in kept:
-                made[number] = kept[number]
-            else:
-                made[number] = templates.templates(number, json.loads(text), known)
-        wanted = {key: each for found in made.values() for key, each in found.items()}
-        lost = self._answers.set_templates(wanted)
+        known = {name: (int(code), str(kind)) for name, (code, kind) in self._options.items()}
+        put = {}
+        for number in numbers:
+            argument = json.loads(self._arguments[number])
+            found = templates.templates(int(number), argument, known)
+            gone.update(self._made.get(number, ()))
+            self._made[number] = tuple(found)
+            put.update(found)
+        lost = self._answers.change_templates(gone - put.keys(), put)
         if lost:
             _rate.warn(_log, f"{lost} answers find no room in the kernel")
-        self._arguments, self._options, self._made = dict(arguments), dict(options), made
 
     def _follow_names(self, told: Mapping[str, Any]) -> None:
         if told is self._names or told == self._names:
@@ -94,9 +109,3 @@ class Serving:
         if lost:
             _rate.warn(_log, f"{lost} names find no room in the kernel")
         self._names = told
-
-    def _load(self) -> None:
-        """The program is loaded when there is something to answer with."""
-        self._refused = True
-        self._plane.programs.make_callable(_PROGRAM)
-        self._loaded, self._refused = True, False

@@ -66,10 +66,10 @@ static __noinline int find_template(struct scratch *s, __u32 variant)
 	key.verb = in->a;
 	key.arg = in->b;
 	found = bpf_map_lookup_elem(&ovn_templates, &key);
-	if (found && variant && !(found->same >> (variant & 31) & 1)) {
-		key.variant = variant;
+	if (found && variant)
+		key.variant = found->means >> (8 * variant & 31) & 0xff;
+	if (found && key.variant)
 		found = bpf_map_lookup_elem(&ovn_templates, &key);
-	}
 	if (!found)
 		return 0;
 	__builtin_memcpy(t, found, sizeof(*t));

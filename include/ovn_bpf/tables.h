@@ -639,7 +639,7 @@ enum ovn_template_variant {
 
 struct ovn_template {
 	struct ovn_template_key key;
-	__u32 same; /* of PLAIN: bit v, variant v is the same */
+	__u32 means; /* of PLAIN: byte v, where variant v is to be found */
 	__u64 first;
 	__u32 offer;	   /* DHCP: the address */
 	__u32 next_server; /* DHCP: or 0, the request's */

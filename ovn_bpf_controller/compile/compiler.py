@@ -97,6 +97,7 @@ class FlowCompiler:
         self._dp_users: dict[int, int] = {}
         self._side_owners: dict[str, set[int]] = {}
         self._punting: dict[tuple[str, int], tuple[tuple[int, str], ...]] = {}
+        self._arguments: dict[int, str] | None = None  # None: to be collected again
         self.uses = Uses()  # meters and logs of flows
 
     @property
@@ -261,8 +262,9 @@ class FlowCompiler:
             self._note_problems(uuid, dp, old, new)
         if new.arguments:
             self._punting[user] = new.arguments
+            self._arguments = None
         else:
-            self._punting.pop(user, None)
+            self._punt_no_more(user)
         self.uses.put(user, new.told)
         self._store.put(user, _flow_rules(flow, dp, new))
 
@@ -297,8 +299,16 @@ class FlowCompiler:
         return news
 
     def arguments(self) -> dict[int, str]:
-        """What verbs of the slow path say, by number (compile.punts)."""
-        return {number: text for found in self._punting.values() for number, text in found}
+        """What verbs of the slow path say, by number (compile.punts); the same object as
+        long as that is the same."""
+        if self._arguments is None:
+            every = self._punting.values()
+            self._arguments = {number: text for found in every for number, text in found}
+        return self._arguments
+
+    def _punt_no_more(self, user: tuple[str, int]) -> None:
+        if self._punting.pop(user, None):
+            self._arguments = None
 
     def members(self) -> Iterator[SetMember]:
         """What is a member of the sets that rules name by number."""
@@ -353,7 +363,7 @@ class FlowCompiler:
         self._unrefer(uuid, dp, compiled)
         self._dirty.pop((uuid, dp), None)
         self._flawed.pop((uuid, dp), None)
-        self._punting.pop((uuid, dp), None)
+        self._punt_no_more((uuid, dp))
         self.uses.drop((uuid, dp))
         self._store.drop((uuid, dp))
 

@@ -8,13 +8,15 @@ the program compares before and after it has read it (csrc/bpf/serve.h).
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, NamedTuple
 
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath.counters import Count, Counters
 from ovn_bpf_controller.datapath.maps import check, map_info
+from ovn_bpf_controller.datapath.records import record
 from ovn_bpf_controller.plaindata import dataclass
 
 _BATCH: Final = 256
@@ -24,18 +26,23 @@ TemplateKey = tuple[int, int, int]
 NameKey = tuple[int, bytes]
 """(datapath key, name in lower case as on the wire; empty: all of its names are here)"""
 
+_TEMPLATE_KEY: Final = record("struct ovn_template_key")
+_TEMPLATE: Final = record("struct ovn_template")
+_NAME_KEY: Final = record("struct ovn_name_key")
+_NAME: Final = record("struct ovn_name")
+
 
 @dataclass(frozen=True, slots=True)
 class Template:
     """struct ovn_template: at most OVN_TEMPLATE_BYTES of data.
 
-    same: of the plain one, bit v: variant v is the same.  offer, next_server: of DHCP.
+    offer, next_server: of DHCP.  means: byte v, the variant that variant v is.
     """
 
     data: bytes
     offer: int = 0
     next_server: int = 0
-    same: int = 1
+    means: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +76,23 @@ class Answers:
         self._templates.adopt()
         self._names.adopt()
 
-    def set_templates(self, wanted: Mapping[TemplateKey, Template]) -> int:
-        """Makes the map hold these; returns how many found no room."""
-        packed = {_template_key(key): _template(key, each) for key, each in wanted.items()}
-        fitting = dict(list(packed.items())[: self._templates.capacity])
-        self._templates.set(fitting, last=lambda _key: False)
-        return len(packed) - len(fitting)
+    def templates(self) -> set[TemplateKey]:
+        """Those that there are."""
+        return {_template_key(key) for key in self._templates.held()}
+
+    def names(self) -> int:
+        """How many there are."""
+        return len(list(self._names.held()))
+
+    def change_templates(
+        self, gone: Iterable[TemplateKey], put: Mapping[TemplateKey, Template]
+    ) -> int:
+        """Takes some away and adds or overwrites others; returns how many found no room."""
+        self._templates.delete([_TEMPLATE_KEY.pack(*key) for key in gone])
+        packed = {_TEMPLATE_KEY.pack(*key): _template(key, each) for key, each in put.items()}
+        room = self._templates.room(packed)
+        self._templates.put(dict(itertools.islice(packed.items(), room)))
+        return len(packed) - room
 
     def set_names(self, wanted: Mapping[NameKey, Name]) -> int:
         """Makes the map hold these; returns how many found no room.
@@ -84,12 +102,15 @@ class Answers:
         """
         by_datapath: dict[int, dict[bytes, bytes]] = {}
         for key, name in wanted.items():
-            by_datapath.setdefault(key[0], {})[_name_key(key)] = _name(key, name)
+            by_datapath.setdefault(key[0], {})[_NAME_KEY.pack(*key)] = _name(key, name)
         fitting: dict[bytes, bytes] = {}
         for names in by_datapath.values():
             if len(fitting) + len(names) <= self._names.capacity:
                 fitting |= names
-        self._names.set(fitting, last=lambda key: not any(key[4:]))
+        # That all names are here is said last, and taken back first.
+        gone = [key for key in self._names.held() if key not in fitting]
+        self._names.delete(sorted(gone, key=_is_name))
+        self._names.put({key: fitting[key] for key in sorted(fitting, key=_is_name, reverse=True)})
         return len(wanted) - len(fitting)
 
     def counts(self) -> dict[int, Served]:
@@ -101,7 +122,7 @@ class Answers:
 
 
 class _Elements:
-    """A hash of versioned structs, and what it holds: key -> value without versions."""
+    """A hash of versioned structs, and what it holds: key -> hash of the value."""
 
     def __init__(self, name: str, fd: int, kind: str) -> None:
         info = map_info(fd)
@@ -109,31 +130,43 @@ class _Elements:
         self._key_size, self._size = info.key_size, info.value_size
         self._first = ffi.offsetof(f"struct {kind}", "first")
         self._last = ffi.offsetof(f"struct {kind}", "last")
-        self._held: dict[bytes, bytes] = {}
+        self._held: dict[bytes, int] = {}
         self.capacity = info.max_entries
+
+    def held(self) -> Iterable[bytes]:
+        """The keys."""
+        return self._held.keys()
+
+    def room(self, wanted: Mapping[bytes, bytes]) -> int:
+        """How many of these, from the first on, there is room for."""
+        free = self.capacity - len(self._held)
+        new = itertools.accumulate(key not in self._held for key in wanted)
+        return sum(count <= free for count in new)
 
     def adopt(self) -> None:
         """Reads the map."""
-        self._held = {key: self._versioned(value, 0) for key, value in self._dump()}
+        self._held = {key: hash(self._versioned(value, 0)) for key, value in self._dump()}
 
-    def set(self, wanted: Mapping[bytes, bytes], last: Any) -> None:
-        """Writes what is different.  last(key): written after, deleted before others."""
-        gone = sorted(self._held.keys() - wanted.keys(), key=last, reverse=True)
-        for key in gone:
-            done = ffi.new("uint32_t *")
-            check(
-                lib.ovn_hash_delete(self._fd, key, self._key_size, 1, done),
-                f"map {self._name} cannot be changed",
-            )
+    def delete(self, keys: Iterable[bytes]) -> None:
+        """In this order; those that are not there are passed over."""
+        gone = [key for key in keys if key in self._held]
+        done = ffi.new("uint32_t *")
+        result = lib.ovn_hash_delete(self._fd, b"".join(gone), self._key_size, len(gone), done)
+        for key in gone[: done[0]]:
             del self._held[key]
-        changed = [key for key, value in wanted.items() if self._held.get(key) != value]
-        for key in sorted(changed, key=last):
-            value = self._versioned(wanted[key], time.monotonic_ns())
-            check(
-                lib.ovn_map_update(self._fd, ffi.from_buffer(key), ffi.from_buffer(value)),
-                f"map {self._name} cannot be changed",
-            )
-            self._held[key] = wanted[key]
+        check(result, f"map {self._name} cannot be changed")
+
+    def put(self, wanted: Mapping[bytes, bytes]) -> None:
+        """Writes what is different, in this order."""
+        changed = {k: h for k, v in wanted.items() if self._held.get(k) != (h := hash(v))}
+        version = time.monotonic_ns()
+        values = b"".join(self._versioned(wanted[key], version) for key in changed)
+        done = ffi.new("uint32_t *")
+        result = lib.ovn_hash_update(
+            self._fd, b"".join(changed), values, self._key_size, self._size, len(changed), done
+        )
+        self._held.update(itertools.islice(changed.items(), done[0]))
+        check(result, f"map {self._name} cannot be changed")
 
     def _versioned(self, value: bytes, version: int) -> bytes:
         stamp, first, last = version.to_bytes(8, "little"), self._first, self._last
@@ -152,37 +185,23 @@ class _Elements:
                 yield key, read[n * self._size : (n + 1) * self._size]
 
 
-def _template_key(key: TemplateKey) -> bytes:
-    made: Any = ffi.new("struct ovn_template_key *", key)
-    return bytes(ffi.buffer(made))
+def _template_key(key: bytes) -> TemplateKey:
+    verb, number, variant = _TEMPLATE_KEY.unpack(key)
+    return verb, number, variant
 
 
-def _template(key: TemplateKey, template: Template) -> bytes:
-    made: Any = ffi.new("struct ovn_template *")
-    made.key = key
-    made.same, made.offer = template.same, template.offer
-    made.next_server, made.len = template.next_server, len(template.data)
-    ffi.memmove(made.bytes, template.data, len(template.data))
-    return bytes(ffi.buffer(made))
+def _template(key: TemplateKey, each: Template) -> bytes:
+    head = (*key, each.means, 0, each.offer, each.next_server, len(each.data), 0)
+    return _TEMPLATE.pack(*head, each.data, 0)
 
 
-def _name_key(key: NameKey) -> bytes:
-    made: Any = ffi.new("struct ovn_name_key *")
-    made.dp = key[0]
-    ffi.memmove(made.name, key[1], len(key[1]))
-    return bytes(ffi.buffer(made))
+def _is_name(key: bytes) -> bool:
+    return any(key[4:])
 
 
 def _name(key: NameKey, name: Name) -> bytes:
-    made: Any = ffi.new("struct ovn_name *")
-    ffi.memmove(ffi.addressof(made, "key"), _name_key(key), ffi.sizeof("struct ovn_name_key"))
-    made.flags, made.n4, made.n6, made.ptr_len = (
-        name.flags,
-        len(name.ip4),
-        len(name.ip6),
-        len(name.ptr),
-    )
-    ffi.memmove(made.ip4, b"".join(name.ip4), 4 * len(name.ip4))
-    ffi.memmove(made.ip6, b"".join(name.ip6), 16 * len(name.ip6))
-    ffi.memmove(made.ptr, name.ptr, len(name.ptr))
-    return bytes(ffi.buffer(made))
+    counts = (len(name.ip4), len(name.ip6), len(name.ptr), 0)
+    none = b""
+    ip4 = (*name.ip4, *(none,) * (lib.OVN_NAME_ADDRS - len(name.ip4)))
+    ip6 = (*name.ip6, *(none,) * (lib.OVN_NAME_ADDRS - len(name.ip6)))
+    return _NAME.pack(*key, name.flags, 0, *counts, *ip4, *ip6, name.ptr, 0)

@@ -53,7 +53,8 @@ def _answer(frame: bytes, options: Sequence[Sequence[Any]], known: Knowledge) ->
     yours = offer(options)
     kind = _kind(asked, request, yours)
     inform = asked[_TYPE] == bytes((_INFORM,))
-    told = said(options, known.dhcp_options, ipxe=_ETHERBOOT in asked, inform=inform)
+    every = said(options, known.dhcp_options)
+    told = said_to(every, ipxe=_ETHERBOOT in asked, inform=inform)
     header = bytearray(request[:HEADER])
     header[0] = _REPLY
     if kind == _NAK:
@@ -115,19 +116,9 @@ def next_server(said: Sequence[bytes]) -> bytes | None:
     return next((option[2:6] for option in said if option[0] == _NEXT_SERVER), None)
 
 
-def said(
-    options: Sequence[Sequence[Any]],
-    known: Mapping[str, tuple[int, str]],
-    *,
-    ipxe: bool,
-    inform: bool,
-) -> list[bytes]:
-    """The options of a reply behind its type, on the wire.  Raises RejectedError.
-
-    known: Knowledge.dhcp_options.  In the flow's order behind those of booting, as
-    ovn-controller has it.  An iPXE client gets the bootfile, another one the alternative
-    if there is one, both as option 67.
-    """
+def said(options: Sequence[Sequence[Any]], known: Mapping[str, tuple[int, str]]) -> list[bytes]:
+    """The options of a flow on the wire, in its order behind those of booting, as
+    ovn-controller has it.  known: Knowledge.dhcp_options.  Raises RejectedError."""
     found = []
     for name, values in options:
         if name == "offerip":
@@ -137,6 +128,16 @@ def said(
             raise RejectedError("option that DHCP_Options does not have")
         found.append(dhcp_options.encode(code, kind, values))
     found.sort(key=lambda option: _FIRST.index(option[0]) if option[0] in _FIRST else len(_FIRST))
+    return found
+
+
+def said_to(said: Sequence[bytes], *, ipxe: bool, inform: bool) -> list[bytes]:
+    """What a client gets of them behind the reply's type.
+
+    An iPXE client gets the bootfile, another one the alternative if there is one, both as
+    option 67.  inform: a client that has its address.
+    """
+    found = list(said)
     codes = [option[0] for option in found]
     if _BOOTFILE_ALT in codes:
         dropped = None

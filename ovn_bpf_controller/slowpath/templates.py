@@ -40,22 +40,19 @@ def templates(
 
 def _dhcp(options: Any, known: Mapping[str, tuple[int, str]]) -> Iterator[tuple[int, Template]]:
     offer = dhcpv4.offer(options)
-    made = {}
+    said = dhcpv4.said(options, known)
+    server = dhcpv4.next_server(said)
+    if server is not None and (len(server) != 4 or not any(server)):
+        raise RejectedError("next server that is no address")
+    boot = int.from_bytes(server or b"", "big")
+    stored: dict[bytes, int] = {}  # the first variant that says so
+    means = 0
     for variant in range(lib.OVN_TEMPLATE_VARIANTS):
-        said = dhcpv4.said(
-            options,
-            known,
-            ipxe=bool(variant & lib.OVN_TEMPLATE_IPXE),
-            inform=bool(variant & lib.OVN_TEMPLATE_INFORM),
-        )
-        server = dhcpv4.next_server(said)
-        if server is not None and (len(server) != 4 or not any(server)):
-            raise RejectedError("next server that is no address")
-        made[variant] = (b"".join(said), int.from_bytes(server or b"", "big"))
-    same = sum(1 << variant for variant, each in made.items() if each == made[_PLAIN])
-    for variant, (data, boot) in made.items():
-        if variant == _PLAIN or not same >> variant & 1:
-            yield variant, Template(data, offer, boot, same if variant == _PLAIN else 1)
+        ipxe, inform = variant & lib.OVN_TEMPLATE_IPXE, variant & lib.OVN_TEMPLATE_INFORM
+        data = b"".join(dhcpv4.said_to(said, ipxe=bool(ipxe), inform=bool(inform)))
+        means |= stored.setdefault(data, variant) << 8 * variant
+    for data, variant in stored.items():
+        yield variant, Template(data, offer, boot, means)
 
 
 def names(told: Mapping[int, Mapping[str, tuple[str, bool]]]) -> dict[NameKey, Name]:
