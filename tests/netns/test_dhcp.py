@@ -12,6 +12,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Packet
 
 from ovn_bpf_controller.sandbox.bed import Sandbox
+from ovn_bpf_controller.slowpath.dhcpv4 import parse
 from tests.support import dhcp, traffic
 
 TOPOLOGY = """
@@ -20,6 +21,7 @@ switches: {sw0: {ipv4: 10.0.0.0/24}}
 ports:
   vm1: {switch: sw0, chassis: hv1}
   vm2: {switch: sw0, chassis: hv1}
+  vm3: {switch: sw0, chassis: hv1}
 """
 SERVER, SERVER_MAC = "10.0.0.1", "c0:ff:ee:00:00:01"
 OPTIONS = {
@@ -94,3 +96,60 @@ def test_an_inform_gets_options_and_no_lease(bed: Sandbox) -> None:
     assert told(ack)["message-type"] == 5
     assert ack[BOOTP].yiaddr == "0.0.0.0"
     assert "lease_time" not in told(ack) and "name_server" in told(ack)
+
+
+# An option of each type of DHCP_Options, and how it looks (RFC 2132, 3397, 3442).
+ALL = {
+    "netmask": ("255.255.255.0", 1, "ffffff00"),
+    "router": ("{10.0.0.1, 10.0.0.2}", 3, "0a000001 0a000002"),
+    "hostname": ('"vm3"', 12, "766d33"),
+    "ip_forward_enable": ("1", 19, "01"),
+    "default_ttl": ("99", 23, "63"),
+    "mtu": ("1400", 26, "0578"),
+    "broadcast_address": ("10.0.0.255", 28, "0a0000ff"),
+    "lease_time": ("3600", 51, "00000e10"),
+    "server_id": (SERVER, 54, "0a000001"),
+    "T1": ("1800", 58, "00000708"),
+    "tftp_server": ('"tftp.org"', 66, "746674702e6f7267"),
+    "domain_search_list": (
+        '"abc.com,xyz.abc.com"',
+        119,
+        "03616263 03636f6d 00 0378797a c000",
+    ),
+    "classless_static_route": (
+        "{172.16.0.0/12,10.0.0.9, 0.0.0.0/0,10.0.0.1}",
+        121,
+        "0c ac10 0a000009 00 0a000001",
+    ),
+    "tftp_server_address": ("{10.0.0.7, 10.0.0.8}", 150, "0a000007 0a000008"),
+    "next_server": ("10.0.0.66", 253, "0a000042"),
+    "wpad": ('"http://10.0.0.1/wpad"', 252, "687474703a2f2f31302e302e302e312f77706164"),
+}
+BOOT = {"bootfile_name": '"ipxe.efi"', "bootfile_name_alt": '"other.efi"'}
+
+
+@pytest.mark.parametrize("ipxe", [False, True])
+def test_options_of_every_type_are_the_oracle_s_to_the_byte(
+    bed: Sandbox, kind: str, ipxe: bool
+) -> None:
+    said = {name: value for name, (value, _, _) in ALL.items()}
+    dhcp.serve(bed, {**said, **BOOT, "server_mac": SERVER_MAC}, "vm3")
+    port = bed.ports["vm3"]
+    asked = [("message-type", "discover"), *([(175, b"\1")] if ipxe else []), "end"]
+    message = BOOTP(chaddr=bytes.fromhex(port.mac.replace(":", "")), xid=7) / DHCP(options=asked)
+    header = IP(src="0.0.0.0", dst="255.255.255.255") / UDP(sport=68, dport=67)
+    with traffic.Wire(port.netns, "eth0") as wire:
+        wire.send(bytes(Ether(src=port.mac, dst="ff:ff:ff:ff:ff:ff") / header / message))
+        frame = wire.first(lambda data: b"abc" in data and data[42] == 2, traffic.ARRIVES)
+    assert frame is not None
+    options = frame[282:]
+    # What is for booting comes first, and then what the flow says, in any order.
+    boot = b"\x43" + (b"\x08ipxe.efi" if ipxe else b"\x09other.efi")
+    assert options[:3] == b"\x35\x01\x02" and options[3 : 3 + len(boot)] == boot
+    found = {code: value.hex() for code, value in parse(options).items()}
+    wanted = {code: value.replace(" ", "") for _, code, value in ALL.values()}
+    assert found == {53: "02", 67: boot[2:].hex()} | wanted
+    assert options.endswith(bytes(4) + b"\xff" + bytes(4))
+    # The oracle loses its place among the options when it drops the other boot file.
+    if not (ipxe and kind == "oracle"):
+        assert Ether(frame)[BOOTP].siaddr == "10.0.0.66"
