@@ -101,8 +101,9 @@ class Answering:
         for each in self._duties:
             if each.lane.ready(now):
                 transaction = each.duty.write(view, self._supervisor.reports)
-                if transaction:
-                    each.lane.send(transaction)
+                pending = each.lane.send(transaction) if transaction else None
+                if pending is not None:
+                    each.duty.sent(pending)
 
     @property
     def settled(self) -> bool:

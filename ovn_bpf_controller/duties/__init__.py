@@ -17,6 +17,7 @@ from ovn_bpf_controller.duties.delegation import Delegation
 from ovn_bpf_controller.duties.dhcp import DhcpOptions
 from ovn_bpf_controller.duties.dns import Names
 from ovn_bpf_controller.duties.duty import Duty
+from ovn_bpf_controller.duties.events import Events
 from ovn_bpf_controller.duties.multicast import MulticastGroups
 from ovn_bpf_controller.duties.next_hops import NextHops
 from ovn_bpf_controller.duties.services import ServiceMonitors
@@ -26,6 +27,7 @@ ALL: Final[tuple[Callable[[], Duty], ...]] = (
     Names,
     BfdRows,
     Delegation,
+    Events,
     MulticastGroups,
     NextHops,
     Announcements,

@@ -15,7 +15,7 @@ from ovn_bpf_controller.binding.config import Config
 from ovn_bpf_controller.binding.desired import Desired
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.tables import Row
-from ovn_bpf_controller.ovsdb.transact import Transaction
+from ovn_bpf_controller.ovsdb.transact import Pending, Transaction
 from ovn_bpf_controller.plaindata import dataclass
 
 
@@ -64,3 +64,7 @@ class Duty:
         lost on its way is simply wished for again.
         """
         return None
+
+    def sent(self, pending: Pending) -> None:
+        """What write() asked for is on its way; its outcome is known when write() is
+        called again."""

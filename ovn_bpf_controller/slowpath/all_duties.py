@@ -11,6 +11,7 @@ from ovn_bpf_controller.slowpath.announcements import Announcements
 from ovn_bpf_controller.slowpath.bfd import Bfd
 from ovn_bpf_controller.slowpath.delegation import Delegation
 from ovn_bpf_controller.slowpath.duty import Duty, Verbs
+from ovn_bpf_controller.slowpath.happenings import Happenings
 from ovn_bpf_controller.slowpath.multicast import Multicast
 from ovn_bpf_controller.slowpath.neighbours import Neighbours
 from ovn_bpf_controller.slowpath.periodic_ra import PeriodicAdverts
@@ -36,6 +37,7 @@ def duties(maps: Mapping[str, int]) -> Sequence[Duty]:
         Neighbours(maps["ovn_macs"]),
         Announcements(),
         Bfd(),
+        Happenings(),
         Multicast(),
         Services(),
     )
