@@ -11,8 +11,8 @@ import struct
 from typing import Final
 
 from ovn_bpf_controller.plaindata import dataclass
+from ovn_bpf_controller.slowpath import compose
 from ovn_bpf_controller.slowpath import dhcpv6_options as opts
-from ovn_bpf_controller.slowpath.checksums import checksum
 from ovn_bpf_controller.slowpath.duty import RejectedError
 from ovn_bpf_controller.slowpath.frames import datagram
 
@@ -23,7 +23,8 @@ _ASSOCIATION: Final = "!III"  # IAID, T1, T2
 _PREFIX: Final = "!IIB16s"  # preferred, valid, length, prefix
 _SERVERS_MAC: Final = bytes.fromhex("333300010002")
 _SERVERS: Final = ipaddress.ip_address("ff02::1:2").packed
-_CLIENT_PORT, _SERVER_PORT = 546, 547
+_PORTS: Final = (546, 547)  # of clients and servers
+_HOPS: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +78,9 @@ def message(
 
 def frame(mac: bytes, source: bytes, payload: bytes) -> bytes:
     """To all servers on the link."""
-    length = 8 + len(payload)
-    udp = struct.pack("!HHHH", _CLIENT_PORT, _SERVER_PORT, length, 0)
-    pseudo = source + _SERVERS + struct.pack("!II", length, 17)
-    total = checksum(pseudo + udp + payload) or 0xFFFF
-    header = struct.pack("!IHBB", 6 << 28, length, 17, 255) + source + _SERVERS
-    return _SERVERS_MAC + mac + b"\x86\xdd" + header + udp[:6] + total.to_bytes(2, "big") + payload
+    addresses = source, _SERVERS
+    udp = compose.datagram(addresses, _PORTS, payload)
+    return compose.frame((mac, _SERVERS_MAC), addresses, compose.UDP, _HOPS, udp)
 
 
 def read(data: bytes) -> Offer:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ipaddress
 import random
-import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
@@ -18,13 +17,14 @@ from typing import Any, Final
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.datapath.punts import Punt
 from ovn_bpf_controller.plaindata import dataclass
+from ovn_bpf_controller.slowpath import compose
 from ovn_bpf_controller.slowpath.advertisements import message
-from ovn_bpf_controller.slowpath.checksums import checksum
 from ovn_bpf_controller.slowpath.duty import FOREVER, Duty, RejectedError
 from ovn_bpf_controller.slowpath.knowledge import Knowledge
 
 _TO_MAC: Final = bytes.fromhex("333300000001")
 _TO: Final = ipaddress.ip_address("ff02::1").packed
+_HOPS: Final = 255
 _NOTHING: Final[Mapping[str, Any]] = {}
 
 
@@ -99,13 +99,10 @@ class PeriodicAdverts(Duty):
 
 
 def _advert(said: Mapping[str, Any]) -> Punt:
-    body = message(said["options"])
-    source = int(said["source"]).to_bytes(16, "big")
-    pseudo = source + _TO + struct.pack("!II", len(body), 58)
-    total = checksum(pseudo + body)
-    header = struct.pack("!IHBB", 6 << 28, len(body), 58, 255) + source + _TO
-    ether = _TO_MAC + int(said["mac"]).to_bytes(6, "big") + b"\x86\xdd"
+    addresses = int(said["source"]).to_bytes(16, "big"), _TO
+    body = compose.summed(addresses, compose.ICMP6, message(said["options"]))
+    macs = int(said["mac"]).to_bytes(6, "big"), _TO_MAC
     words = [0] * lib.OVN_WORDS
     words[lib.OW_DP], words[lib.OW_INPORT] = int(said["dp"]), int(said["port"])
     words[lib.OW_FLAGS] = lib.MLF_LOCAL_ONLY
-    return Punt(ether + header + body[:2] + total.to_bytes(2, "big") + body[4:], tuple(words))
+    return Punt(compose.frame(macs, addresses, compose.ICMP6, _HOPS, body), tuple(words))
