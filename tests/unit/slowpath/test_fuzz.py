@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """No packet, however mangled, does more to the slow path than be rejected and counted.
 
-A case is a handler and good packets for it.  `make check` mangles a share of what
+A case is a handler and good packets for it (test_watching_mangled.py has IGMP, MLD,
+BFD and service checks).  `make check` mangles a share of what
 `make check-long` does.
 """
 
@@ -19,22 +20,10 @@ import pytest
 from scapy.layers import dhcp6
 from scapy.layers.dhcp import BOOTP, DHCP
 from scapy.layers.dns import DNS, DNSQR
-from scapy.layers.inet import IP, UDP, IPOption_Router_Alert
-from scapy.layers.inet6 import (
-    ICMPv6MLDMultAddrRec,
-    ICMPv6MLDone,
-    ICMPv6MLQuery,
-    ICMPv6MLReport,
-    ICMPv6MLReport2,
-    ICMPv6ND_RS,
-    ICMPv6NDOptSrcLLAddr,
-    IPv6,
-    IPv6ExtHdrHopByHop,
-    RouterAlert,
-)
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import ICMPv6ND_RS, ICMPv6NDOptSrcLLAddr, IPv6
 from scapy.layers.l2 import Ether
-from scapy.packet import Packet, Raw
-from scapy.utils import checksum
+from scapy.packet import Packet
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.datapath.punts import Punt
@@ -43,7 +32,6 @@ from ovn_bpf_controller.slowpath.checksums import whole
 from ovn_bpf_controller.slowpath.delegation import Delegation
 from ovn_bpf_controller.slowpath.duty import Handler, RejectedError
 from ovn_bpf_controller.slowpath.knowledge import Knowledge
-from ovn_bpf_controller.slowpath.multicast import Multicast
 from ovn_bpf_controller.slowpath.neighbours import MAX_HOPS, MAX_WAITING, Neighbours
 
 SHARE, WHOLE = 2_000, 50_000  # packets of a case
@@ -176,32 +164,6 @@ def delegated() -> Case:
     return Case("delegated", duty.reply, frames, answers=False)
 
 
-def snooped(version: int) -> Case:
-    """Reports and queries for a switch that snoops: its table has bounds."""
-    duty = Multicast()
-    told = {"1": {"size": 50, "idle": 300, "seq": 0, "ports": [0], "querier": None}}
-    duty.learnt(Knowledge(facts={"multicast": duty.hears()["multicast"](told)}))
-    if version == 4:
-        network = Ether() / IP(dst="224.0.0.22", ttl=1, proto=2, options=[IPOption_Router_Alert()])
-        group = bytes((239, 0, 1, 68))
-        record = b"\4\0\0\1" + group + bytes((10, 0, 0, 1))
-        texts = [b"\x16\0\0\0" + group, b"\x17\0\0\0" + group, b"\x11\x64\0\0" + bytes(4)]
-        texts.append(b"\x22\0\0\0\0\0\0\2" + 2 * record)
-        messages = [Raw(t[:2] + checksum(t).to_bytes(2, "big") + t[4:]) for t in texts]
-    else:
-        alert = IPv6ExtHdrHopByHop(options=[RouterAlert()])
-        network = Ether() / IPv6(src="fe80::1", dst="ff02::16", hlim=1) / alert
-        group = ICMPv6MLDMultAddrRec(rtype=4, dst="ff0e::1")
-        messages = [
-            ICMPv6MLReport(mladdr="ff0e::1"),
-            ICMPv6MLDone(mladdr="ff0e::1"),
-            ICMPv6MLQuery(),
-            ICMPv6MLReport2(records=[group, group]),
-        ]
-    frames = [network / message for message in messages]
-    return Case(f"snooped{version}", duty.receive, frames, answers=False)
-
-
 def cases() -> list[Case]:
     solicitation = Ether() / IPv6(dst="ff02::2") / ICMPv6ND_RS() / ICMPv6NDOptSrcLLAddr()
     relayed = [discover()]
@@ -217,8 +179,6 @@ def cases() -> list[Case]:
         Case("solicited", advertisements.handle, [solicitation], ADVERT),
         waiting(),
         delegated(),
-        snooped(4),
-        snooped(6),
     ]
 
 
