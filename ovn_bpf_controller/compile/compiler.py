@@ -49,6 +49,8 @@ __all__ = [
 
 _BY_NUMBER: Final = frozenset({Kind.SET_NUMBER, Kind.GROUP_NUMBER})
 
+_LOOK: Final = 8  # flows compiled between looks at the clock, which is a system call
+
 AGENT: Final = 0  # the flow number of rules that no logical flow is behind
 
 
@@ -230,7 +232,7 @@ class FlowCompiler:
         for each in self._dirty:
             done.append(each)
             self._compile(each, shared)
-            if time.thread_time() > end:
+            if not len(done) % _LOOK and time.thread_time() > end:
                 break
         for each in done:
             del self._dirty[each]

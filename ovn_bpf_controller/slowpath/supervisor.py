@@ -66,7 +66,12 @@ class Supervisor:
             if time.monotonic() < self._retry_at:
                 return
             self._start()
-        changed = {name: told for name, told in knowledge.items() if self._told.get(name) != told}
+        last = self._told
+        changed = {
+            name: told
+            for name, told in knowledge.items()
+            if told is not last.get(name) and told != last.get(name)
+        }
         if changed:
             self._told.update(changed)
             self._lesson += 1
