@@ -44,7 +44,7 @@ class PeriodicAdverts(Duty):
             if peer is None or local is None:
                 continue
             try:
-                said = _advert(row.options)
+                said = advert(row.options)
             except ValueError as error:
                 _rate.warn(_log, f"no router advertisements from {row.logical_port}: {error}")
                 continue
@@ -56,7 +56,7 @@ class PeriodicAdverts(Duty):
         return bool(told["adverts"])
 
 
-def _advert(options: Mapping[str, str]) -> dict[str, Any]:
+def advert(options: Mapping[str, str]) -> dict[str, Any]:
     """The message in the words of put_nd_ra_opts.  Raises ValueError."""
     mode = options.get("ipv6_ra_address_mode", "")
     if mode not in _MODES:

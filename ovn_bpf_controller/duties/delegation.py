@@ -27,10 +27,14 @@ class Delegation(Duty):
     name = "prefix-delegation"
     tables = (PortBinding,)
 
+    def __init__(self) -> None:
+        self._asking: dict[str, str] = {}  # logical port -> uuid
+
     def told(self, view: View) -> Mapping[str, Any]:
         """See Duty."""
         rows = view.southbound.table(PortBinding).values()
         found: dict[str, Any] = {}
+        self._asking = {}
         for door in rows:
             if door.options.get("ipv6_prefix_delegation") != "true" or not _resident(view, door):
                 continue
@@ -44,6 +48,7 @@ class Delegation(Duty):
                 if client is not None:
                     before = parse(row.options.get(_KEY, ""))
                     found[row.logical_port] = {**way, "client": client[0], "before": before}
+                    self._asking[row.logical_port] = row.uuid
         return {"delegations": found}
 
     def needed(self, told: Mapping[str, Any]) -> bool:
@@ -53,14 +58,12 @@ class Delegation(Duty):
     def write(self, view: View, reports: Mapping[str, Any]) -> Transaction | None:
         """See Duty."""
         got: Mapping[str, str] = reports.get("delegated", {})
-        if not got:
-            return None
+        rows = view.southbound.table(PortBinding)
         transaction = Transaction("ovn-controller: delegated prefixes")
-        for uuid, row in view.southbound.table(PortBinding).items():
-            text = got.get(row.logical_port)
-            if text is not None and row.options.get("ipv6_prefix") == "true":
-                if row.options.get(_KEY) != text:
-                    transaction.set_keys(PortBinding, uuid, "options", {_KEY: text})
+        for name in got.keys() & self._asking.keys():
+            row = rows.get(self._asking[name])
+            if row is not None and row.options.get(_KEY) != got[name]:
+                transaction.set_keys(PortBinding, row.uuid, "options", {_KEY: got[name]})
         return transaction
 
 
