@@ -17,6 +17,7 @@ from typing import Any
 
 from ovn_bpf_controller import observe, sizing, wiring
 from ovn_bpf_controller.acl_log import AclLog
+from ovn_bpf_controller.ageing import Ageing
 from ovn_bpf_controller.answering import Answering
 from ovn_bpf_controller.binding.desired import Desired, diff
 from ovn_bpf_controller.binding.engine import Binding
@@ -28,7 +29,7 @@ from ovn_bpf_controller.datapath.attach import Attachments
 from ovn_bpf_controller.datapath.change import TableChange
 from ovn_bpf_controller.datapath.conntrack import Conntrack
 from ovn_bpf_controller.datapath.events import LOGS, Events
-from ovn_bpf_controller.datapath.learnt import Learnt
+from ovn_bpf_controller.datapath.learnt import Learnt, Used
 from ovn_bpf_controller.datapath.loader import Plane, sizes
 from ovn_bpf_controller.datapath.meters import Meters
 from ovn_bpf_controller.datapath.tables import Tables
@@ -116,6 +117,7 @@ class Agent:
         )
         self._guests = GuestNews(self.binding, self.southbound)
         self._learning = Learning(self.plane.maps, learnt, self.southbound, self._guests)
+        self._ageing = Ageing(Used(self.plane.maps["ovn_mac_used"]), learnt, self.southbound)
         self.flows = LogicalFlows(self.southbound)
         pidfile = Path(options.dirs.ovn_rundir, "ovn-slowpath.pid")
         self.serving = Serving(self.plane)
@@ -198,6 +200,7 @@ class Agent:
         self.desired = desired
         self._learnt.note(changes, delta)
         self._learning.note(changes)
+        self._ageing.note(changes, delta)
         self.answering.note(changes, delta)
         self.metering.note(changes)
         if desired.complete:
@@ -247,6 +250,7 @@ class Agent:
         if self.desired.complete:
             self._learning.wait(poller)
             self._guests.wait(poller)
+            self._ageing.wait(poller)
             due = self._retry_at if self._incomplete else self._attach_at
             poller.timer_wait_until(int(due * 1000))
 
@@ -372,6 +376,7 @@ class Agent:
         try:
             self._learning.run(desired)
             self._guests.run()
+            self._ageing.run(desired)
         except DataPlaneError as error:
             _rate.warn(_log, f"the Southbound is not told what was learnt: {error}")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the program learns by itself: maps ovn_fdb and ovn_macs.
+"""What the program learns by itself: maps ovn_fdb and ovn_macs; and ovn_mac_used.
 
 ovn_bpf_controller.learnt decides what has to come and go.  The program writes these
 maps, too, so an entry is taken away only while it still says what it was taken away
@@ -17,6 +17,7 @@ from ovn_bpf_controller.datapath.maps import check, map_info
 
 FDB: Final = "ovn_fdb"
 MACS: Final = "ovn_macs"
+USED: Final = "ovn_mac_used"
 _BATCH: Final = 4096
 
 #: dp and port keys of an entry: is it to go?
@@ -52,10 +53,7 @@ class Learnt:
 
     def neighbours(self) -> Iterator[Neighbour]:
         """All of ovn_macs; it may change meanwhile."""
-        for entry in _entries(MACS, self._macs, "ovn_mac"):
-            key = entry.key
-            ip = key.ip[0] << 96 | key.ip[1] << 64 | key.ip[2] << 32 | key.ip[3]
-            yield Neighbour(key.dp, key.port, ip, entry.mac[0] << 32 | entry.mac[1], entry.seen)
+        return _neighbours(MACS, self._macs)
 
     def stations(self) -> Iterator[Station]:
         """All of ovn_fdb; it may change meanwhile."""
@@ -95,7 +93,7 @@ class Learnt:
         """
         key: Any = ffi.new("struct ovn_mac_key *")
         key.dp, key.port = dp, port
-        key.ip = [ip >> shift & 0xFFFFFFFF for shift in (96, 64, 32, 0)]
+        key.ip = _words(ip)
         entry: Any = ffi.new("struct ovn_mac *")
         if lib.ovn_map_lookup(self._macs, key, entry) == 0:
             if entry.mac[0] << 32 | entry.mac[1] == mac:
@@ -116,6 +114,49 @@ class Learnt:
         result = lib.ovn_map_delete(fd, key)
         if result != -errno.ENOENT:
             check(result, f"map {name} cannot be changed")
+
+
+class Used:
+    """Bindings that age, and when the program last saw each in use.
+
+    fd: of map ovn_mac_used; it stays the caller's.  Raises DataPlaneError.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def watch(self, dp: int, port: int, ip: int, mac: int) -> None:
+        """A full map is no error: what is not watched ages."""
+        entry: Any = ffi.new("struct ovn_mac *")
+        key = entry.key
+        key.dp, key.port, key.ip = dp, port, _words(ip)
+        entry.mac = [mac >> 32, mac & 0xFFFFFFFF]
+        result = lib.ovn_map_update(self._fd, ffi.addressof(key), entry)
+        if result not in (-errno.E2BIG, -errno.ENOSPC, -errno.ENOMEM):
+            check(result, f"map {USED} cannot be changed")
+
+    def forget(self, dp: int, port: int, ip: int) -> None:
+        """It is of no interest any more."""
+        key: Any = ffi.new("struct ovn_mac_key *")
+        key.dp, key.port, key.ip = dp, port, _words(ip)
+        result = lib.ovn_map_delete(self._fd, key)
+        if result != -errno.ENOENT:
+            check(result, f"map {USED} cannot be changed")
+
+    def all(self) -> Iterator[Neighbour]:
+        """What is watched; seen: when it was used last, 0 if it was not."""
+        return _neighbours(USED, self._fd)
+
+
+def _words(ip: int) -> list[int]:
+    return [ip >> shift & 0xFFFFFFFF for shift in (96, 64, 32, 0)]
+
+
+def _neighbours(name: str, fd: int) -> Iterator[Neighbour]:
+    for entry in _entries(name, fd, "ovn_mac"):
+        key = entry.key
+        ip = key.ip[0] << 96 | key.ip[1] << 64 | key.ip[2] << 32 | key.ip[3]
+        yield Neighbour(key.dp, key.port, ip, entry.mac[0] << 32 | entry.mac[1], entry.seen)
 
 
 def _entries(name: str, fd: int, kind: str) -> Iterator[Any]:

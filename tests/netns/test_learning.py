@@ -129,3 +129,15 @@ def test_what_is_aged_is_learnt_again(bed: Sandbox) -> None:
         return bindings(bed, "10.1.0.80") == [("r0-sw1", FIRST)]
 
     process.wait_until(again, ARRIVES, "the row to come back")
+
+
+def test_more_than_a_source_may_have_told_at_once_is_not_lost(bed: Sandbox) -> None:
+    addresses = {f"10.1.{n // 200 + 1}.{n % 200 + 1}" for n in range(400)}
+    for address in sorted(addresses):
+        traffic.send_raw(bed, "vm2", announcement(address, FIRST, group=False))
+
+    def all_there() -> bool:
+        found = bed.sbctl("--bare", "--columns=ip", "list", "mac_binding").split()
+        return addresses <= set(found)
+
+    process.wait_until(all_there, ARRIVES, "all rows")
