@@ -7,25 +7,37 @@ import signal
 from pathlib import Path
 
 import pytest
+from scapy.layers.inet6 import ICMPv6ND_RA
+from scapy.layers.l2 import Ether
 
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from ovn_bpf_controller.sandbox.process import wait_until
-from tests.support import dhcp
+from tests.support import dhcp, traffic
 from tests.support.beds import OURS
 
 KINDS = OURS
 TOPOLOGY = """
 chassis: {hv1: $agent}
-switches: {sw0: {ipv4: 10.0.0.0/24}}
+switches: {sw0: {ipv4: 10.0.0.0/24, ipv6: "fd00::/64"}}
+routers:
+  r0:
+    ports:
+      r0-sw0: {switch: sw0, mac: "0e:00:00:00:00:01", networks: ["fd00::1/64"]}
 ports:
   vm1: {switch: sw0, chassis: hv1}
 """
 OPTIONS = {"server_id": "10.0.0.1", "server_mac": "c0:ff:ee:00:00:01", "lease_time": "3600"}
+# Only the process answers these; the program itself answers DHCPv4.
+OPTIONS6 = {"server_id": "c0:ff:ee:00:00:01", "dns_server": "fd00::53"}
+RA = {"address_mode": "slaac", "send_periodic": "true", "min_interval": "3", "max_interval": "4"}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def options(bed: Sandbox) -> None:
     dhcp.serve(bed, OPTIONS, "vm1")
+    values = [f"ipv6_ra_configs:{name}={value}" for name, value in RA.items()]
+    bed.nbctl("set", "logical_router_port", "r0-sw0", *values)
+    dhcp.serve6(bed, OPTIONS6, "vm1")
 
 
 def slow_path(bed: Sandbox) -> int:
@@ -33,15 +45,26 @@ def slow_path(bed: Sandbox) -> int:
     return int((bed.chassis["hv1"].root / "ovn-slowpath.pid").read_text())
 
 
+def leased6(bed: Sandbox, tmp_path: Path) -> bool:
+    """Whether a DHCPv6 client gets its address.  It asks again until it does."""
+    got = dhcp.dhclient(bed, "vm1", tmp_path, "-6")
+    return got["new_ip6_address"] == bed.ports["vm1"].guest.address(6)
+
+
 def test_dhcp_goes_on_while_the_agent_is_dead(bed: Sandbox, tmp_path: Path) -> None:
     hv1, address = bed.chassis["hv1"], bed.ports["vm1"].guest.address(4)
     before = slow_path(bed)
     hv1.stop_agent(signal.SIGKILL)
     assert dhcp.client(bed, "vm1", tmp_path)["ip"] == address
+    with traffic.Wire(bed.ports["vm1"].netns, "eth0") as wire:
+        assert leased6(bed, tmp_path)
+        # By the clock, nobody has asked: of a router's, to all nodes.
+        assert wire.first(lambda data: ICMPv6ND_RA in Ether(data), 16.0) is not None
     hv1.start_agent()
     bed.sync()
     assert slow_path(bed) != before
     assert dhcp.client(bed, "vm1", tmp_path)["ip"] == address
+    assert leased6(bed, tmp_path)
 
 
 def test_the_agent_tells_what_the_kernel_answered(bed: Sandbox, tmp_path: Path) -> None:
@@ -57,6 +80,7 @@ def test_a_slow_path_that_dies_is_started_again(bed: Sandbox, tmp_path: Path) ->
     bed.chassis["hv1"].run("kill", "-9", str(before))
     assert dhcp.client(bed, "vm1", tmp_path)["ip"] == bed.ports["vm1"].guest.address(4)
     wait_until(lambda: slow_path(bed) != before, 30.0, "another slow path")
+    assert leased6(bed, tmp_path)
 
 
 def test_a_clean_exit_ends_it(bed: Sandbox) -> None:
