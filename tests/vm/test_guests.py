@@ -28,12 +28,13 @@ SUITES = {
     ],
     "tracker": [
         f"tests/bpf/test_ct_{name}.py"
-        for name in ("states", "commit", "nat", "tcp", "room", "cpus")
+        for name in ("states", "commit", "nat", "tcp", "sctp", "room", "cpus")
     ],
     "tables": [
         *("tests/bpf/test_tables.py", "tests/bpf/test_tables_live.py"),
         *("-k", "not each_generation"),  # too many grace periods for an emulated CPU
     ],
+    "sctp": [f"{INSIDE}/test_sctp.py"],
     "geneve": [f"{INSIDE}/test_geneve.py"],
     "underlay": ["tests/netns/test_underlay.py", "tests/netns/test_oversize.py", "-k", "alone"],
 }
