@@ -12,9 +12,10 @@ import ipaddress
 import json
 import random
 import select
+import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -41,7 +42,7 @@ DEADLINE = 10.0
 ANSWERED, WENT_ON, LEFT, MALFORMED = "answered", "went on", "left", "malformed"
 WORDS = tuple(1 if word == lib.OW_DP else 0 for word in range(lib.OVN_WORDS))
 GUEST = "02:00:00:00:00:01"
-OPTION_SETS, REQUESTS = 40, 40
+OPTION_SETS, REQUESTS = 24, 24
 
 KNOWN = {
     "router": (3, "ipv4"),
@@ -80,10 +81,32 @@ FORMS: dict[str, Callable[[random.Random], str]] = {
 }
 
 
+class Veth:
+    """A veth device, used as a Tap is; where there are no taps, too."""
+
+    def __init__(self, name: str, made: Bed) -> None:
+        self.ifindex, _ = made.kernel.veth(name, f"{name}-peer")
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+        self._socket.bind((f"{name}-peer", 0))
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def send(self, frame: bytes) -> None:
+        self._socket.send(frame)
+
+    def received(self, count: int) -> list[bytes]:
+        self._socket.settimeout(DEADLINE)
+        return [self._socket.recv(1 << 16) for _ in range(count)]
+
+
 class Network:
     """Port 1 asks; 2 gets what was answered, 3 what went on as it was."""
 
-    def __init__(self, made: Bed, taps: dict[int, Tap]) -> None:
+    def __init__(self, made: Bed, taps: Mapping[int, Tap | Veth]) -> None:
         self.bed = made
         self.taps = taps
         self.flows = 0
@@ -142,10 +165,10 @@ class Network:
 @pytest.fixture
 def network() -> Iterator[Network]:
     with bed() as made, ExitStack() as stack:
-        taps = {port: Tap(f"tap{port}") for port in (1, 2, 3)}
-        for tap in taps.values():
-            stack.callback(tap.close)
-        yield Network(made, taps)
+        ends = {port: Veth(f"tap{port}", made) for port in (1, 2, 3)}
+        for end in ends.values():
+            stack.callback(end.close)
+        yield Network(made, ends)
 
 
 def of_process(
@@ -320,7 +343,7 @@ def test_dns_responses_are_those_of_the_process(network: Network, version: int) 
     )
     l4 = 34 if version == 4 else 54
     seen: dict[str, int] = {}
-    for n in range(900):
+    for n in range(500):
         _, _, frame = query(rng, header)
         if n % 3 == 0:
             frame = mangled(rng, frame, l4 + 8)
@@ -338,7 +361,7 @@ def test_dns_responses_are_those_of_the_process(network: Network, version: int) 
             sums.assert_right(data)
         else:
             assert data == frame
-    assert seen[ANSWERED] > 80 and seen[WENT_ON] > 100 and seen[LEFT] > 10, seen
+    assert seen[ANSWERED] > 40 and seen[WENT_ON] > 50 and seen[LEFT] > 5, seen
 
 
 def test_addresses_take_turns(network: Network) -> None:
@@ -479,14 +502,14 @@ def test_no_reply_is_half_of_one_and_half_of_another(network: Network) -> None:
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        found = [network.outcome(frame) for _ in range(2000)]
+        found = [network.outcome(frame) for _ in range(1000)]
     finally:
         stop.set()
         writer.join()
     seen = {data[42 + 243 : -9] for what, data in found if what == ANSWERED}
     assert seen <= set(texts) and len(seen) > 1, len(seen)
     left = sum(what == LEFT for what, _ in found)
-    assert left < 1000
+    assert left < 500
 
 
 # --- checksums that a device is to fill in ----------------------------------------------
@@ -498,7 +521,15 @@ def offloaded(frame: bytes, l4: int) -> bytes:
 
 
 @pytest.mark.parametrize("version", [4, 6])
-def test_checksums_left_to_a_device_are_right_on_the_wire(network: Network, version: int) -> None:
+def test_checksums_left_to_a_device_are_right_on_the_wire(version: int) -> None:
+    with bed() as made, ExitStack() as stack:
+        taps = {port: Tap(f"tap{port}") for port in (1, 2, 3)}
+        for tap in taps.values():
+            stack.callback(tap.close)
+        checksums_are_right(Network(made, taps), taps[1], version)
+
+
+def checksums_are_right(network: Network, tap: Tap, version: int) -> None:
     network.ask("udp.dst == 53", "dns_lookup()")
     network.ask(f"eth.src == {GUEST} && udp.dst == 67", "put_dhcp_opts(offerip = 10.0.0.5)")
     arguments = network.arguments()
@@ -519,7 +550,7 @@ def test_checksums_left_to_a_device_are_right_on_the_wire(network: Network, vers
     for frame in frames:
         got, data = network.outcome(
             offloaded(frame, l4),
-            lambda left: network.taps[1].send_offloaded(left, l4, proto=sums.UDP),
+            lambda left: tap.send_offloaded(left, l4, proto=sums.UDP),
         )
         if got != ANSWERED:
             continue
