@@ -17,7 +17,7 @@ static __noinline void news(struct __sk_buff *skb, struct scratch *s, __u32 kind
 	struct ovn_ctl *ctl = array_at(&ovn_ctl, 0);
 	const __u32 *w = s->cur.w;
 
-	if (!punt_allowed(s, 0)) {
+	if (!punt_allowed(s, OVN_PACE_PUNT)) {
 		if (ctl)
 			ctl->missed++;
 		return;

@@ -15,15 +15,18 @@
 
 #define PUNT_COST (NSEC_PER_SEC / OVN_PUNT_RATE)
 #define LOG_COST (NSEC_PER_SEC / OVN_LOG_RATE)
+#define BFD_COST (NSEC_PER_SEC / OVN_BFD_RATE)
 #define ENOENT 2
 
-/* Is the source within its rate, of packets or of lines in the log?  A token bucket;
- * two CPUs at once may let one more pass. */
-static __noinline int punt_allowed(const struct scratch *s, __u32 log)
+/* Is the source within its rate of this kind?  A token bucket; two CPUs at once may let
+ * one more pass. */
+static __noinline int punt_allowed(const struct scratch *s, __u32 kind)
 {
-	struct ovn_punt_source key = { .ifindex = s->in_ifindex, .log = log };
-	__u64 cost = log ? LOG_COST : PUNT_COST;
-	__u64 depth = cost * (log ? OVN_LOG_BURST : OVN_PUNT_BURST);
+	struct ovn_punt_source key = { .ifindex = s->in_ifindex, .kind = kind };
+	__u64 cost = kind == OVN_PACE_LOG ? LOG_COST : kind == OVN_PACE_BFD ? BFD_COST : PUNT_COST;
+	__u64 depth = cost * (kind == OVN_PACE_LOG   ? OVN_LOG_BURST
+			      : kind == OVN_PACE_BFD ? OVN_BFD_BURST
+						     : OVN_PUNT_BURST);
 	struct ovn_punt_bucket first = { .spare = depth - cost }, *b;
 	__u64 now = bpf_ktime_get_ns(), spare;
 
@@ -82,7 +85,7 @@ __noinline int punt(struct __sk_buff *skb, __u32 depth, __u32 pc, __u32 served)
 	}
 	if (skb->gso_size || skb->len - s->off > OVN_MAX_PUNT)
 		return DROP_PUNT_BIG;
-	if (!punt_allowed(s, 0))
+	if (!punt_allowed(s, in->a == OVN_PUNT_BFD ? OVN_PACE_BFD : OVN_PACE_PUNT))
 		return DROP_PUNT_RATE;
 	err = store(skb, depth);
 	if (err)

@@ -43,7 +43,7 @@ __noinline int tell(__u32 depth, __u32 pc, __u32 len)
 	sampled = in->op == OP_SAMPLE;
 	if (sampled && bpf_get_prandom_u32() > (in->a << 16 | in->a))
 		return 0;
-	if (!sampled && !in->src && !punt_allowed(s, 1)) {
+	if (!sampled && !in->src && !punt_allowed(s, OVN_PACE_LOG)) {
 		count(&ovn_told, OVN_TOLD_LOG_LIMITED, len);
 		return 0;
 	}

@@ -601,12 +601,23 @@ struct ovn_punt {
 #define OVN_PUNT_OUTPUT 128
 #define OVN_MAX_PUNT 3500 /* bytes of a frame; PROG_TEST_RUN takes a page */
 
+/* BFD has a rate of its own: its packets are small, come by the clock, and many peers may
+ * be behind one port. */
+#define OVN_BFD_RATE 2000
+#define OVN_BFD_BURST 200
+
+enum ovn_pace {
+	OVN_PACE_PUNT = 0, /* packets for the slow path */
+	OVN_PACE_LOG,	   /* lines in the log, of log() without a meter */
+	OVN_PACE_BFD,	   /* packets of handle_bfd_msg() */
+};
+
 /* LRU hash `ovn_punt_rate`: what a source has left. */
 struct ovn_punt_source {
 	__u32 ifindex; /* of a VIF, dp and port 0 then */
 	__u32 dp;
 	__u32 port;
-	__u32 log; /* 1: of log() without a meter, 0: of packets */
+	__u32 kind; /* enum ovn_pace */
 };
 struct ovn_punt_bucket {
 	__u64 at;    /* nanoseconds of CLOCK_MONOTONIC */

@@ -35,11 +35,13 @@ class MulticastGroups(Duty):
     def __init__(self) -> None:
         self._snooping: dict[str, str] = {}  # datapath uuid by its key
         self._reported: object = None  # that the rows are known to say
+        self._ports: Mapping[tuple[str, int], str] = {}  # uuids by datapath and key
 
     def told(self, view: View) -> Mapping[str, Any]:
         """See Duty."""
         self._reported = None
         self._snooping = {}
+        self._ports = {}
         found = {}
         for row in view.southbound.table(IPMulticast).values():
             local = view.desired.datapaths.get(row.datapath)
@@ -69,14 +71,18 @@ class MulticastGroups(Duty):
         return transaction
 
     def _wish(self, view: View, reported: Mapping[str, Any]) -> Wish:
-        rows = view.southbound.table(PortBinding).values()
-        ports = {(row.datapath, row.tunnel_key): row.uuid for row in rows}
+        if not self._ports:
+            snooping = frozenset(self._snooping.values())
+            rows = view.southbound.table(PortBinding).values()
+            self._ports = {
+                (row.datapath, row.tunnel_key): row.uuid for row in rows if row.datapath in snooping
+            }
         wish: Wish = {}
         for key, datapath in self._snooping.items():
             said = reported.get(key, {"groups": {}, "routers": []})
             wanted = {**said["groups"], MROUTERS: ["", said["routers"]]}
             for address, (protocol, members) in wanted.items():
-                known = (ports.get((datapath, member)) for member in members)
+                known = (self._ports.get((datapath, member)) for member in members)
                 uuids = tuple(sorted(uuid for uuid in known if uuid is not None))
                 if uuids or address == MROUTERS:
                     wish[datapath, address] = (protocol, uuids)

@@ -17,6 +17,7 @@ from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.datapath.punts import Punt
 from ovn_bpf_controller.plaindata import dataclass
 from ovn_bpf_controller.slowpath import compose
+from ovn_bpf_controller.slowpath.agenda import Agenda
 from ovn_bpf_controller.slowpath.bfd_message import PORT, Message, State, parse
 from ovn_bpf_controller.slowpath.bfd_session import Session, Terms
 from ovn_bpf_controller.slowpath.duty import FOREVER, Duty, Handler, RejectedError
@@ -85,6 +86,8 @@ class Bfd(Duty):
     def __init__(self) -> None:
         super().__init__()
         self._sessions: dict[str, _Running] = {}
+        self._by_peer: dict[tuple[int, bytes, int], str] = {}
+        self._agenda = Agenda()
         self._heard: Mapping[str, Wish] = {}
 
     def verbs(self) -> Mapping[int, Handler]:
@@ -104,6 +107,7 @@ class Bfd(Duty):
         now = time.monotonic()
         for uuid in self._sessions.keys() - wishes.keys():
             del self._sessions[uuid]
+            self._agenda.set(uuid, FOREVER)
             self.news = True
         for uuid, wish in wishes.items():
             running = self._sessions.get(uuid)
@@ -113,8 +117,13 @@ class Bfd(Duty):
             running.wish = wish
             running.session.set_terms(wish.terms)
             running.session.administer(wish.wanted, now)
-            self._note(running)
-        self._plan()
+            self._note(uuid, running)
+        self._by_peer = {
+            (wish.dp, wish.dst, disc): uuid
+            for uuid, wish in wishes.items()
+            for disc in (0, wish.disc)
+        }
+        self.due = self._agenda.due
 
     def receive(
         self, punt: Punt, _argument: Mapping[str, Any], _known: Knowledge
@@ -127,32 +136,26 @@ class Bfd(Duty):
         if int.from_bytes(found.payload[2:4], "big") != PORT:
             raise RejectedError("BFD for another port")
         message = parse(found.payload[_UDP : max(length, _UDP)])
-        running = self._of(punt, found.src, message.yours)
-        if running is None:
+        # By our discriminator, and by the address when the peer does not know it yet.
+        uuid = self._by_peer.get((punt.words[lib.OW_DP], found.src, message.yours))
+        if uuid is None:
             raise RejectedError("BFD of no session here")
+        running = self._sessions[uuid]
         answer = running.session.receive(message, time.monotonic())
-        self._note(running)
-        self._plan()
+        self._note(uuid, running)
+        self.due = self._agenda.due
         if answer is not None:
             yield _sent(running.wish, answer)
 
-    def _of(self, punt: Punt, peer: bytes, disc: int) -> _Running | None:
-        """By our discriminator; by the addresses when the peer does not know it yet."""
-        dp = punt.words[lib.OW_DP]
-        for running in self._sessions.values():
-            wish = running.wish
-            if (wish.dp, wish.dst) == (dp, peer) and disc in (wish.disc, 0):
-                return running
-        return None
-
     def run(self, now: float) -> Iterator[Punt]:
         """See Duty."""
-        for running in list(self._sessions.values()):
+        for uuid in self._agenda.take(now):
+            running = self._sessions[uuid]
             message = running.session.run(now)
-            self._note(running, now)
+            self._note(uuid, running, now)
             if message is not None:
                 yield _sent(running.wish, message)
-        self._plan()
+        self.due = self._agenda.due
 
     def reports(self) -> Mapping[str, Any]:
         """bfd: row uuid -> word for BFD.status, of those that have something to say."""
@@ -164,19 +167,14 @@ class Bfd(Duty):
             }
         }
 
-    def _note(self, running: _Running, now: float = 0.0) -> None:
-        """Report a state that is new, or the first one when silence has lasted."""
+    def _note(self, uuid: str, running: _Running, now: float = 0.0) -> None:
+        """Report a state that is new, or the first one when silence has lasted; plan on."""
         state = running.session.state
-        if state is running.told and not (running.silent_until and now >= running.silent_until):
-            return
-        running.told = state
-        running.silent_until = 0.0
-        self.news = True
-
-    def _plan(self) -> None:
-        due = [running.session.due for running in self._sessions.values()]
-        due += [each.silent_until for each in self._sessions.values() if each.silent_until]
-        self.due = min(due, default=FOREVER)
+        if state is not running.told or 0 < running.silent_until <= now:
+            running.told = state
+            running.silent_until = 0.0
+            self.news = True
+        self._agenda.set(uuid, min(running.session.due, running.silent_until or FOREVER))
 
 
 def _sent(wish: Wish, message: Message) -> Punt:

@@ -19,6 +19,7 @@ from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.datapath.punts import Punt
 from ovn_bpf_controller.plaindata import dataclass, field
 from ovn_bpf_controller.slowpath import compose
+from ovn_bpf_controller.slowpath.agenda import Agenda
 from ovn_bpf_controller.slowpath.duty import FOREVER, Duty, Handler, RejectedError
 from ovn_bpf_controller.slowpath.frames import Packet, packet
 from ovn_bpf_controller.slowpath.knowledge import Knowledge
@@ -85,7 +86,8 @@ class Services(Duty):
     def __init__(self) -> None:
         super().__init__()
         self._services: dict[str, _Service] = {}
-        self._by_key: dict[Key, _Service] = {}
+        self._by_key: dict[Key, str] = {}
+        self._agenda = Agenda()
         self._heard: Mapping[str, Target] = {}
 
     def verbs(self) -> Mapping[int, Handler]:
@@ -110,18 +112,23 @@ class Services(Duty):
                 service = _Service(target, Watch(target.pace, now))
             service.target, service.watch.pace = target, target.pace
             self._services[uuid] = service
-        self._by_key = {each.target.key: each for each in self._services.values()}
+            self._agenda.set(uuid, service.watch.due)
+        for uuid in before.keys() - targets.keys():
+            self._agenda.set(uuid, FOREVER)
+        self._by_key = {target.key: uuid for uuid, target in targets.items()}
         self.news = True
-        self._plan()
+        self.due = self._agenda.due
 
     def run(self, now: float) -> Iterator[Punt]:
         """See Duty."""
-        for service in list(self._services.values()):
+        for uuid in self._agenda.take(now):
+            service = self._services[uuid]
             before = service.watch.status
             if service.watch.run(now):
                 yield _probe(service)
             self.news = self.news or service.watch.status != before
-        self._plan()
+            self._agenda.set(uuid, service.watch.due)
+        self.due = self._agenda.due
 
     def receive(
         self, punt: Punt, _argument: Mapping[str, Any], _known: Knowledge
@@ -135,7 +142,6 @@ class Services(Duty):
             self._icmp(where, found)
         else:
             raise RejectedError("service check of another protocol")
-        self._plan()
 
     def _tcp(self, where: tuple[int, int], found: Packet) -> Iterator[Punt]:
         if len(found.payload) < 20:
@@ -170,23 +176,22 @@ class Services(Duty):
             self._answered(service, False)
 
     def _service(self, key: Key) -> _Service:
-        service = self._by_key.get(key)
-        if service is None:
+        uuid = self._by_key.get(key)
+        if uuid is None:
             raise RejectedError("service check of no service here")
-        return service
+        return self._services[uuid]
 
     def _answered(self, service: _Service, good: bool) -> None:
         before = service.watch.status
         service.watch.answered(good, time.monotonic())
         self.news = self.news or service.watch.status != before
+        self._agenda.set(self._by_key[service.target.key], service.watch.due)
+        self.due = self._agenda.due
 
     def reports(self) -> Mapping[str, Any]:
         """services: row uuid -> word for Service_Monitor.status, as far as it is known."""
         known = {uuid: each.watch.status for uuid, each in self._services.items()}
         return {"services": {uuid: status for uuid, status in known.items() if status}}
-
-    def _plan(self) -> None:
-        self.due = min((each.watch.due for each in self._services.values()), default=FOREVER)
 
 
 def _quoted(found: Packet) -> tuple[int, int]:

@@ -150,6 +150,21 @@ def test_a_port_that_floods_takes_nothing_from_others(plane: Bed, punts: Punts) 
     assert seen.count(plane.devices["v1"]) <= most
 
 
+def test_bfd_has_a_rate_of_its_own(plane: Bed, punts: Punts) -> None:
+    plane.flow(0, 2, 50, "1", "handle_bfd_msg();")
+    plane.flow(0, 0, 90, "udp.dst == 3784", "next(pipeline=ingress, table=2);")
+    plane.flows_live()
+    peer = Ether(src=mac(1), dst=mac(2)) / IP(src="10.0.0.1", dst="10.0.0.2")
+    control = bytes(peer / UDP(sport=49152, dport=3784) / Raw(bytes(24)))
+    for _ in range(lib.OVN_PUNT_BURST + 50):
+        plane.send("p1", frame())
+    list(punts.read(2 * lib.OVN_PUNT_BURST))
+    for _ in range(lib.OVN_BFD_BURST // 2):
+        plane.send("p1", control)
+    verbs = [punt.verb for punt in punts.read(lib.OVN_BFD_BURST)]
+    assert verbs == [lib.OVN_PUNT_BFD] * (lib.OVN_BFD_BURST // 2)
+
+
 def test_what_is_too_long_is_dropped(plane: Bed, punts: Punts) -> None:
     plane.send("p1", frame(lib.OVN_MAX_PUNT))
     assert plane.dropped(reason("DROP_PUNT_BIG")) == 1
