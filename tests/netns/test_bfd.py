@@ -6,6 +6,7 @@ ovn-controller 23.03 passes too, but sleeps for up to a minute over each change.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -132,6 +133,31 @@ def test_a_routing_daemon_is_a_peer(bed: Sandbox, version: int) -> None:
             wait_until(lambda: hops(bed, "gr1") == only, PATIENCE, "one hop")
         with Bird(bed.ports["vm1"].netns, "eth0", ours):
             wait_status(bed, row, "up")
+    finally:
+        bed.nbctl("lr-route-del", "gr1")
+        bed.nbctl("destroy", "bfd", row)
+
+
+def test_a_session_outlives_the_agent(bed: Sandbox) -> None:
+    """Its peer notices nothing; the next agent's slow path takes it up again."""
+    peer = str(bed.ports["vm1"].guest.address(4))
+    row = watch(bed, "gr1-out", peer)
+    bed.nbctl("lr-route-add", "gr1", FAR[4], peer)
+    route = bed.nbctl("--bare", "get", "logical_router", "gr1", "static_routes").strip("[]\n")
+    bed.nbctl("set", "logical_router_static_route", route, f"bfd={row}")
+    chassis = bed.chassis["hv1"]
+    try:
+        with Bird(bed.ports["vm1"].netns, "eth0", "10.0.0.1") as bird:
+            wait_status(bed, row, "up")
+            since = bird.since()
+            chassis.stop_agent(signal.SIGKILL)
+            with traffic.Wire(bed.ports["vm1"].netns, "eth0") as wire:
+                for _ in range(20):
+                    assert wire.first(lambda f: control(f, IP) is not None, PATIENCE)
+            assert (bird.state(), bird.since()) == ("Up", since)
+            chassis.start_agent()
+            wait_status(bed, row, "up")
+            wait_until(lambda: bird.state() == "Up", PATIENCE, "session of the next agent")
     finally:
         bed.nbctl("lr-route-del", "gr1")
         bed.nbctl("destroy", "bfd", row)

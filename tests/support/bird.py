@@ -98,9 +98,16 @@ class Bird:
 
     def state(self) -> str:
         """Of the session, in BIRD's word: "Up"."""
+        return self._session()[0]
+
+    def since(self) -> str:
+        """When the session came into its state, in BIRD's words."""
+        return self._session()[1]
+
+    def _session(self) -> tuple[str, str]:
         out = netns.run(["birdc", "-s", str(self._socket), "show", "bfd", "sessions"])
-        found = re.search(rf"\s{self._device}\s+(\w+)\s", out)
-        return found[1] if found else out
+        found = re.search(rf"\s{self._device}\s+(\w+)\s+(\S+)\s", out)
+        return (found[1], found[2]) if found else (out, "")
 
 
 def _triplet() -> str:
