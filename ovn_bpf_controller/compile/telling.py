@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.insns import Insn
@@ -64,6 +64,9 @@ class Told(NamedTuple):
 
 NOTHING: Final = Told({}, {})
 
+K = TypeVar("K")
+V = TypeVar("V")
+
 
 def meter_key(name: str) -> int:
     """The key of a meter in the maps."""
@@ -86,18 +89,41 @@ def set_meter(action: nodes.SetMeter, uuid: str) -> tuple[str, Meter]:
     return name, Meter(False, ((action.rate, action.burst),))
 
 
+class Shared(Generic[K, V]):
+    """What several owners use, each thing once: asked for often, so it is counted."""
+
+    def __init__(self) -> None:
+        self._counts: dict[K, int] = {}
+        self.values: dict[K, V] = {}
+
+    def change(self, old: Mapping[K, V], new: Mapping[K, V]) -> None:
+        """What one owner uses instead of what it used."""
+        for name, value in new.items():
+            self._counts[name] = self._counts.get(name, 0) + 1
+            self.values[name] = value
+        for name in old:
+            self._counts[name] -= 1
+            if not self._counts[name]:
+                del self._counts[name], self.values[name]
+
+
 class Uses:
     """Who uses which meters and logs.  revision: another one when anything changed."""
 
     def __init__(self) -> None:
         self._of: dict[Any, Told] = {}
+        self._meters: Shared[str, Meter | None] = Shared()
+        self._logs: Shared[int, str] = Shared()
         self.revision = 0
 
     def put(self, owner: Any, told: Told) -> None:
         """What `owner` uses, all of it."""
-        if self._of.get(owner, NOTHING) == told:
+        old = self._of.get(owner, NOTHING)
+        if old == told:
             return
         self.revision += 1
+        self._meters.change(old.meters, told.meters)
+        self._logs.change(old.logs, told.logs)
         if told == NOTHING:
             del self._of[owner]
         else:
@@ -107,10 +133,10 @@ class Uses:
         """It is gone."""
         self.put(owner, NOTHING)
 
-    def meters(self) -> dict[str, Meter | None]:
+    def meters(self) -> Mapping[str, Meter | None]:
         """All meters in use."""
-        return {name: said for told in self._of.values() for name, said in told.meters.items()}
+        return self._meters.values
 
-    def logs(self) -> dict[int, str]:
+    def logs(self) -> Mapping[int, str]:
         """What all logs in use say."""
-        return {number: text for told in self._of.values() for number, text in told.logs.items()}
+        return self._logs.values

@@ -12,7 +12,7 @@ import os
 import platform
 from pathlib import Path
 
-from tests.bench import acls, connections, datapath, throughput
+from tests.bench import acls, connections, datapath, slowpath, throughput
 from tests.bench.scale.compare import MODES, measure_all
 
 
@@ -33,6 +33,8 @@ def main() -> None:
     print(connections.report(tracked), end="\n\n", flush=True)
     paths = throughput.report(throughput.measure(options.rounds, options.seconds))
     print("\n".join(throughput.lines(paths)), end="\n\n", flush=True)
+    answers = slowpath.measure()
+    print(slowpath.report(answers), end="\n\n", flush=True)
     scale = measure_all(["S", "M"], list(MODES), options.rounds)
     scale |= measure_all(["LC"], ["cond"], options.rounds)
     found = {
@@ -41,6 +43,7 @@ def main() -> None:
         "acls": stage,
         "connections": tracked,
         "paths": paths,
+        "slow path": answers,
         "scale": scale,
     }
     options.json.write_text(json.dumps(found, indent=2) + "\n")

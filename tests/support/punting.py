@@ -85,10 +85,17 @@ def flooding(bed: Sandbox, source: str, seconds: float) -> Iterator[Flood]:
 
 def latencies(bed: Sandbox, source: str, seconds: float, pause: float = 0.02) -> list[float]:
     """Seconds that each answer to a guest takes; infinite for one that does not come."""
-    mac = bed.ports[source].mac
+    port = bed.ports[source]
+    return asked(port.netns, "eth0", port.mac, seconds, pause)
+
+
+def asked(
+    namespace: str, device: str, mac: str, seconds: float, pause: float = 0.02
+) -> list[float]:
+    """The same from a device."""
     found: list[float] = []
     end = time.monotonic() + seconds
-    with traffic.Wire(bed.ports[source].netns, "eth0") as wire:
+    with traffic.Wire(namespace, device) as wire:
         while time.monotonic() < end:
             number = len(found) + 1
             frame = request(mac, number)

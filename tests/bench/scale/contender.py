@@ -184,6 +184,15 @@ class Contender:
         self._daemon.kill()
         self._daemon.end_helper()
 
+    @property
+    def pid(self) -> int:
+        """The agent's."""
+        return self._daemon.pid
+
+    def appctl(self, *command: str) -> str:
+        """A control command of the agent."""
+        return self._daemon.appctl(*command)
+
     def plug(self, lport: str) -> float:
         """Adds an interface for a logical port; the time when that was done."""
         name = next(self._devices)

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How long the slow path takes to answer: at rest, while another port floods it, and
+while the agent compiles a large deployment anew.
+
+What is asked is DHCPv6, which the slow path alone answers.  The guest's clock counts,
+from its frame to the answer.
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from ovn_bpf_controller.sandbox.bed import Sandbox
+from ovn_bpf_controller.sandbox.topology import parse
+from tests.bench.scale import databases
+from tests.bench.scale.client import Client
+from tests.bench.scale.contender import OURS, Contender
+from tests.bench.scale.measure import Bench
+from tests.support import punting
+from tests.support.ovsdb import OvsdbServer
+
+BOUND = 0.05  # seconds: what is promised while a port floods
+PLUGGED = 50
+_TOPOLOGY = """
+chassis: {hv1: {agent: ovn-bpf-controller}}
+switches: {sw0: {ipv6: "fd00::/64"}}
+ports:
+  vm1: {switch: sw0, chassis: hv1}
+  vm2: {switch: sw0, chassis: hv1}
+"""
+_SERVER = "c0:ff:ee:00:00:01"
+
+Row = dict[str, float]
+
+
+def measure(seconds: float = 10.0, topology: str = "L") -> dict[str, Row]:
+    """By situation: median and worst in ms, and how many of how many questions were
+    answered; of a flood its frames a second."""
+    found = {}
+    with Sandbox(parse(_TOPOLOGY)) as bed:
+        punting.serve(bed, "vm1", "vm2")
+        punting.latencies(bed, "vm2", 0.5)
+        found["at rest"] = _row(punting.latencies(bed, "vm2", seconds))
+        with punting.flooding(bed, "vm1", seconds) as flood:
+            answers = punting.latencies(bed, "vm2", seconds)
+        found["another port floods"] = _row(answers) | {"flood": flood.rate}
+    name = f"the agent compiles {topology} anew"
+    found[name] = _recompile(seconds, topology)
+    return found
+
+
+def _row(latencies: list[float]) -> Row:
+    answered = [each for each in latencies if each < float("inf")]
+    return {
+        "asked": len(latencies),
+        "answered": len(answered),
+        "median": statistics.median(answered) * 1000,
+        "worst": max(answered) * 1000,
+    }
+
+
+def _recompile(seconds: float, topology: str) -> Row:
+    deployment = databases.get(topology)
+    local = deployment.local[:PLUGGED]
+    with tempfile.TemporaryDirectory(prefix="obs-scale-") as directory:
+        home = Path(directory, "run")
+        home.mkdir()
+        server = OvsdbServer(home)
+        shutil.copy(deployment.southbound, server.database)
+        with server, Contender(home, OURS, server.remote, True, local, 0) as contender:
+            mac = _serve(Client(str(server.socket), "OVN_Southbound"), local[0])
+            bench = Bench(server, contender)
+            try:
+                bench.cold(local)
+                where = f"/proc/{contender.pid}/ns/net"
+                for device in ("t0", "t0p"):
+                    command = ["nsenter", f"--net={where}", "ip", "link", "set", device, "up"]
+                    subprocess.run(command, check=True)
+                punting.asked(where, "t0p", mac, 0.5)
+                return _while_compiling(contender, where, mac, seconds)
+            finally:
+                bench.close()
+
+
+def _while_compiling(contender: Contender, where: str, mac: str, seconds: float) -> Row:
+    answers: list[float] = []
+
+    def ask() -> None:
+        answers.extend(punting.asked(where, "t0p", mac, seconds))
+
+    guest = threading.Thread(target=ask)
+    before, begun = contender.cost().cpu, time.monotonic()
+    guest.start()
+    while guest.is_alive():
+        contender.appctl("inc-engine/recompute")
+    guest.join()
+    cpu = (contender.cost().cpu - before) / (time.monotonic() - begun)
+    return _row(answers) | {"cpu": cpu}
+
+
+def _serve(southbound: Client, lport: str) -> str:
+    """Flows for DHCPv6 of a port, past all that guards it; its MAC address."""
+    [binding] = southbound.select("Port_Binding", ["logical_port", "==", lport])
+    mac = str(binding["mac"]).split()[0]
+    asks = f'inport == "{lport}" && udp.src == 546 && udp.dst == 547'
+    turn = "eth.dst = eth.src; ip6.dst = ip6.src; ip6.src = fe80::1; udp.src = 547; udp.dst = 546;"
+    flows = [
+        ("ingress", 0, asks, f"reg0[3] = put_dhcpv6_opts(server_id = {_SERVER}); next;"),
+        ("ingress", 1, f"{asks} && reg0[3]",
+         f"{turn} eth.src = {_SERVER}; outport = inport; flags.loopback = 1; output;"),
+        ("egress", 0, f"eth.src == {_SERVER} && udp.dst == 546", "output;"),
+    ]  # fmt: skip
+    southbound.transact(
+        *(
+            {"op": "insert", "table": "Logical_Flow",
+             "row": {"logical_datapath": binding["datapath"], "pipeline": pipeline,
+                     "table_id": table, "priority": 65535, "match": match, "actions": actions}}
+            for pipeline, table, match, actions in flows
+        )
+    )  # fmt: skip
+    southbound.close()
+    return mac
+
+
+def report(found: dict[str, Row]) -> str:
+    """A line a situation."""
+    lines = ["DHCPv6 answered by the slow path"]
+    for name, row in found.items():
+        more = ""
+        if "flood" in row:
+            more = f", {row['flood']:,.0f} requests/s of the other port"
+        if "cpu" in row:
+            more = f", agent at {row['cpu']:.0%} of a CPU"
+        missed = " MISSED" if row["answered"] < row["asked"] or row["worst"] > BOUND * 1000 else ""
+        lines.append(
+            f"  {name:30}{row['answered']:6.0f} of {row['asked']:.0f}, median "
+            f"{row['median']:7.2f} ms, worst {row['worst']:8.2f} ms{more}{missed}"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """python -m tests.bench.slowpath"""
+    found: dict[str, Any] = measure()
+    print(report(found))
+
+
+if __name__ == "__main__":
+    main()
