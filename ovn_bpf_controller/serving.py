@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.datapath.loader import Plane
-from ovn_bpf_controller.datapath.served import Answers, TemplateKey
+from ovn_bpf_controller.datapath.served import Answers, Served, TemplateKey
 from ovn_bpf_controller.errors import DataPlaneError
 from ovn_bpf_controller.process.log import Logger, RateLimit
 
@@ -61,12 +61,15 @@ class Serving:
             _rate.warn(_log, f"the slow path answers what the kernel could: {error}")
             self._begin()
 
+    def counts(self) -> dict[str, Served]:
+        """Packets that the program answered, by what they asked for."""
+        return {VERBS[verb]: found for verb, found in self._answers.counts().items()}
+
     def status(self) -> dict[str, str]:
-        """How many packets the program answered, by verb, in words."""
+        """The same in words."""
         return {
             name: f"{found.answered.packets} answered, {found.passed.packets} passed on"
-            for verb, found in self._answers.counts().items()
-            if (name := VERBS.get(verb)) is not None
+            for name, found in self.counts().items()
         }
 
     def _follow_templates(self, arguments: Mapping[str, str], options: Mapping[str, Any]) -> None:

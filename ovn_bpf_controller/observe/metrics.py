@@ -169,3 +169,19 @@ def _duties(chassis: Chassis) -> Iterator[Metric]:
     for name, milliseconds in said.get("latency_ms", {}).items():
         latency.add_metric([name], milliseconds / 1000)
     yield from (events, worst, latency)
+    yield from _kernel_answers(chassis)
+
+
+def _kernel_answers(chassis: Chassis) -> Iterator[Metric]:
+    answered = CounterMetricFamily(
+        f"{_OURS}kernel_answered_packets", "Answered without the slow path.", labels=["what"]
+    )
+    passed = CounterMetricFamily(
+        f"{_OURS}kernel_passed_packets",
+        "Passed on without the slow path, as there is no answer.",
+        labels=["what"],
+    )
+    for name, served in chassis.serving.counts().items():
+        answered.add_metric([name], served.answered.packets)
+        passed.add_metric([name], served.passed.packets)
+    yield from (answered, passed)

@@ -112,6 +112,19 @@ def test_ports_and_drops_are_counted(bed: Sandbox, path: Path) -> None:
     assert {row["reason"] for row in shown} == {label for name, label in after if name == dropped}
 
 
+def test_answers_of_the_kernel_are_counted(bed: Sandbox, path: Path) -> None:
+    row = bed.nbctl("create", "DNS", 'records={"vm.ovn.org"="10.0.0.4"}')
+    bed.nbctl("set", "logical_switch", "sw0", f"dns_records={row}")
+    bed.nbctl("--wait=hv", "sync")
+    server = bed.ports["vm2"].guest.address(4)
+    dig = ["dig", f"@{server}", "+short", "+tries=5", "vm.ovn.org"]
+    inside = ["ip", "netns", "exec", bed.ports["vm1"].netns]
+    assert netns.run([*inside, *dig]).split() == ["10.0.0.4"]
+    found = values(UnixConnection(path))
+    assert found["ovn_bpf_kernel_answered_packets_total", "DNS"] >= 1
+    assert found["ovn_bpf_kernel_passed_packets_total", "DNS"] == 0
+
+
 def test_a_tcp_address_serves_as_well(bed: Sandbox) -> None:
     hv2 = bed.chassis["hv2"]
     hv2.vsctl("set", "open", ".", "external_ids:ovn-bpf-metrics=127.0.0.1:9478")
