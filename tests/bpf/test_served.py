@@ -16,7 +16,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
@@ -30,12 +30,14 @@ from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath.maps import map_info
 from ovn_bpf_controller.datapath.punts import Punt
 from ovn_bpf_controller.datapath.served import Answers, Template
+from ovn_bpf_controller.datapath.trace import Tracer
 from ovn_bpf_controller.model import Port, PortKind
 from ovn_bpf_controller.slowpath import advertisements, dhcpv4, dns, templates
 from ovn_bpf_controller.slowpath.duty import Handler, RejectedError
 from ovn_bpf_controller.slowpath.knowledge import Knowledge
+from tests.bpf.test_trace import packet
 from tests.support import sums
-from tests.support.dataplane import Bed, bed, reason
+from tests.support.dataplane import Bed, bed, mac, reason
 from tests.support.taps import Tap
 
 DEADLINE = 10.0
@@ -594,6 +596,19 @@ def test_a_packet_that_others_need_is_theirs_as_it_was(network: Network, copy_fi
         network.taps[1].send(dns_frame(255, 400))
         assert network.taps[3].received(1) == [dns_frame(255, 400)]
         assert network.bed.dropped(reason("DROP_NO_SLOWPATH")) == 1
+
+
+def test_a_trace_takes_no_answer(network: Network) -> None:
+    """It assumes what ovn-trace does, whatever the program has, and counts nothing."""
+    network.ask("udp.dst == 53", "dns_lookup()")
+    network.arguments()
+    network.answers.set_names(templates.names({1: NAMES}))
+    asks = {"eth_type": 0x0800, "ip_proto": 17, "ip_ttl": 64, "udp_dst": 53}
+    tracer = Tracer(network.bed.plane.maps, network.bed.plane.programs["ovn_trace"])
+    with closing(tracer):
+        events = tracer.run(packet(1, mac(2), **asks)).events
+    assert [event.port for event in events if event.kind == lib.TRACE_DEVICE] == [3]
+    assert not network.answers.counts()
 
 
 def test_without_the_program_packets_go_to_the_slow_path() -> None:
