@@ -10,7 +10,7 @@ a whole when it is tested negatively.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from ovn_bpf_controller.errors import LangError
@@ -19,11 +19,13 @@ from ovn_bpf_controller.lang.lexer import Tokens
 from ovn_bpf_controller.lang.logic import INVERSE, conjunction, disjunction, negate
 from ovn_bpf_controller.lang.nodes import (
     TRUE,
+    And,
     Bool,
     Cmp,
     Const,
     Expr,
     Format,
+    Or,
     PortCmp,
     PortGroupRef,
     Relop,
@@ -119,11 +121,11 @@ class _Parser:
 
     def all_of(self, terms: Sequence[Expr]) -> Expr:
         """AND as written; the terms hold the enclosing `!` already."""
-        return disjunction(terms) if self.negative else conjunction(terms)
+        return _either(terms) if self.negative else conjunction(terms)
 
     def any_of(self, terms: Sequence[Expr]) -> Expr:
         """OR as written."""
-        return conjunction(terms) if self.negative else disjunction(terms)
+        return conjunction(terms) if self.negative else _either(terms)
 
     def unary(self) -> Expr:
         if not self.tokens.match("!"):
@@ -285,8 +287,28 @@ class _Parser:
             tests.append(prereqs)
         if relop is Relop.NE:
             return conjunction(tests)
-        either = disjunction(tests) if relop is Relop.EQ else conjunction(tests)
+        either = _either(tests) if relop is Relop.EQ else conjunction(tests)
         return conjunction((either, prereqs))
+
+
+def _either(terms: Sequence[Expr]) -> Expr:
+    """OR, which keeps what names sets and groups even where a constant decides.
+
+    For OVN leaves a flow out that names one which does not exist.
+    """
+    either = disjunction(terms)
+    if either != TRUE:
+        return either
+    named = [ref for ref in _leaves(terms) if isinstance(ref, SetRef | PortGroupRef)]
+    return Or((TRUE, *dict.fromkeys(named))) if named else TRUE
+
+
+def _leaves(terms: Iterable[Expr]) -> Iterator[Expr]:
+    for term in terms:
+        if isinstance(term, And | Or):
+            yield from _leaves(term.args)
+        else:
+            yield term
 
 
 def _comparison(root: str, offset: int, width: int, relop: Relop, const: Const) -> Expr:

@@ -21,6 +21,7 @@ from ovn_bpf_controller.errors import LangError, UnsupportedError
 from ovn_bpf_controller.lang import intervals
 from ovn_bpf_controller.lang.intervals import Intervals, Prefix
 from ovn_bpf_controller.lang.lexer import ConstantError, parse_constant
+from ovn_bpf_controller.lang.named import check, settled
 from ovn_bpf_controller.lang.nodes import (
     Bool,
     Cmp,
@@ -105,6 +106,7 @@ def disjuncts(expr: Expr, env: MatchEnv, limit: int) -> list[Conj]:
     """
     if isinstance(expr, Cmp) and expr.relop is Relop.EQ:
         return [lift(expr.root, expr.offset, expr.width, expr.value, expr.mask)]
+    expr = settled(expr, env)
     try:
         return _expanded(expr, env, limit, NOTHING)
     except UnsupportedError:
@@ -142,9 +144,7 @@ def set_members(ref: SetRef, env: MatchEnv) -> list[Prefix]:
     Members that are no constants are left out, as OVN does.
     Raises LangError as disjuncts().
     """
-    texts = env.address_set(ref.name)
-    if texts is None:
-        raise LangError("address set does not exist", f"${ref.name}", 0)
+    texts = check(ref, env.address_set(ref.name))
     limit = ACL_CT_SYMBOLS[ref.root].width
     full = (1 << ref.width) - 1
     found = []
@@ -162,9 +162,7 @@ def set_members(ref: SetRef, env: MatchEnv) -> list[Prefix]:
 
 
 def _group_keys(ref: PortGroupRef, env: MatchEnv) -> list[int]:
-    ports = env.port_group(ref.name)
-    if ports is None:
-        raise LangError("port group does not exist", f"@{ref.name}", 0)
+    ports = check(ref, env.port_group(ref.name))
     keys = (env.port_key(port) for port in ports)
     return [key for key in keys if key is not None]
 

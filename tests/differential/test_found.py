@@ -76,6 +76,13 @@ CASES: dict[str, tuple[str, str, str]] = {
         f"{A_TO_B.replace('0a:00:00:00:00:02', '33:33:00:00:00:01')} && {IP6} && udp.dst == 53",
         "icmp6 {",
     ),
+    "a group without ports on the switch undoes an ACL that would match anyway": (
+        SWITCH
+        + "ls-add far\nlsp-add far c\npg-add other c\n"
+        + "acl-add sw from-lport 100 '1 || inport == @other' drop",
+        f"{A_TO_B} && {IP4} && udp.dst == 53",
+        'output("b");',
+    ),
     "an ACL that logs is heard of": (
         SWITCH + "--log --severity=info --name=one acl-add sw to-lport 100 ip4 drop",
         f"{A_TO_B} && {IP4} && udp.dst == 53",

@@ -232,6 +232,22 @@ def test_unknown_sets_and_groups_cost_the_flow() -> None:
         normal("inport == @nope")
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["1 || inport == @nope", "ip4 && (1 || ip4.src == $nope)", "!(0 && ip4.src == $nope)",
+     "tcp || (1 || (ip4 && inport == @nope))", "ip4.src == {$nope, 0.0.0.0/0}"],
+)  # fmt: skip
+def test_unknown_sets_and_groups_cost_the_flow_where_a_constant_decides(text: str) -> None:
+    with pytest.raises(LangError, match="does not exist"):
+        normal(text)
+
+
+def test_known_ones_leave_nothing_where_a_constant_decides() -> None:
+    env = Sets(here=["10.0.0.1"])
+    assert normal("1 || ip4.src == $here", env) == [()]
+    assert normal("tcp.dst == 80 && (1 || ip4.src == $here)", env) == normal("tcp.dst == 80")
+
+
 def test_both_families_of_an_acl() -> None:
     found = normal("(ip4.src == 10.0.0.1 || ip6.src == fd00::1) && tcp.dst == 80")
     assert [[root for root, _, _ in conj] for conj in found] == [

@@ -212,6 +212,7 @@ def compare(oracle: Oracle, matches: Sequence[str], flows: Sequence[Any]) -> Non
             assert evaluate(tree, packet, ENV) == expected, (text, microflow)
 
 
+@pytest.mark.timeout(600)
 @settings(
     max_examples=8,
     deadline=None,
