@@ -31,7 +31,8 @@ class Hop(Protocol):
 class Routers:
     """home: the router of each switch that has one.  do: adds a command of ovn-nbctl.
 
-    gateways: switches at which its port may be on one chassis.
+    gateways: switches at which its port may be on one chassis.  most: next hops of a
+    route or policy.
     """
 
     def __init__(
@@ -41,8 +42,10 @@ class Routers:
         vifs: Sequence[Hop],
         do: Callable[..., None],
         gateways: Sequence[int],
+        most: int = 3,
     ) -> None:
         self.source, self.vifs, self.do, self.gateways = source, vifs, do, gateways
+        self.most = most
         self.routers = source.pick([[], [1], [1], [1, 2]])
         self.home: dict[int, int] = {}
         self.relays = False  # whether one of them may forward multicast
@@ -130,7 +133,7 @@ class Routers:
         if action[0] == "allow" and source.chance(30):
             action.append(f"pkt_mark={source.number(1, 255)}")
         elif hops and match != "ip6 && tcp" and source.chance(50):
-            some = source.some(hops, 3)
+            some = source.some(hops, self.most)
             action = ["reroute", ",".join(h.ip4 if "ip4" in match else h.ip6 for h in some)]
         self.do("--may-exist", "lr-policy-add", f"lr{r}", str(priority), match, *action)
 
@@ -155,7 +158,7 @@ class Routers:
             gone = source.pick([prefix, six])
             self.do(*options, "lr-route-add", f"lr{r}", gone, "discard")
             return
-        some = source.some(hops, 3)
+        some = source.some(hops, self.most)
         if len(some) > 1 and source.chance(70):
             options[0] = "--ecmp"
         for hop in some:

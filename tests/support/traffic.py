@@ -129,6 +129,10 @@ class Wire:
     def close(self) -> None:
         self._socket.close()
 
+    def fileno(self) -> int:
+        """For select()."""
+        return self._socket.fileno()
+
     def send(self, frame: bytes) -> None:
         """Out of the device, as if its host had sent it."""
         self._socket.send(frame)
