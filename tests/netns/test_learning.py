@@ -6,12 +6,11 @@ from __future__ import annotations
 import time
 
 import pytest
-from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
-from scapy.layers.l2 import ARP, Ether
 
 from ovn_bpf_controller.sandbox import process
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import traffic
+from tests.support.learnt import ARRIVES, announcement, bindings, stations, wait_binding
 
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
@@ -28,9 +27,7 @@ ports:
   vm2: {switch: sw1, chassis: hv1}
   vm3: {switch: sw1, chassis: hv2}
 """
-ROUTER = "0e:00:00:00:00:02"
 FIRST, SECOND = "0e:aa:00:00:00:01", "0e:aa:00:00:00:02"
-ARRIVES = 20.0
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,46 +36,6 @@ def unknown(bed: Sandbox) -> None:
     for vm in ("vm2", "vm3"):
         bed.nbctl("lsp-set-addresses", vm, bed.ports[vm].mac, "unknown")
     bed.nbctl("--wait=hv", "sync")
-
-
-def announcement(address: str, mac: str, group: bool = True) -> bytes:
-    """A gratuitous ARP reply, or an unsolicited advertisement; or the same to the router."""
-    if ":" in address:
-        dst = "33:33:00:00:00:01" if group else ROUTER
-        to = "ff02::1" if group else "fd01::1"
-        frame = Ether(src=mac, dst=dst) / IPv6(src=address, dst=to, hlim=255)
-        frame = frame / ICMPv6ND_NA(tgt=address, R=0, S=not group, O=1)
-        return bytes(frame / ICMPv6NDOptDstLLAddr(lladdr=mac))
-    dst = "ff:ff:ff:ff:ff:ff" if group else ROUTER
-    arp = ARP(op=2, hwsrc=mac, psrc=address, hwdst=dst, pdst=address if group else "10.1.0.1")
-    return bytes(Ether(src=mac, dst=dst) / arp)
-
-
-def bindings(bed: Sandbox, address: str) -> list[tuple[str, str]]:
-    """(port, MAC address) of each MAC_Binding row of an address."""
-    columns = "--columns=logical_port,mac"
-    found = bed.sbctl("--bare", columns, "find", "mac_binding", f'ip="{address}"').split()
-    return list(zip(found[::2], found[1::2], strict=True))
-
-
-def stations(bed: Sandbox, mac: str) -> list[str]:
-    """Name of the port of each FDB row of an address."""
-    keys = bed.sbctl("--bare", "--columns=port_key", "find", "fdb", f'mac="{mac}"').split()
-    dp = bed.sbctl("--bare", "--columns=_uuid", "find", "datapath_binding", "external_ids:name=sw1")
-    return [
-        bed.sbctl(
-            *("--bare", "--columns=logical_port", "find", "port_binding"),
-            *(f"datapath={dp.strip()}", f"tunnel_key={key}"),
-        )
-        for key in keys
-    ]
-
-
-def wait_binding(bed: Sandbox, address: str, mac: str) -> None:
-    """Until the row is there, and every chassis has it."""
-    wanted = [("r0-sw1", mac)]
-    process.wait_until(lambda: bindings(bed, address) == wanted, ARRIVES, f"{address} at {mac}")
-    bed.sync()
 
 
 @pytest.mark.parametrize("address", ["10.1.0.5", "fd01::5"])

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our chassis and a real one learn the same, and write it once between them."""
+
+from __future__ import annotations
+
+import pytest
+
+from ovn_bpf_controller.sandbox import process
+from ovn_bpf_controller.sandbox.bed import Sandbox
+from tests.support import traffic
+from tests.support.beds import OURS
+from tests.support.learnt import ARRIVES, announcement, bindings, stations, wait_binding
+
+KINDS = OURS
+TOPOLOGY = """
+chassis: {ours: $agent, real: {agent: ovn-controller}}
+switches:
+  sw0: {ipv4: 10.0.0.0/24, ipv6: "fd00::/64"}
+  sw1: {ipv4: 10.1.0.0/24, ipv6: "fd01::/64"}
+routers:
+  r0:
+    ports:
+      r0-sw0: {switch: sw0, mac: "0e:00:00:00:00:01", networks: [10.0.0.1/24, "fd00::1/64"]}
+      r0-sw1: {switch: sw1, mac: "0e:00:00:00:00:02", networks: [10.1.0.1/24, "fd01::1/64"]}
+ports:
+  vm1: {switch: sw0, chassis: ours}
+  vm2: {switch: sw1, chassis: ours}
+  vm3: {switch: sw1, chassis: real}
+"""
+FIRST, SECOND = "0e:aa:00:00:00:01", "0e:aa:00:00:00:02"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unknown(bed: Sandbox) -> None:
+    """vm2 and vm3 may use addresses that Northbound does not know."""
+    for vm in ("vm2", "vm3"):
+        bed.nbctl("lsp-set-addresses", vm, bed.ports[vm].mac, "unknown")
+    bed.nbctl("--wait=hv", "sync")
+
+
+@pytest.mark.parametrize("address", ["10.1.0.51", "fd01::51"])
+def test_a_neighbour_moves_between_them(bed: Sandbox, address: str) -> None:
+    for vm, mac in (("vm2", FIRST), ("vm3", SECOND), ("vm2", FIRST), ("vm3", SECOND)):
+        traffic.send_raw(bed, vm, announcement(address, mac))
+        wait_binding(bed, address, mac)
+    assert len(bindings(bed, address)) == 1
+
+
+def test_a_station_moves_between_them(bed: Sandbox) -> None:
+    for vm in ("vm2", "vm3", "vm2", "vm3"):
+        traffic.send_raw(bed, vm, announcement("10.1.0.70", "0e:aa:00:00:00:07"))
+        process.wait_until(
+            lambda vm=vm: stations(bed, "0e:aa:00:00:00:07") == [vm],  # type: ignore[misc]
+            ARRIVES,
+            f"the row of {vm}",
+        )
+        bed.sync()
