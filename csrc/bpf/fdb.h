@@ -7,6 +7,7 @@
 #define OVN_BPF_FDB_H
 
 #include "packet.h"
+#include "ports.h"
 #include "scratch.h"
 
 /* These are not inlined, so that their keys do not lie on the stack while
@@ -34,6 +35,15 @@ static __noinline __u32 fdb_port(const struct scratch *s, __u32 word, __u32 expe
 			e->used = now;
 	}
 	return port;
+}
+
+/* What comes by a localnet port (MLF_LOCALNET) may be a guest's frame that another
+ * chassis sent out: where the guest is counts, and is not learnt anew. */
+static __noinline int fdb_known(struct scratch *s, __u32 port, __u32 inport)
+{
+	if (!port || port == inport || !(s->cur.w[OW_FLAGS] & MLF_LOCALNET))
+		return port && port == inport;
+	return port_slot(s, s->cur.w[OW_DP], port) != 0;
 }
 
 static __noinline void fdb_learn(const struct scratch *s, __u32 word, __u32 port)

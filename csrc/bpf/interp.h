@@ -214,7 +214,7 @@ __noinline int execute_rare(struct __sk_buff *skb, __u32 depth, __u32 pc)
 		return ACT_NEXT;
 	case OP_LOOKUP_FDB:
 		i = fdb_port(s, in->src, w[WORD(in->b)]);
-		set_bit(w, in->dst, in->a, i && i == w[WORD(in->b)]);
+		set_bit(w, in->dst, in->a, fdb_known(s, i, w[WORD(in->b)]));
 		return ACT_NEXT;
 	case OP_PUT_FDB:
 		if (s->trace) {

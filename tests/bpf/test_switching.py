@@ -342,6 +342,29 @@ def test_a_mac_is_learnt_and_found(bed: Bed) -> None:
     assert only(bed.received(1)) == ("p2", bytes(udp(1, 2)))
 
 
+def test_a_guest_s_place_is_not_learnt_from_a_localnet_port(bed: Bed) -> None:
+    """Its frame went out by another chassis, and comes back by port 3."""
+    bed.plug(1, 2, 3)
+    bed.flow(0, 0, 9, 'inport == "vm3"', "flags.localnet = 1; next(pipeline=ingress,table=1);")
+    bed.flow(0, 0, 0, "1", "next;")
+    bed.flow(0, 1, 0, "1", "reg0[11] = lookup_fdb(inport, eth.src); next;")
+    bed.flow(0, 2, 10, "reg0[11] == 0", "put_fdb(inport, eth.src); next;")
+    bed.flow(0, 2, 0, "1", "next;")
+    bed.flow(0, 3, 0, "1", "outport = get_fdb(eth.dst); next;")
+    bed.flow(0, 4, 10, 'outport == "none"', "drop;")
+    bed.flow(0, 4, 0, "1", "output;")
+    bed.flow(1, 0, 0, "1", "output;")
+    bed.flows_live()
+    for guest, way in ((1, "p1"), (1, "p3"), (4, "p3"), (4, "p2")):
+        bed.send(way, bytes(udp(guest, 9)))
+    assert bed.dropped(lib.DROP_ACTION) == 4
+    bed.send("p2", bytes(udp(9, 1)))
+    assert only(bed.received(1)) == ("p1", bytes(udp(9, 1)))
+    # What is behind the localnet port, and then elsewhere, is learnt as ever.
+    bed.send("p3", bytes(udp(9, 4)))
+    assert only(bed.received(1)) == ("p2", bytes(udp(9, 4)))
+
+
 def test_a_container_behind_a_vif_is_told_by_its_tag(bed: Bed) -> None:
     bed.plug(1, 2)
     bed.world.ports[1, "c"] = 7
