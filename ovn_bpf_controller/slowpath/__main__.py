@@ -17,17 +17,20 @@ from ovn_bpf_controller.datapath import libbpf
 from ovn_bpf_controller.datapath.punts import Punts, lock_of
 from ovn_bpf_controller.errors import OvnBpfError
 from ovn_bpf_controller.process.identity import set_comm
+from ovn_bpf_controller.process.log import Logger
 from ovn_bpf_controller.slowpath.all_duties import duties as all_duties
 from ovn_bpf_controller.slowpath.knowledge import Knowledge, Teacher
 from ovn_bpf_controller.slowpath.service import Service
 
 COMM = "ovn-slowpath"
+NICE = -15  # before guests, and before the agent, which ovn-ctl starts with -10
 
 
 def main(argv: list[str]) -> int:
     """Serves until SIGTERM; returns the exit status."""
     plane, number = Path(argv[0]), int(argv[1])
     set_comm(COMM)
+    _hurry()
     stopping = False
 
     def stop(_number: int, _frame: object) -> None:
@@ -56,6 +59,14 @@ def main(argv: list[str]) -> int:
     service = Service(punts, teacher, knowledge, duties)
     service.run(lambda: stopping, wake)
     return 0
+
+
+def _hurry() -> None:
+    """Somebody waits for each answer, and none takes long; not allowed, it goes on."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, NICE)
+    except PermissionError as error:
+        Logger("slowpath").dbg(f"no priority over others: {error}")
 
 
 if __name__ == "__main__":
