@@ -227,7 +227,7 @@ class Agent:
             self._tracking.live(live)
             self._follow_meters(live=True)
             self._follow_learnt(live)
-            self.serving.run(self.answering.told)
+            self.serving.run(self.answering.told, self.flows.compiler, live)
             if self.answering.settled:
                 crash_point("acknowledging")
                 self.binding.acknowledge(live.seq)
@@ -369,7 +369,7 @@ class Agent:
             self._incomplete = False
         self._attach(desired, now, changed=True)
         if self._complete:
-            self.serving.run(self.answering.told)
+            self.serving.run(self.answering.told, self.flows.compiler, desired)
             self._attachments.supersede()
 
     def _tell_learnt(self, desired: Desired) -> None:

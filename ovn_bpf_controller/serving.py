@@ -13,6 +13,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from ovn_bpf_controller._native import lib
+from ovn_bpf_controller.askers import Askers
+from ovn_bpf_controller.binding.desired import Desired
+from ovn_bpf_controller.compile.compiler import FlowCompiler
 from ovn_bpf_controller.datapath.loader import Plane
 from ovn_bpf_controller.datapath.served import Answers, Served, TemplateKey
 from ovn_bpf_controller.errors import DataPlaneError
@@ -38,21 +41,23 @@ class Serving:
         self._answers = Answers(plane.maps)
         if plane.adopted:
             self._answers.adopt()
+        self._askers = Askers()
         self._asked = False
         self._begin()
 
     def _begin(self) -> None:
         """What the maps hold is of we do not know what."""
         self._unknown = self._answers.templates()
-        self._arguments: Mapping[str, str] = {}
+        self._numbers: frozenset[str] = frozenset()
         self._options: Mapping[str, Any] = {}
         self._made: dict[str, tuple[TemplateKey, ...]] = {}  # by argument
         self._names: Mapping[str, Any] | None = None if self._answers.names() else {}
 
-    def run(self, told: Mapping[str, Any]) -> None:
+    def run(self, told: Mapping[str, Any], compiler: FlowCompiler, desired: Desired) -> None:
         """told: what the slow path is told, for flows that are live."""
+        numbers = self._askers.numbers(compiler, desired)
         try:
-            self._follow_templates(told.get("arguments", {}), told.get("dhcp_options", {}))
+            self._follow_templates(numbers, told)
             self._follow_names(told.get("dns", {}))
             if not self._asked and (self._names or any(self._made.values())):
                 self._asked = True
@@ -72,29 +77,27 @@ class Serving:
             for name, found in self.counts().items()
         }
 
-    def _follow_templates(self, arguments: Mapping[str, str], options: Mapping[str, Any]) -> None:
-        if arguments is self._arguments and options == self._options:
+    def _follow_templates(self, numbers: frozenset[str], told: Mapping[str, Any]) -> None:
+        options = told.get("dhcp_options", {})
+        if numbers is self._numbers and not self._unknown and options == self._options:
             return
-        if options != self._options:
-            new: Iterable[str] = arguments
-        else:
-            new = [number for number in arguments if number not in self._made]
+        new = numbers if options != self._options else numbers - self._made.keys()
         gone, self._unknown = self._unknown, set()
-        for number in self._made.keys() - arguments.keys():
+        for number in self._made.keys() - numbers:
             gone.update(self._made.pop(number))
-        self._arguments, self._options = arguments, options
-        self._make(list(new), gone)
+        self._numbers, self._options = numbers, options
+        if new or gone:
+            self._make(new, told.get("arguments", {}), gone)
 
-    def _make(self, numbers: list[str], gone: set[TemplateKey]) -> None:
-        if not numbers and not gone:
-            return
+    def _make(
+        self, numbers: Iterable[str], arguments: Mapping[str, str], gone: set[TemplateKey]
+    ) -> None:
         from ovn_bpf_controller.slowpath import templates  # most chassis start without
 
         known = {name: (int(code), str(kind)) for name, (code, kind) in self._options.items()}
         put = {}
         for number in numbers:
-            argument = json.loads(self._arguments[number])
-            found = templates.templates(int(number), argument, known)
+            found = templates.templates(int(number), json.loads(arguments[number]), known)
             gone.update(self._made.get(number, ()))
             self._made[number] = tuple(found)
             put.update(found)

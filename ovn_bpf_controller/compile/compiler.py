@@ -308,6 +308,10 @@ class FlowCompiler:
             self._arguments = {number: text for found in every for number, text in found}
         return self._arguments
 
+    def punting(self) -> Iterable[tuple[tuple[str, int], tuple[tuple[int, str], ...]]]:
+        """(uuid, datapath) of each flow that needs the slow path, and what it says."""
+        return self._punting.items()
+
     def _punt_no_more(self, user: tuple[str, int]) -> None:
         if self._punting.pop(user, None):
             self._arguments = None
