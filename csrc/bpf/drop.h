@@ -7,6 +7,7 @@
 #define OVN_BPF_DROP_H
 
 #include "trace.h"
+#include "witness.h"
 
 static __always_inline void count(void *map, __u32 index, __u32 len)
 {
@@ -68,6 +69,8 @@ static __always_inline void drop_branch(struct __sk_buff *skb, const struct scra
 	}
 	drop(skb, reason);
 	drop_of_flow(depth, reason, skb->len);
+	if (s->watched)
+		witness(skb, depth, OVN_SEEN_DROP, reason);
 }
 
 #endif

@@ -15,6 +15,7 @@
 #include "store.h"
 #include "toobig.h"
 #include "trace.h"
+#include "witness.h"
 
 #define GENEVE_LEN 16 /* base header and OVN's option */
 #define OUTER4 (ETH_LEN + IP4_LEN + UDP_LEN + GENEVE_LEN)
@@ -251,6 +252,8 @@ __noinline int send_remote(struct __sk_buff *skb, __u32 depth, __u32 chassis, __
 	err = store(skb, depth);
 	if (err)
 		return err;
+	if (s->watched)
+		witness(skb, depth, OVN_SEEN_REMOTE, chassis);
 	if (ctl->tunnel_mode == OVN_TUNNEL_NETDEV)
 		return send_netdev(skb, s, t, ctl->tunnel_ifindex, last);
 	return send_inline(skb, s, t, last);

@@ -9,6 +9,7 @@
 #define OVN_BPF_ENTRY_H
 
 #include "drop.h"
+#include "witness.h"
 
 #define TC_ACT_UNSPEC (-1) /* leave the frame to whoever comes next */
 #define TC_ACT_SHOT 2
@@ -31,6 +32,7 @@ static __always_inline struct scratch *enter(__u32 *depth)
 	s->generation = ctl->generation;
 	s->injected = 0;
 	s->trace = 0;
+	s->watched = watched();
 	for (i = 0; i < OVN_SET_WORDS; i++)
 		s->sets[i].kind = 0; /* of another packet, perhaps another generation */
 	s->n_stack = 0;
@@ -81,6 +83,8 @@ static __always_inline int leave(__u32 depth, int verdict)
 static __always_inline int call_run(struct __sk_buff *skb, struct scratch *s, __u32 depth, int err)
 {
 	if (!err) {
+		if (s->watched && !s->injected && !s->trace)
+			witness(skb, depth, s->in_ifindex ? OVN_SEEN_IN : OVN_SEEN_TUNNEL, 0);
 		bpf_tail_call_static(skb, &ovn_calls, OVN_CALL_RUN);
 		err = DROP_NO_PROGRAM; /* still here */
 	}

@@ -208,6 +208,8 @@ static __always_inline int output_egress(struct __sk_buff *skb, struct scratch *
 	err = store(skb, depth);
 	if (err)
 		return err;
+	if (s->watched)
+		witness(skb, depth, OVN_SEEN_OUT, p->key.port);
 	if (last_use(s)) {
 		s->verdict = bpf_redirect(p->ifindex, 0);
 		return 0;

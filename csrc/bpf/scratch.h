@@ -202,6 +202,7 @@ struct scratch {
 	__u32 generation;
 	__u32 injected;	  /* by the slow path: a redirect would not be carried out */
 	__u32 trace;	  /* only tried: nothing leaves, nothing is written or counted */
+	__u32 watched;	  /* what somebody wants to see: enum ovn_seen */
 	__u32 in_ifindex; /* device of the VIF it came from, 0 from a tunnel */
 	__u32 l3;	  /* offset of the network header from the inner Ethernet one */
 	__u32 l4;	  /* of the transport header, 0 when there is none */
@@ -246,6 +247,7 @@ struct scratch {
 		struct ovn_punt punt;
 		struct ovn_news news;
 		struct ovn_event event;
+		struct ovn_witness witness;
 		__be32 words[OVN_SUM_BYTES / 4];
 		__u8 bytes[OVN_SUM_BYTES + 4];
 	} buf;

@@ -21,6 +21,7 @@
 #include "conntrack.h"
 #include "learnt.h"
 #include "meters.h"
+#include "witness.h"
 #include "words.h"
 
 #define OVN_LAYOUT_VERSION 2
