@@ -16,6 +16,7 @@ struct {
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct ovn_watch);
+	__uint(map_flags, BPF_F_MMAPABLE);
 } ovn_watch SEC(".maps");
 /* To the watcher: struct ovn_witness and the frame. */
 struct {

@@ -22,7 +22,7 @@ import ovs.unixctl
 import ovs.unixctl.client
 
 from ovn_bpf_controller import __version__
-from ovn_bpf_controller.cli import samples, top
+from ovn_bpf_controller.cli import monitor, samples, southbound, top, watching
 from ovn_bpf_controller.datapath import leftovers
 from ovn_bpf_controller.errors import DataPlaneError, OvnBpfError, StartupError
 from ovn_bpf_controller.process.dirs import PROGRAM, Dirs
@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         help="list the flows that were left out instead, and why",
     )
     _add_ct(commands, common)
+    _add_watching(commands, common)
     commands.add_parser("drops", parents=[common], help="dropped packets by reason")
     ports = commands.add_parser("ports", parents=[common], help="logical ports and their traffic")
     ports.add_argument("datapath", nargs="?", help="only those of this datapath")
@@ -135,6 +136,57 @@ def _add_ct(commands: Any, common: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_watching(commands: Any, common: argparse.ArgumentParser) -> None:
+    watched = argparse.ArgumentParser(add_help=False)
+    watched.add_argument("--lport", metavar="PORT", default="", help="only this logical port's")
+    watched.add_argument(
+        "--point",
+        action="append",
+        default=[],
+        choices=tuple(watching.POINTS),
+        help="only packets that come (in, tunnel), leave (out, remote) or end (drop) there;"
+        " may be given several times",
+    )
+    watched.add_argument(
+        "-n", "--number", metavar="N", type=int, default=0, help="end after N packets"
+    )
+    watched.add_argument(
+        "--seconds", metavar="SECS", type=float, default=0.0, help="end after SECS seconds"
+    )
+    watched.add_argument("--db", metavar="REMOTE", help="Southbound, for names of stages and ACLs")
+    commands.add_parser(
+        "monitor", parents=[common, watched], help="what becomes of packets, live, and why"
+    )
+    capture = commands.add_parser(
+        "capture", parents=[watched], help="packets and verdicts to a pcapng file"
+    )
+    capture.add_argument("-w", "--write", metavar="FILE", default="-", help="(default: stdout)")
+    capture.add_argument(
+        "-s", "--snaplen", metavar="BYTES", type=int, default=2048, help="of a frame, at most"
+    )
+
+
+def _watch(arguments: argparse.Namespace) -> None:
+    """monitor and capture.  Raises StartupError and Refused."""
+    capturing = arguments.command == "capture"
+    packets = monitor.limited(
+        watching.watch(
+            watching.asker(lambda command, args: transact(arguments.target, command, args)),
+            arguments.db or southbound.default(),
+            Dirs.from_environment(os.environ).instance,
+            arguments.lport,
+            arguments.point,
+            arguments.snaplen if capturing else monitor.HEAD,
+        ),
+        arguments.number,
+        arguments.seconds,
+    )
+    if capturing:
+        monitor.capture(packets, arguments.write)
+    else:
+        monitor.monitor(packets, arguments.json)
+
+
 def _ct(arguments: argparse.Namespace) -> tuple[str, list[str]]:
     """Command and arguments.  Raises Refused for what does not go together."""
     what = arguments.what
@@ -156,6 +208,9 @@ def _run(arguments: argparse.Namespace) -> str:
         return _cleanup(Dirs.from_environment(os.environ))
     if arguments.command == "samples":
         samples.run(Dirs.from_environment(os.environ).instance, arguments.number)
+        return ""
+    if arguments.command in ("monitor", "capture"):
+        _watch(arguments)
         return ""
     command = f"ovn-bpf/{arguments.command}"
     args = ["--json"] if arguments.json else []

@@ -14,17 +14,14 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Any
-
-import ovs.jsonrpc
-import ovs.stream
 
 from ovn_bpf_controller import __version__
+from ovn_bpf_controller.cli import southbound
 from ovn_bpf_controller.cli.ctl import Refused, transact
 from ovn_bpf_controller.errors import DatabaseError, StartupError
 from ovn_bpf_controller.observe import trace
 from ovn_bpf_controller.observe.trace_node import from_json, uuids
-from ovn_bpf_controller.process.dirs import PROGRAM, Dirs
+from ovn_bpf_controller.process.dirs import PROGRAM
 
 NAME = "ovn-bpf-trace"
 
@@ -103,57 +100,12 @@ def _run(arguments: argparse.Namespace) -> str:
     stages: dict[str, str] = {}
     if "detailed" in forms:
         try:
-            stages = _stages(arguments.db or _default_db(), sorted(set(uuids(root))))
+            stages = southbound.stages(
+                arguments.db or southbound.default(), sorted(set(uuids(root)))
+            )
         except DatabaseError as error:
             sys.stderr.write(f"{NAME}: no names of stages: {error} (see --db)\n")
     return trace.show(answer["header"], root, forms, stages)
-
-
-def _default_db() -> str:
-    rundir = Dirs.from_environment(os.environ).ovn_rundir
-    return os.environ.get("OVN_SB_DB") or f"unix:{rundir}/ovnsb_db.sock"
-
-
-def _stages(remote: str, flows: Sequence[str]) -> dict[str, str]:
-    """ "name (hint)" of logical flows by uuid.  Raises DatabaseError."""
-    operations = [
-        {
-            "op": "select",
-            "table": "Logical_Flow",
-            "where": [["_uuid", "==", ["uuid", uuid]]],
-            "columns": ["external_ids"],
-        }
-        for uuid in flows
-    ]
-    found = {}
-    answers = _transact(remote, ["OVN_Southbound", *operations])
-    for uuid, answer in zip(flows, answers, strict=False):
-        for row in answer.get("rows", ()):
-            ids = dict(row["external_ids"][1])
-            hint = f" ({ids['source']})" if "source" in ids else ""
-            found[uuid] = f"{ids.get('stage-name', '')}{hint}"
-    return found
-
-
-def _transact(remote: str, params: list[Any]) -> list[dict[str, Any]]:
-    try:
-        error, stream = ovs.stream.Stream.open_block(ovs.stream.Stream.open(remote), 5000)
-    except ValueError as problem:
-        raise DatabaseError(f"{remote}: {problem}") from problem
-    if error:
-        raise DatabaseError(f"{remote}: {os.strerror(error)}")
-    connection = ovs.jsonrpc.Connection(stream)
-    try:
-        request = ovs.jsonrpc.Message.create_request("transact", params)
-        error, reply = connection.transact_block(request)
-    finally:
-        connection.close()
-    if error:
-        raise DatabaseError(f"{remote}: the connection broke")
-    if reply.error is not None:
-        raise DatabaseError(f"{remote}: {reply.error}")
-    answers: list[dict[str, Any]] = reply.result
-    return answers
 
 
 if __name__ == "__main__":

@@ -120,8 +120,7 @@ def lower(
     """
     lowering = _Lowering(pipeline, table, port_key, is_resident, traits)
     lowering.about = about
-    # northd writes a drop as "drop;" and as nothing but a comment.
-    lowering.run(actions or (nodes.Drop(),))
+    lowering.run(_with_drop(actions))
     if lowering.unsupported:
         return Lowered(DROP_UNSUPPORTED, tuple(lowering.unsupported))
     return Lowered(
@@ -130,6 +129,14 @@ def lower(
         arguments=tuple(lowering.arguments),
         told=Told(lowering.meters, lowering.logs) if lowering.meters or lowering.logs else NOTHING,
     )
+
+
+def _with_drop(actions: Sequence[nodes.Action]) -> Sequence[nodes.Action]:
+    """northd writes a drop as "drop;" and as a comment, perhaps behind a log(): what
+    ends like that is to be counted as a drop, too."""
+    if all(isinstance(action, nodes.Log | nodes.Sample) for action in actions):
+        return (*actions, nodes.Drop())
+    return actions
 
 
 class _Lowering(InsnList):

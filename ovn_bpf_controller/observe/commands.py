@@ -39,6 +39,7 @@ def register(commands: Commands, chassis: Chassis) -> None:
         ("drops", "[--json]", accounts.drops),
         ("meters", "[--json]", accounts.meters),
         ("status", "[--json]", status),
+        ("flow-uuid", "[--json] NUMBER", flow_uuid),
     ):
         commands.register(f"ovn-bpf/{name}", usage, 0, 2, partial(_answer, chassis, rows, _lines))
     for name, usage, rows in (
@@ -111,6 +112,14 @@ def slow_path(said: Mapping[str, Any]) -> dict[str, object]:
         )
     facts |= {f"slow path refused, {reason}": count for reason, count in sorted(counts.items())}
     return facts
+
+
+def flow_uuid(chassis: Chassis, which: str) -> Rows:
+    """The logical flow that the program knows by a number.  Raises CommandError."""
+    if not which.isdecimal():
+        raise CommandError(f"{which or 'nothing'} is no number of a flow")
+    uuid = chassis.flows.compiler.flow_ids.uuid(int(which))
+    return [{"number": int(which), "uuid": uuid}] if uuid else []
 
 
 def status(chassis: Chassis, _which: str) -> Rows:
