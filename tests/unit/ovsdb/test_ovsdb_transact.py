@@ -9,10 +9,12 @@ import pytest
 
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.tables import (
+    FDB,
     AddressSet,
     Chassis,
     ECMPNexthop,
     Encap,
+    MACBinding,
     PortBinding,
     SBGlobal,
 )
@@ -167,6 +169,37 @@ def test_standby_server_is_read_until_it_becomes_active(
         assert register(cache).ok and cache.table(Chassis)
 
 
+def learn(cache: SouthboundCache, port: PortBinding, chassis: str) -> None:
+    """What a chassis writes of what it learns, with every column that it ever writes."""
+    columns = {"logical_port": "lrp", "ip": "10.0.0.9"}
+    insert = Transaction().absent(MACBinding, **columns)
+    mac = {"mac": "0e:00:00:00:00:09", "timestamp": 1}
+    insert.insert(MACBinding, **columns, **mac, datapath=port.datapath)
+    where = {"dp_key": 1, "mac": "0e:00:00:00:00:09"}
+    insert.absent(FDB, **where)
+    insert.insert(FDB, **where, port_key=1, timestamp=1)
+    assert done(cache, insert).ok
+    (binding,), (station,) = cache.table(MACBinding), cache.table(FDB)
+    change = Transaction().update(MACBinding, binding, mac="0e:00:00:00:00:0a", timestamp=2)
+    change.update(FDB, station, port_key=2)
+    change.update(PortBinding, port.uuid, chassis=chassis, virtual_parent="vm1")
+    change.set_keys(PortBinding, port.uuid, "options", {"additional-chassis-activated": "hv1"})
+    assert done(cache, change).ok
+    assert cache.table(PortBinding)[port.uuid].virtual_parent == "vm1"
+
+
+def test_absent_refuses_what_another_client_made(sb: OvsdbServer, make_cache: MakeCache) -> None:
+    cache = synced(make_cache(sb.remote))
+    where = {"dp_key": 1, "mac": "0e:00:00:00:00:09"}
+    for port in (1, 2):
+        transaction = Transaction().absent(FDB, **where)
+        transaction.insert(FDB, **where, port_key=port)
+        pending = done(cache, transaction)
+        assert pending.ok is (port == 1)
+    assert pending.error == "timed out" and pending.retryable
+    assert [row.port_key for row in cache.table(FDB).values()] == [1]
+
+
 def test_rbac_role_forbids_what_is_not_the_chassis_own(
     tmp_path: Path, make_cache: MakeCache
 ) -> None:
@@ -193,5 +226,6 @@ def test_rbac_role_forbids_what_is_not_the_chassis_own(
             release = Transaction().update(PortBinding, binding, chassis=None)
             assert done(cache, release).ok
             assert cache.table(PortBinding)[binding].chassis is None
+            learn(cache, cache.table(PortBinding)[binding], uuid)
         finally:
             configure(TlsFiles())
