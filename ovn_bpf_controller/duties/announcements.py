@@ -78,8 +78,8 @@ class Announcements(Duty):
 
 def _all(view: View) -> Iterator[tuple[Announced, PortBinding]]:
     """What is announced, and the port of the switch by which it enters."""
-    rows = view.southbound.table(PortBinding).values()
     networks = _networks(view)
+    rows = view.southbound.table(PortBinding).values() if networks else ()
     switches = {
         row.datapath
         for row in rows
