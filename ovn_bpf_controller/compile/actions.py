@@ -120,7 +120,7 @@ def lower(
     """
     lowering = _Lowering(pipeline, table, port_key, is_resident, traits)
     lowering.about = about
-    lowering.run(_with_drop(actions))
+    lowering.flow(actions)
     if lowering.unsupported:
         return Lowered(DROP_UNSUPPORTED, tuple(lowering.unsupported))
     return Lowered(
@@ -129,14 +129,6 @@ def lower(
         arguments=tuple(lowering.arguments),
         told=Told(lowering.meters, lowering.logs) if lowering.meters or lowering.logs else NOTHING,
     )
-
-
-def _with_drop(actions: Sequence[nodes.Action]) -> Sequence[nodes.Action]:
-    """northd writes a drop as "drop;" and as a comment, perhaps behind a log(): what
-    ends like that is to be counted as a drop, too."""
-    if all(isinstance(action, nodes.Log | nodes.Sample) for action in actions):
-        return (*actions, nodes.Drop())
-    return actions
 
 
 class _Lowering(InsnList):
@@ -156,6 +148,18 @@ class _Lowering(InsnList):
         self.about = About()
         self.meters: dict[str, Meter | None] = {}
         self.logs: dict[int, str] = {}
+
+    def flow(self, actions: Sequence[nodes.Action]) -> None:
+        """Appends a flow's list.
+
+        northd writes a drop as "drop;" and as a comment, perhaps behind a log(): what
+        ends like that is counted as a drop, too.
+        """
+        self.run(actions or (nodes.Drop(),))
+        if actions and all(isinstance(action, nodes.Log | nodes.Sample) for action in actions):
+            self.insns.pop()
+            self.emit(lib.OP_DROP, a=lib.DROP_ACTION)
+            self.emit(lib.OP_END)
 
     def run(self, actions: Sequence[nodes.Action]) -> None:
         """Appends the list and its OP_END."""

@@ -59,5 +59,5 @@ def mark(
 ) -> Marks:
     """Arguments as of compile.actions.lower()."""
     marking = _Marking(pipeline, table, port_key, is_resident, traits)
-    marking.run(actions or (nodes.Drop(),))
+    marking.flow(actions)
     return Marks(encode(marked(marking.insns)), tuple(marking.marks))
