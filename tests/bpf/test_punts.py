@@ -140,12 +140,15 @@ def test_without_a_reader_packets_are_dropped_and_counted(plane: Bed, punts: Pun
 
 def test_a_port_that_floods_takes_nothing_from_others(plane: Bed, punts: Punts) -> None:
     start = time.monotonic()
-    for _ in range(20 * lib.OVN_PUNT_BURST):
+    seen: list[int] = []
+    for number in range(20 * lib.OVN_PUNT_BURST):
         plane.send("p1", frame())
+        if not number % lib.OVN_PUNT_BURST:  # on a slow machine more pass than a ring holds
+            seen += [punt.ifindex for punt in punts.read(20 * lib.OVN_PUNT_BURST)]
     plane.send("p2", frame())
     most = lib.OVN_PUNT_BURST + lib.OVN_PUNT_RATE * (time.monotonic() - start) + 1
     assert plane.dropped(reason("DROP_PUNT_RATE")) >= 20 * lib.OVN_PUNT_BURST - most
-    seen = [punt.ifindex for punt in punts.read(20 * lib.OVN_PUNT_BURST)]
+    seen += [punt.ifindex for punt in punts.read(20 * lib.OVN_PUNT_BURST)]
     assert seen.count(plane.devices["v2"]) == 1
     assert seen.count(plane.devices["v1"]) <= most
 
