@@ -81,3 +81,10 @@ def test_a_restart_tells_what_was_learnt_and_revives_nothing(bed: Sandbox) -> No
     announce(bed, "10.0.0.52", MAC)
     process.wait_until(lambda: "10.0.0.52" in rows(bed, "mac_binding", "ip"), 20, "10.0.0.52")
     process.wait_until(lambda: MAC in rows(bed, "fdb", "mac"), 20, MAC)
+
+
+def test_what_is_learnt_without_a_southbound_is_told_later(bed: Sandbox) -> None:
+    bed.stop_database("sb")
+    announce(bed, "10.0.0.61", MAC)
+    bed.start_database("sb")
+    process.wait_until(lambda: "10.0.0.61" in rows(bed, "mac_binding", "ip"), 30, "10.0.0.61")
