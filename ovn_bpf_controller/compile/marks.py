@@ -14,6 +14,7 @@ from ovn_bpf_controller.compile.actions import _Lowering
 from ovn_bpf_controller.compile.insns import encode
 from ovn_bpf_controller.compile.lists import SWITCH, Traits
 from ovn_bpf_controller.compile.punts import marked
+from ovn_bpf_controller.compile.telling import About
 from ovn_bpf_controller.lang import nodes
 from ovn_bpf_controller.plaindata import dataclass
 
@@ -56,8 +57,10 @@ def mark(
     port_key: Callable[[str], int],
     is_resident: Callable[[str], bool] = lambda _: False,
     traits: Traits = SWITCH,
+    about: About = About(),  # noqa: B008
 ) -> Marks:
     """Arguments as of compile.actions.lower()."""
     marking = _Marking(pipeline, table, port_key, is_resident, traits)
+    marking.about = about
     marking.flow(actions)
     return Marks(encode(marked(marking.insns)), tuple(marking.marks))

@@ -17,6 +17,7 @@ from ovn_bpf_controller.compile.actions import verb
 from ovn_bpf_controller.compile.compiler import FlowCompiler
 from ovn_bpf_controller.compile.flow import Env
 from ovn_bpf_controller.compile.marks import mark
+from ovn_bpf_controller.compile.telling import About
 from ovn_bpf_controller.datapath.trace import NOTHING_GIVEN, Given, Tracer
 from ovn_bpf_controller.errors import DataPlaneError
 from ovn_bpf_controller.lang import nodes
@@ -59,6 +60,7 @@ class World:
             lambda name: self.env.port_key(dp, name) or 0,
             self.env.is_resident,
             self.env.traits(dp),
+            About(uuid, row.meter),
         )
         texts = tuple(statements(text)) or ("drop;",)
         if len(texts) != len(marks.actions):

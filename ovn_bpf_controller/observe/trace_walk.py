@@ -382,7 +382,8 @@ class _Actions:
 
     def block(self, pc: int, first: Insn, words: Sequence[int]) -> str:
         """What a copy that begins at pc is for, in ovn-trace's words."""
-        marks = self._marks.get(pc)
+        # Behind the meter that the action begins with, if it has one.
+        marks = self._marks.get(pc) or self._marks.get(pc - 1)
         if not marks:
             return "nd_na" if first.op == lib.OP_ND_NA else "clone"
         action = marks[-1][1]

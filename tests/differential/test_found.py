@@ -88,6 +88,25 @@ CASES: dict[str, tuple[str, str, str]] = {
         f"{A_TO_B} && {IP4} && udp.dst == 53",
         "LOG: ACL name=one, direction=OUT, verdict=drop, severity=info",
     ),
+    "a metered log is heard of, and the packet goes on": (
+        SWITCH
+        + "meter-add m drop 1 pktps 1\n"
+        + "--log --name=one --meter=m acl-add sw to-lport 100 ip4 allow",
+        f"{A_TO_B} && {IP4} && udp.dst == 53",
+        "LOG: ACL name=one, direction=OUT, verdict=allow, severity=info",
+    ),
+    "a block behind a meter is still that block": (
+        SWITCH
+        + "meter-add m drop 1 pktps 1\ncopp-add c reject m\nls-copp-add c sw\n"
+        + "acl-add sw from-lport 100 ip4 reject",
+        f"{A_TO_B} && {IP4} && udp.dst == 53",
+        'output("a");',
+    ),
+    "what a policer would drop is not known before": (
+        SWITCH + "qos-add sw from-lport 100 ip4 rate=10",
+        f"{A_TO_B} && {IP4} && udp.dst == 53",
+        'output("b");',
+    ),
     "MPLS has a name, and no labels": (SWITCH, f"{A_TO_B} && eth.type == 0x8847", "# mpls,reg14="),
     "a later fragment of ICMPv6 has a type": (
         SWITCH,

@@ -135,6 +135,7 @@ def _add_flows(compiler: FlowCompiler, server: OvsdbServer, dp_of: dict[str, int
             row["match"],
             row["actions"],
             row["external_ids"].get("stage-name", ""),
+            meter=next(iter(several(row["controller_meter"])), ""),
         )
         compiler.set_flow(uuid, flow, [dp_of[dp] for dp in dps])
 
