@@ -219,7 +219,8 @@ class Agent:
             self._tell_learnt(desired)
         if rules is not None:
             self._follow_meters(live=False)
-        self.answering.run(compiler, View(self.southbound, desired, self.binding.config))
+        view = View(self.southbound, desired, self.binding.config)
+        self.answering.run(compiler, view, compiled)
         with timed("flow-installation"):
             live = self._make_live(desired, rules) if desired.complete else None
         self._busy = not compiled or self._applying is not None

@@ -58,28 +58,35 @@ class Answering:
             if delta or any(row.TABLE in changes for row in each.duty.tables):
                 each.told = None
 
-    def run(self, compiler: FlowCompiler, view: View) -> None:
-        """Starts, tells and watches the process, when something needs it; and writes."""
+    def run(self, compiler: FlowCompiler, view: View, compiled: bool = True) -> None:
+        """Starts, tells and watches the process, when something needs it; and writes.
+
+        compiled: no flow is due.  What flows say is told when all are there, not again
+        and again in the middle of a load.
+        """
+        if compiled:
+            self._take_arguments(compiler.arguments())
         if view.config is not self._config:
             self._config = view.config
             for each in self._duties:
                 each.told = None
-        told = self._told(compiler, view)
+        told = self._told(view)
         if self._needed:
             self._supervisor.run(told)
             if self._asked():
-                self._supervisor.run(self._told(compiler, view))
+                self._supervisor.run(self._told(view))
         self._write(view)
 
-    def _told(self, compiler: FlowCompiler, view: View) -> dict[str, Any]:
-        """All that the process is to know; finds out whether it is needed."""
-        arguments = compiler.arguments()
+    def _take_arguments(self, arguments: Mapping[int, str]) -> None:
         if arguments is not self._arguments:
             self._arguments = arguments
             self._texts = {str(number): text for number, text in arguments.items()}
+
+    def _told(self, view: View) -> dict[str, Any]:
+        """All that the process is to know; finds out whether it is needed."""
         told: dict[str, Any] = {"arguments": self._texts}
         self.told = told
-        needed = bool(arguments)
+        needed = bool(self._arguments)
         for each in self._duties:
             if each.told is None:
                 each.told = each.duty.told(view)

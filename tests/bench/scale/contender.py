@@ -170,6 +170,7 @@ class Contender:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.local.close()
         self._daemon.stop()
         self._daemon.end_helper()
         for daemon in (self._vswitchd, self.server):
