@@ -48,7 +48,24 @@ class MulticastGroups(Duty):
             if row.enabled and local is not None:
                 self._snooping[str(local.key)] = row.datapath
                 found[str(local.key)] = _settings(row, local)
-        return {"multicast": found}
+        return {"multicast": found, "multicast_known": self._known(view) if found else {}}
+
+    def _known(self, view: View) -> dict[str, Any]:
+        """What the rows say, as slowpath.multicast reports it: a new process goes on there."""
+        me = _chassis(view)
+        keys = {uuid: key for key, uuid in self._snooping.items()}
+        ports = view.southbound.table(PortBinding)
+        found: dict[str, Any] = {}
+        for row in _ours(view, me) if me is not None else ():
+            if row.datapath not in keys:
+                continue
+            said = found.setdefault(keys[row.datapath], {"groups": {}, "routers": []})
+            members = sorted(ports[uuid].tunnel_key for uuid in row.ports if uuid in ports)
+            if row.address == MROUTERS:
+                said["routers"] = members
+            else:
+                said["groups"][row.address] = [row.protocol, members]
+        return found
 
     def needed(self, told: Mapping[str, Any]) -> bool:
         """See Duty: queries come by the clock."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from ovn_bpf_controller._native import lib
@@ -52,6 +52,10 @@ class Settings:
     querier: Querier | None
 
 
+Membership = tuple[bytes, str, int]
+"""Group (b"": of routers), protocol, port."""
+
+
 @dataclass(slots=True)
 class _Switch:
     settings: Settings
@@ -62,6 +66,29 @@ class _Switch:
 def heard(told: Mapping[str, Mapping[str, Any]]) -> dict[int, Settings]:
     """duties.multicast's "multicast": datapath key -> Settings."""
     return {int(key): _settings(row) for key, row in told.items()}
+
+
+def heard_known(told: Mapping[str, Mapping[str, Any]]) -> dict[int, list[Membership]]:
+    """duties.multicast's "multicast_known": datapath key -> members, routers last."""
+    return {int(key): list(_memberships(said)) for key, said in told.items()}
+
+
+def _memberships(said: Mapping[str, Any]) -> Iterator[Membership]:
+    for address, (protocol, ports) in said["groups"].items():
+        packed = ipaddress.ip_address(address).packed
+        for port in ports:
+            yield packed, str(protocol), int(port)
+    for port in said["routers"]:
+        yield b"", "", int(port)
+
+
+def _remember(table: Table, members: Iterable[Membership], now: float) -> None:
+    """A process before this one has heard of them: they have all their time again."""
+    for address, protocol, port in members:
+        if address:
+            table.join(address, port, protocol, now)
+        else:
+            table.router(port, now)
 
 
 def _settings(row: Mapping[str, Any]) -> Settings:
@@ -92,7 +119,7 @@ class Multicast(Duty):
 
     def hears(self) -> Mapping[str, Any]:
         """See Duty."""
-        return {"multicast": heard}
+        return {"multicast": heard, "multicast_known": heard_known}
 
     def learnt(self, known: Knowledge) -> None:
         """Switches as the rows are now."""
@@ -107,6 +134,7 @@ class Multicast(Duty):
             switch = self._switches.get(key)
             if switch is None:
                 table = Table(settings.size, settings.idle)
+                _remember(table, known.facts.get("multicast_known", {}).get(key, ()), now)
                 switch = self._switches[key] = _Switch(settings, table)
             self._configure(switch, settings, now)
         self._changed = True

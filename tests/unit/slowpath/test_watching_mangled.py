@@ -63,7 +63,7 @@ def taught(duty: Duty) -> Duty:
     """The duty, knowing what TOLD says of it; its first packets are on their way."""
     known = Knowledge(hears=duty.hears())
     for name in duty.hears():
-        known.facts[name] = duty.hears()[name](TOLD[name])
+        known.facts[name] = duty.hears()[name](TOLD.get(name, {}))
     duty.learnt(known)
     list(duty.run(duty.due))
     return duty
