@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.datapath.punts import Punt
-from ovn_bpf_controller.plaindata import dataclass
+from ovn_bpf_controller.plaindata import dataclass, field
 from ovn_bpf_controller.slowpath.duty import FOREVER, Duty, Handler, RejectedError
 from ovn_bpf_controller.slowpath.frames import packet
 from ovn_bpf_controller.slowpath.knowledge import Knowledge
@@ -26,6 +26,8 @@ from ovn_bpf_controller.slowpath.snooping import Table
 _FLOOD, _MROUTER_FLOOD, _FLOOD_L2 = 0x8000, 0x8002, 0x8004
 # Newer northds' igmp flows pass such packets by (flags.igmp_loopback).
 _INJECTED: Final = 1 << 22
+# Packets do not wait longer in the ring.
+_LATE: Final = 60.0
 # Reports to the agent are not more frequent.
 _REPORT_SECONDS: Final = 0.1
 
@@ -58,9 +60,16 @@ Membership = tuple[bytes, str, int]
 
 @dataclass(slots=True)
 class _Switch:
+    """since: packets of before count no more, by port; of all of them under 0."""
+
     settings: Settings
     table: Table
     query_at: float = FOREVER
+    since: dict[int, float] = field(default_factory=dict)
+
+    def stale(self, port: int, at: float) -> bool:
+        """Whether a packet is from before its port was here, or from before a flush."""
+        return at < max(self.since.get(port, 0.0), self.since.get(0, 0.0))
 
 
 def heard(told: Mapping[str, Mapping[str, Any]]) -> dict[int, Settings]:
@@ -145,8 +154,11 @@ class Multicast(Duty):
         before, switch.settings = switch.settings, settings
         switch.table.configure(settings.size, settings.idle)
         switch.table.keep(settings.ports)
+        switch.since = {port: at for port, at in switch.since.items() if at + _LATE > now}
+        switch.since |= dict.fromkeys(before.ports - settings.ports, now)
         if settings.seq != before.seq:
             switch.table.flush()
+            switch.since = {0: now}
         if settings.querier is None:
             switch.query_at = FOREVER
         elif switch.query_at > now + settings.querier.interval:
@@ -161,6 +173,8 @@ class Multicast(Duty):
             raise RejectedError("igmp where nobody snoops")
         message = parse(packet(punt.frame))
         port, now = punt.words[lib.OW_INPORT], time.monotonic()
+        if switch.stale(port, punt.at / 1e9):
+            raise RejectedError("igmp of a port that has gone")
         _take(switch.table, message, port, now)
         outport = _FLOOD_L2 if message.kind is Kind.QUERY else _MROUTER_FLOOD
         self._plan(now)

@@ -79,13 +79,12 @@ class Service:
         return max(0.0, min(due - time.monotonic(), TELL_SECONDS))
 
     def _round(self) -> int:
-        """Serves what waits, a batch at most; returns how many packets."""
-        served = 0
+        """Serves what waits, a batch at most, in its order; returns how many packets."""
         self.depth = max(self.depth, self._punts.depth)
-        for punt in self._punts.read(BATCH):
+        waiting = sorted(self._punts.read(BATCH), key=lambda punt: punt.at)
+        for punt in waiting:
             self.serve(punt)
-            served += 1
-        return served
+        return len(waiting)
 
     def serve(self, punt: Punt) -> None:
         """One packet."""

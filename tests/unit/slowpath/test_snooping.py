@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import struct
+import time
 
 import pytest
 from hypothesis import settings
@@ -26,9 +28,13 @@ from scapy.packet import Packet as Scapy
 from scapy.packet import Raw
 from scapy.utils import checksum
 
+from ovn_bpf_controller._native import lib
+from ovn_bpf_controller.datapath.punts import Punt
 from ovn_bpf_controller.slowpath.duty import FOREVER, RejectedError
 from ovn_bpf_controller.slowpath.frames import packet
+from ovn_bpf_controller.slowpath.knowledge import Knowledge
 from ovn_bpf_controller.slowpath.membership import Kind, Message, _code, parse
+from ovn_bpf_controller.slowpath.multicast import Multicast
 from ovn_bpf_controller.slowpath.snooping import MROUTER_IDLE, Table
 
 G4 = socket.inet_aton("239.1.2.3")
@@ -203,6 +209,44 @@ def test_news_is_what_changes_rows() -> None:
     assert not table.news
     table.join(G4, 1, "IGMPv3", 20.0)
     assert table.news
+
+
+def test_what_a_port_said_before_it_went_counts_no_more() -> None:
+    """A report may wait in the ring while the agent says that its port has gone."""
+    duty = Multicast()
+    row = {"size": 100, "idle": 60, "seq": 1, "querier": None}
+    known = Knowledge(hears=duty.hears())
+
+    def tell(**change: object) -> None:
+        told = {"1": {**row, "ports": [1, 2], **change}}
+        known.learn(json.dumps({"lesson": 1, "multicast": told}).encode())
+        duty.learnt(known)
+
+    def reports(port: int, at: float) -> None:
+        words = [0] * lib.OVN_WORDS
+        words[lib.OW_DP], words[lib.OW_INPORT] = 1, port
+        list(duty.receive(Punt(igmp(0x16, G4), tuple(words), at=int(at * 1e9)), {}, known))
+
+    def ports() -> list[int]:
+        groups = duty.reports()["multicast"]["1"]["groups"]
+        return list(groups["239.1.2.3"][1]) if groups else []
+
+    tell()
+    reports(1, time.monotonic())
+    reports(2, time.monotonic())
+    assert ports() == [1, 2]
+    late = time.monotonic()
+    tell(ports=[2])
+    with pytest.raises(RejectedError, match="gone"):
+        reports(1, late)
+    assert ports() == [2]
+    reports(1, time.monotonic())
+    assert ports() == [1, 2]
+    late = time.monotonic()
+    tell(seq=2)
+    with pytest.raises(RejectedError, match="gone"):
+        reports(2, late)
+    assert ports() == []
 
 
 def test_a_shorter_idle_time_counts_at_once() -> None:
