@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 import ovs.vlog
 
-from ovn_bpf_controller.binding import bridge, local
+from ovn_bpf_controller.binding import accepted, bridge, local
 from ovn_bpf_controller.binding.claims import Claim
 from ovn_bpf_controller.binding.config import (
     Config,
@@ -109,6 +109,7 @@ class Binding:
         self._startup_ms = startup_ms if startup_ms is not None else _wall_ms()
         self._view = LocalView()
         self.config: Config = read_config({}, self._override)
+        self._without_effect = accepted.Notice()
         self._topology = Topology(southbound, underlay)
         self._status = IfStatus()
         self._restored = ""
@@ -187,6 +188,8 @@ class Binding:
             return False
         if view.external_ids != self._view.external_ids:
             self._configure(read_config(view.external_ids, self._override))
+            for text in self._without_effect.look(view.external_ids, self.config.chassis):
+                vlog.info(text)
             view = self._local.view(self.config.bridge)
         if view.bridge is not None and view.bridge.uuid != self._restored:
             self._topology.zones.restore(view.bridge.external_ids)

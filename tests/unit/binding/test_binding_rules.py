@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ovn_bpf_controller.binding import bridge, local, tunnels
+from ovn_bpf_controller.binding.accepted import REASONS, Notice, without_effect
 from ovn_bpf_controller.binding.claims import (
     Bind,
     ClaimRules,
@@ -363,3 +364,17 @@ def test_nb_cfg_is_told_once_its_iteration_is_live_and_never_unsettled() -> None
     assert numbers.live(3) == 6 and not numbers.due(9)
     numbers.see(0, seq=5, settled=True)
     assert numbers.live(5) == 0
+
+
+def test_keys_that_do_nothing_are_told_once() -> None:
+    ids = {"ovn-limit-lflow-cache": "9", "ovn-bridge-remote-hv1": "tcp:1.2.3.4", "ovn-remote": "x"}
+    assert without_effect(ids, "hv1").keys() == {"ovn-limit-lflow-cache", "ovn-bridge-remote-hv1"}
+    assert without_effect(ids, "hv2").keys() == {"ovn-limit-lflow-cache"}
+    assert all(without_effect({key: ""}, "") for key in REASONS)
+    notice = Notice()
+    told = notice.look(ids, "hv1")
+    assert [text.split()[0] for text in told] == [
+        "external_ids:ovn-bridge-remote-hv1",
+        "external_ids:ovn-limit-lflow-cache",
+    ]
+    assert notice.look(ids, "hv1") == []
