@@ -16,15 +16,16 @@ import pytest
 from ovn_bpf_controller.sandbox import bed as sandbox_bed
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from ovn_bpf_controller.sandbox.topology import parse
-from tests.support.release import newer
+from tests.support.release import NEWER, newer
 
 PROGRAMS = ("ovn-northd", "ovn-nbctl", "ovn-sbctl")
 
 
 @contextmanager
-def sandbox(topology: str, programs: Path) -> Iterator[Sandbox]:
-    """programs: a directory for what runs the release's programs in its own root."""
-    release = newer()
+def sandbox(topology: str, programs: Path, suite: str = NEWER) -> Iterator[Sandbox]:
+    """programs: a directory for what runs the release's programs in its own root.
+    suite: of Debian, whose release it is."""
+    release = newer(suite)
     for name in PROGRAMS:
         command = " ".join(release.command(name))
         (programs / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')

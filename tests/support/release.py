@@ -2,7 +2,7 @@
 """Which release of OVN's central programs a test runs: the host's, or a newer one.
 
 A newer one is in a root of its own, as the host's Python, kernel and switch stay what
-they are: Debian's suite NEWER, by mmdebstrap, kept in the cache of tests.vm.  Its
+they are: a suite of Debian, by mmdebstrap, kept in the cache of tests.vm.  Its
 programs run with its own loader and libraries, without a chroot.
 """
 
@@ -46,12 +46,17 @@ class Release:
 HOST = Release()
 
 
-def newer() -> Release:
-    """The newest release that Debian has; fetched when the cache has none."""
-    return Release(cache.entry(f"central-{cache.digest(NEWER, *PACKAGES)}", _make) / "tree")
+def newer(suite: str = NEWER) -> Release:
+    """The release that a suite of Debian has, the newest one by default; fetched when the
+    cache has none."""
+
+    def make(part: Path) -> None:
+        _make(part, suite)
+
+    return Release(cache.entry(f"central-{cache.digest(suite, *PACKAGES)}", make) / "tree")
 
 
-def _make(part: Path) -> None:
+def _make(part: Path, suite: str) -> None:
     subprocess.run(
         [
             *("mmdebstrap", "--quiet", "--variant=minbase", "--mode=root"),
@@ -59,7 +64,7 @@ def _make(part: Path) -> None:
             # A mirror may be older than unstable's lists are good for.
             '--aptopt=Acquire::Check-Valid-Until "false"',
             f"--include={','.join(PACKAGES)}",
-            *(NEWER, str(part / "tree")),
+            *(suite, str(part / "tree")),
         ],
         check=True,
     )
