@@ -29,15 +29,26 @@ def measure(series: str) -> dict[str, Any]:
     return found
 
 
+# A case of inside.instructions -> what it is.
+NAMES = {
+    "plain": "same switch",
+    "guarded": "same switch, stateful ACLs",
+    "routed": "routed",
+    "balanced": "load balancer, routed",
+    "wide": "Geneve, both chassis",
+}
+#: Cases with connections: what is new differs from what is established.
+TRACKED = ("guarded", "balanced")
+
+
 def report(found: dict[str, Any]) -> str:
     """The figures as a table."""
     rows = [("INSTRUCTIONS/PACKET", "EBPF", "OVS KERNEL", "RATIO")]
-    for switch, name in (("plain", "same switch"), ("guarded", "same switch, stateful ACLs")):
-        for what in ("established", "new"):
-            if switch == "plain" and what == "new":
-                continue
-            ours, theirs = (found[who][switch][what] for who in ("eBPF", "OVS kernel"))
-            rows.append((f"{name}, {what}", f"{ours:.0f}", f"{theirs:.0f}", f"{ours / theirs:.2f}"))
+    for case, name in NAMES.items():
+        for what in ("established", "new") if case in TRACKED else ("established",):
+            ours, theirs = (found[who][case][what] for who in ("eBPF", "OVS kernel"))
+            title = f"{name}, {what}" if case in TRACKED else name
+            rows.append((title, f"{ours:.0f}", f"{theirs:.0f}", f"{ours / theirs:.2f}"))
     return "\n".join(table(rows))
 
 

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
@@ -29,24 +30,67 @@ from ovn_bpf_controller.sandbox.topology import parse
 from tests.support import talk
 
 TOPOLOGY = """
-chassis: {hv1: {}, hv2: {agent: ovn-controller, datapath: system}}
-switches: {plain: {ipv4: 10.0.0.0/24}, guarded: {ipv4: 10.1.0.0/24}}
+chassis:
+  hv1: {}
+  hv2: {agent: ovn-controller, datapath: system}
+  hv3: {}
+  hv4: {agent: ovn-controller, datapath: system}
+switches:
+  plain: {ipv4: 10.0.0.0/24}
+  guarded: {ipv4: 10.1.0.0/24}
+  near: {ipv4: 10.2.0.0/24}
+  far: {ipv4: 10.3.0.0/24}
+  balanced: {ipv4: 10.4.0.0/24}
+  wide: {ipv4: 10.5.0.0/24}
+routers:
+  lr:
+    ports:
+      lr-near: {switch: near, mac: "0e:00:00:00:00:01", networks: [10.2.0.254/24]}
+      lr-far: {switch: far, mac: "0e:00:00:00:00:02", networks: [10.3.0.254/24]}
+      lr-balanced: {switch: balanced, mac: "0e:00:00:00:00:03", networks: [10.4.0.254/24]}
 ports:
   p1: {switch: plain, chassis: hv1}
   p2: {switch: plain, chassis: hv1}
   p3: {switch: guarded, chassis: hv1}
   p4: {switch: guarded, chassis: hv1}
+  p5: {switch: near, chassis: hv1}
+  p6: {switch: far, chassis: hv1}
+  p7: {switch: balanced, chassis: hv1}
+  p8: {switch: wide, chassis: hv1}
+  p9: {switch: wide, chassis: hv3}
   q1: {switch: plain, chassis: hv2}
   q2: {switch: plain, chassis: hv2}
   q3: {switch: guarded, chassis: hv2}
   q4: {switch: guarded, chassis: hv2}
+  q5: {switch: near, chassis: hv2}
+  q6: {switch: far, chassis: hv2}
+  q7: {switch: balanced, chassis: hv2}
+  q8: {switch: wide, chassis: hv2}
+  q9: {switch: wide, chassis: hv4}
 acls:
   - {switch: guarded, direction: from-lport, priority: 900, match: "ip", action: allow-related}
   - {switch: guarded, direction: to-lport, priority: 900, match: "ip", action: allow-related}
 """
-PAIRS = {
-    "eBPF": {"plain": ("p1", "p2"), "guarded": ("p3", "p4")},
-    "OVS kernel": {"plain": ("q1", "q2"), "guarded": ("q3", "q4")},
+DATA_PATHS = {"eBPF": "p", "OVS kernel": "q"}  # the first letter of their guests
+VIPS = {"p": "30.0.0.1", "q": "30.0.0.2"}
+
+
+class Case(NamedTuple):
+    """From a guest to another, by their numbers.  by: the router's MAC address; vip: to
+    the data path's virtual address, behind which the other guest is."""
+
+    source: int
+    target: int
+    by: str = ""
+    vip: bool = False
+
+
+CASES = {
+    "plain": Case(1, 2),
+    "guarded": Case(3, 4),
+    "routed": Case(5, 6, by="0e:00:00:00:00:01"),
+    "balanced": Case(7, 6, by="0e:00:00:00:00:03", vip=True),
+    "wide": Case(8, 9),
 }
 PACKETS = 1000  # a burst
 BURSTS = 5  # the least counts: daemons wake up now and then
@@ -85,14 +129,22 @@ def frame(source: tuple[str, str], target: tuple[str, str]) -> bytes:
     return bytes(Ether(src=source[0], dst=target[0]) / ip / Raw(b"x" * 18))
 
 
-def drop_at(namespace: str | None, device: str) -> None:
+def drop_at(namespace: str, device: str) -> None:
     """IPv4 packets that enter by the device end there."""
-    for command in (
-        f"qdisc add dev {device} clsact",
-        f"filter add dev {device} ingress protocol ip matchall action drop",
-    ):
-        argv = ["tc", *command.split()]
-        netns.run(netns.argv(namespace, argv) if namespace else argv)
+    tc(namespace, f"qdisc add dev {device} clsact")
+    tc(namespace, f"filter add dev {device} ingress protocol ip matchall action drop")
+
+
+def tc(namespace: str, command: str) -> None:
+    netns.run(netns.argv(namespace, ["tc", *command.split()]))
+
+
+@contextmanager
+def dropping(namespace: str) -> Iterator[None]:
+    """drop_at() for a while: a guest may be the target of several cases."""
+    drop_at(namespace, "eth0")
+    yield
+    tc(namespace, "qdisc del dev eth0 clsact")
 
 
 def dropped(namespace: str) -> int:
@@ -134,21 +186,35 @@ def end(bed: Sandbox, name: str) -> tuple[str, str]:
     return netns.run(argv).strip(), port.ip4
 
 
-def between(bed: Sandbox, source: str, target: str) -> dict[str, float]:
-    """An answered connection's packets, then new connections, above nothing yet."""
-    sender = Sender(bed.ports[source].netns, frame(end(bed, source), end(bed, target)))
-    with talk.Udp(bed, source, target, bed.ports[target].ip4, PORT, source_port=PORT) as udp:
+def between(bed: Sandbox, guests: str, case: Case) -> dict[str, float]:
+    """An answered connection's packets, then new connections, above nothing yet.
+
+    guests: the first letter of their names.
+    """
+    source, target = f"{guests}{case.source}", f"{guests}{case.target}"
+    mac, ip = end(bed, target)
+    ip = VIPS[guests] if case.vip else ip
+    sender = Sender(bed.ports[source].netns, frame(end(bed, source), (case.by or mac, ip)))
+    with talk.Udp(bed, source, target, ip, PORT, source_port=PORT) as udp:
         udp.exchange()
     there = bed.ports[target].netns
-    drop_at(there, "eth0")
-    for _ in range(2):  # then whatever is cached is cached, and has been used
-        sender.burst(True)
-        before = settled(there)
-    found = {"established": sender.least(False), "new": sender.least(True)}
-    arrived = settled(there) - before
+    with dropping(there):
+        for _ in range(2):  # then whatever is cached is cached, and has been used
+            sender.burst(True)
+            before = settled(there)
+        found = {"established": sender.least(False), "new": sender.least(True)}
+        arrived = settled(there) - before
     assert arrived == 2 * BURSTS * PACKETS, f"{arrived} frames arrived from {source}"
     print(source, found, flush=True)
     return found
+
+
+def balance(bed: Sandbox) -> None:
+    """A virtual address for each data path, for clients of one switch."""
+    for guests, vip in VIPS.items():
+        backend = f"{bed.ports[f'{guests}6'].ip4}:{PORT}"
+        bed.nbctl("lb-add", f"lb-{guests}", f"{vip}:{PORT}", backend, "udp")
+        bed.nbctl("--wait=hv", "ls-lb-add", "balanced", f"lb-{guests}")
 
 
 def main() -> None:
@@ -157,15 +223,23 @@ def main() -> None:
         sender.burst(False)
         nothing = {"established": sender.least(False), "new": sender.least(True)}
     with Sandbox(parse(TOPOLOGY)) as bed:
-        every = [pair for pairs in PAIRS.values() for pair in pairs.values()]
+        balance(bed)
+        every = [
+            (f"{guests}{case.source}", f"{guests}{case.target}")
+            for guests in DATA_PATHS.values()
+            for case in CASES.values()
+        ]
         # Open vSwitch loses packets before its handlers run.
         process.wait_until(lambda: bed.unanswered(every, seconds=5.0) == [], 120, "ways through")
         found = {
             who: {
-                switch: {what: count - nothing[what] for what, count in between(bed, *pair).items()}
-                for switch, pair in pairs.items()
+                name: {
+                    what: count - nothing[what]
+                    for what, count in between(bed, guests, case).items()
+                }
+                for name, case in CASES.items()
             }
-            for who, pairs in PAIRS.items()
+            for who, guests in DATA_PATHS.items()
         }
     Path(sys.argv[1]).write_text(json.dumps({"baseline": nothing, **found}, indent=2) + "\n")
 
