@@ -55,6 +55,7 @@ from ovn_bpf_controller.lang.sets import (
 )
 from ovn_bpf_controller.lang.symbols import ACL_CT_SYMBOLS
 from ovn_bpf_controller.lang.terms import Conj, join, lift, merge, minimal, narrow
+from ovn_bpf_controller.lang.ways import written_out
 
 __all__ = ["Conj", "MatchEnv", "constant", "disjuncts", "set_members"]
 
@@ -106,7 +107,7 @@ def disjuncts(expr: Expr, env: MatchEnv, limit: int) -> list[Conj]:
     """
     if isinstance(expr, Cmp) and expr.relop is Relop.EQ:
         return [lift(expr.root, expr.offset, expr.width, expr.value, expr.mask)]
-    expr = settled(expr, env)
+    expr = written_out(settled(expr, env))
     try:
         return _expanded(expr, env, limit, NOTHING)
     except UnsupportedError:

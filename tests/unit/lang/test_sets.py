@@ -161,3 +161,53 @@ def test_short_products_are_written_out() -> None:
     addresses = ", ".join(f"10.0.0.{n}" for n in range(10))
     assert len(normal(f"ip4.src == {{{addresses}}} && tcp.dst == {{1, 2}}")) == 20
     assert len(normal(f"ip4.src == {{{addresses}}}")) == 10
+
+
+class Scattered(grammar.Env):
+    """Sets of addresses that share few prefixes; every set may have a number."""
+
+    def address_set(self, name: str) -> Sequence[str] | None:
+        step = 3 + 2 * "abcd".index(name)
+        return [f"10.{n * 7 % 200}.{n * 13 % 250}.{n * step % 250}" for n in range(60)]
+
+    def set_number(self, name: str, width: int) -> int | None:
+        return 1 if name.startswith("{") else None
+
+
+BOTH_EXCLUDED = (
+    "!(ip4.src == $a && ip4.dst == $b) && !(ip4.src == $c && ip4.dst == $d)",
+    "!(ip4.src == $a && tcp.dst == 80) && !(ip4.dst == $c && udp.dst == 53)",
+    "ip4 && tcp && (ip4.src != $a || ip4.dst != $b) && (ip4.src != $c || ip4.dst != $d)",
+)
+
+
+@pytest.mark.parametrize("text", BOTH_EXCLUDED)
+def test_exclusions_side_by_side_do_not_multiply(text: str) -> None:
+    """Thousands of prefixes on either side once were millions of keys, and minutes."""
+    found = disjuncts(parse_match(text), Scattered(), 1 << 14)
+    assert len(found) < 5000
+    assert len({tuple((root, mask) for root, _, mask in conj) for conj in found}) < 80
+
+
+@grammar.PATIENT
+@given(text=st.sampled_from(BOTH_EXCLUDED), data=st.data())
+def test_exclusions_side_by_side_mean_what_they_say(text: str, data: st.DataObject) -> None:
+    env = Small()
+    found = disjuncts(parse_match(text), env, 1 << 14)
+    packet = {"eth.type": 0x800, "ip.proto": data.draw(st.sampled_from((6, 17)))}
+    for field in ("ip4.src", "ip4.dst"):
+        packet[field] = 0x0A000000 + data.draw(st.integers(0, 9))
+    packet["tcp.dst" if packet["ip.proto"] == 6 else "udp.dst"] = data.draw(
+        st.sampled_from((53, 80))
+    )
+    wanted = evaluate(parse_match(text), packet, env)
+    assert any(conj_holds(conj, packet) for conj in found) == wanted
+
+
+class Small(grammar.Env):
+    """Sets that meet, none with a number."""
+
+    def address_set(self, name: str) -> Sequence[str] | None:
+        return {"a": ["10.0.0.0/30"], "b": ["10.0.0.5"], "c": ["10.0.0.3", "10.0.0.8"]}.get(
+            name, ["10.0.0.4/31", "10.0.0.1"]
+        )
