@@ -32,7 +32,8 @@ class Routers:
     """home: the router of each switch that has one.  do: adds a command of ovn-nbctl.
 
     gateways: switches at which its port may be on one chassis.  most: next hops of a
-    route or policy.
+    route or policy.  real: only what ovn-controller knows, too, which has no way to a
+    router on one chassis but through a switch.
     """
 
     def __init__(
@@ -43,9 +44,12 @@ class Routers:
         do: Callable[..., None],
         gateways: Sequence[int],
         most: int = 3,
+        real: bool = False,
     ) -> None:
         self.source, self.vifs, self.do, self.gateways = source, vifs, do, gateways
-        self.most = most
+        self.most, self.real = most, real
+        self.known: set[tuple[object, ...]] = set()  # routes
+        self.centralised = False  # whether one of them is on one chassis alone
         self.routers = source.pick([[], [1], [1], [1, 2]])
         self.home: dict[int, int] = {}
         self.relays = False  # whether one of them may forward multicast
@@ -73,6 +77,7 @@ class Routers:
             if source.chance(percent):
                 self.do("set", "Logical_Router", f"lr{r}", f"options:{option}")
                 self.relays |= option.startswith("mcast")
+                self.centralised |= option.startswith("chassis")
         if source.chance(3):
             self.do("set", "Logical_Router", f"lr{r}", "enabled=false")
             self.off |= {s for s, home in self.home.items() if home == r}
@@ -156,6 +161,9 @@ class Routers:
             options.append(f"--route-table={source.pick(TABLES)}")
         if source.chance(15):
             gone = source.pick([prefix, six])
+            if self.most == 1 and (r, *options[1:], gone) in self.known:
+                return  # of one priority with the other
+            self.known.add((r, *options[1:], gone))
             self.do(*options, "lr-route-add", f"lr{r}", gone, "discard")
             return
         some = source.some(hops, self.most)
@@ -164,13 +172,16 @@ class Routers:
         for hop in some:
             family = source.pick([(prefix, hop.ip4), (six, hop.ip6)])
             way = (f"lr-sw{hop.s}",) if source.chance(15) else ()
+            if self.most == 1 and (r, *options[1:], family[0]) in self.known:
+                return  # a second one would be a group
+            self.known.add((r, *options[1:], family[0]))
             self.do(*options, "lr-route-add", f"lr{r}", *family, *way)
             if options[0] != "--ecmp":
                 return
 
     def _between(self) -> None:
         """Two routers side by side, or on a switch that they share."""
-        joined = self.source.chance(40)
+        joined = self.source.chance(40) or (self.real and self.centralised)
         if joined:
             self.do("ls-add", "join")
         for r, other in ((1, 2), (2, 1)):
