@@ -49,8 +49,8 @@ VIP = {4: "30.0.0.1", 6: "fd30::1"}
 OUTSIDE = {4: "10.0.1.99", 6: "fd01::99"}  # the client's, seen from the servers
 PORT = 5000
 PROTOCOL = 132  # not in every Python
-SECONDS = 30
-BULK = 300_000
+SECONDS = 120
+BULK = 100_000
 
 _STATE = re.compile(r"protoinfo=\(state=([A-Z_]+),vtag_orig=(\d+),vtag_reply=(\d+)\)")
 
