@@ -18,7 +18,7 @@ databases.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import ovs.vlog
@@ -45,7 +45,7 @@ from ovn_bpf_controller.binding.nb_cfg import NbCfg
 from ovn_bpf_controller.binding.registration import Registration
 from ovn_bpf_controller.binding.topology import Topology
 from ovn_bpf_controller.binding.tunnels import Peers
-from ovn_bpf_controller.binding.view import LocalView
+from ovn_bpf_controller.binding.view import Interface, LocalView
 from ovn_bpf_controller.binding.writer import Lane, PortLane, add_port_write, now_ms
 from ovn_bpf_controller.binding.zones import Moved
 from ovn_bpf_controller.errors import DatabaseError
@@ -347,6 +347,11 @@ class Binding:
         """The guest of a port that migrates has shown itself here; obeyed by run()."""
         self._topology.wake(lport)
         self._woken = True
+
+    @property
+    def interfaces(self) -> Sequence[Interface]:
+        """Those of the integration bridge."""
+        return self._view.interfaces
 
     @property
     def peers(self) -> Peers:

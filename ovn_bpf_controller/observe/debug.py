@@ -63,17 +63,26 @@ def memory(chassis: Chassis) -> str:
 
 
 def local_bindings(chassis: Chassis) -> str:
-    """Each interface with the logical ports that it carries."""
+    """Each interface that names a logical port, with the logical ports that it carries."""
     carried: dict[str, list[tuple[str, Claim]]] = defaultdict(list)
     for lport, claim in chassis.binding.claims.items():
         carried[claim.iface.external_ids.get("iface-id", lport)].append((lport, claim))
+    devices = {
+        iface.external_ids["iface-id"]: iface.name
+        for iface in chassis.binding.interfaces
+        if iface.external_ids.get("iface-id")
+    }
     lines = ["Local bindings:"]
-    for name, claims in sorted(carried.items()):
+    for name, device in sorted(devices.items()):
+        claims = carried.get(name, [])
         lines.append(
-            f"name: [{name}], OVS interface name : [{claims[0][1].iface.name}], "
+            f"name: [{name}], OVS interface name : [{device}], "
             f"num binding lports : [{len(claims)}]"
         )
-        lines += [f"primary lport : [{lport}]" for lport, _ in claims if lport == name]
+        for lport, claim in claims:
+            if lport == name:
+                kind = "localport" if claim.row.type == "localport" else "primary"
+                lines.append(f"{kind} lport : [{lport}]")
         children = sorted((lport, claim) for lport, claim in claims if lport != name)
         lines += [
             f"child lport[{number}] : [{lport}], type : [CONTAINER]"
