@@ -76,8 +76,7 @@ def local_bindings(chassis: Chassis) -> str:
     for name, device in sorted(devices.items()):
         claims = carried.get(name, [])
         lines.append(
-            f"name: [{name}], OVS interface name : [{device}], "
-            f"num binding lports : [{len(claims)}]"
+            f"name: [{name}], OVS interface name : [{device}], num binding lports : [{len(claims)}]"
         )
         for lport, claim in claims:
             if lport == name:

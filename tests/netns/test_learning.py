@@ -28,6 +28,8 @@ ports:
   vm3: {switch: sw1, chassis: hv2}
 """
 FIRST, SECOND = "0e:aa:00:00:00:01", "0e:aa:00:00:00:02"
+# Not of the other tests, whose last move may still be on its way to the Southbound.
+STATION = "0e:aa:00:00:00:03"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -65,12 +67,12 @@ def test_rows_say_when_they_were_written_and_are_left_alone(bed: Sandbox) -> Non
 
 def test_a_station_has_one_row_that_follows_it(bed: Sandbox) -> None:
     def settled(port: str) -> bool:
-        return stations(bed, FIRST) == [port]
+        return stations(bed, STATION) == [port]
 
-    traffic.send_raw(bed, "vm2", announcement("10.1.0.70", FIRST))
+    traffic.send_raw(bed, "vm2", announcement("10.1.0.70", STATION))
     process.wait_until(lambda: settled("vm2"), ARRIVES, "the row of vm2")
     bed.sync()
-    traffic.send_raw(bed, "vm3", announcement("10.1.0.70", FIRST))
+    traffic.send_raw(bed, "vm3", announcement("10.1.0.70", STATION))
     process.wait_until(lambda: settled("vm3"), ARRIVES, "the row of vm3")
 
 

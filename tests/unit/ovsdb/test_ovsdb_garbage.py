@@ -315,7 +315,7 @@ def test_flood_of_small_messages_does_not_capture_run(tmp_path: Path) -> None:
         started = time.monotonic()
         for _ in range(3):
             cache.run()
-        assert time.monotonic() - started < 15 and cache.connected
+        assert time.monotonic() - started < 90 and cache.connected  # not for ever
         cache.close()
 
 
