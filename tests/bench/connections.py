@@ -120,7 +120,14 @@ class Program:
         frames = [datagram(source, target, 10_000 + n, 53, self._vip) for n in range(NEW)]
         self.new.append(statistics.mean(sent(self._bed, frame, device) for frame in frames))
         sent(self._bed, datagram(target, source, 53, 10_000 + NEW - 1), self._devices[target])
-        self.established.append(sent(self._bed, frames[-1], device, REPEAT))
+        self.established.append(self._again(frames[-1], device))
+
+    def _again(self, frame: bytes, device: int) -> float:
+        """One connection's packet.  The kernel repeats a run on the frame that the last one
+        left: what is translated is another packet then, and is made anew each time."""
+        if not self._vip:
+            return sent(self._bed, frame, device, REPEAT)
+        return statistics.mean(sent(self._bed, frame, device) for _ in range(NEW))
 
 
 def programs(rounds: int) -> dict[str, Any]:
