@@ -149,12 +149,13 @@ def test_a_session_outlives_the_agent(bed: Sandbox) -> None:
     try:
         with Bird(bed.ports["vm1"].netns, "eth0", "10.0.0.1") as bird:
             wait_status(bed, row, "up")
-            since = bird.since()
+            before = bird.changes()
+            assert before[-1].endswith("to Up")
             chassis.stop_agent(signal.SIGKILL)
             with traffic.Wire(bed.ports["vm1"].netns, "eth0") as wire:
                 for _ in range(20):
                     assert wire.first(lambda f: control(f, IP) is not None, PATIENCE)
-            assert (bird.state(), bird.since()) == ("Up", since)
+            assert (bird.state(), bird.changes()) == ("Up", before)
             chassis.start_agent()
             wait_status(bed, row, "up")
             wait_until(lambda: bird.state() == "Up", PATIENCE, "session of the next agent")

@@ -43,11 +43,18 @@ def ask(bed: Sandbox, name: str, kind: str, version: int) -> DNS | None:
     with client:
         client.settimeout(traffic.ARRIVES)
         client.connect((address, 53))
-        client.send(bytes(DNS(id=0x1234, rd=1, qd=DNSQR(qname=name, qtype=kind))))
-        try:
-            return DNS(client.recv(4096))
-        except (TimeoutError, ConnectionRefusedError):
-            return None
+        for _ in range(tries(bed)):
+            client.send(bytes(DNS(id=0x1234, rd=1, qd=DNSQR(qname=name, qtype=kind))))
+            try:
+                return DNS(client.recv(4096))
+            except (TimeoutError, ConnectionRefusedError):
+                continue
+    return None
+
+
+def tries(bed: Sandbox) -> int:
+    """Queries a resolver sends: one is enough for ours, a packet-in of OVS's may be lost."""
+    return 3 if bed.topology.mixed else 1
 
 
 def answers(response: DNS | None) -> set[object]:
@@ -61,6 +68,19 @@ def test_names_are_answered(bed: Sandbox, version: int) -> None:
     assert answers(ask(bed, "VM.OVN.org", "AAAA", version)) == {"aef0::4"}
     assert answers(ask(bed, "vm.ovn.org", "ALL", version)) == {"10.0.0.4", "10.0.0.5", "aef0::4"}
     assert answers(ask(bed, "4.0.0.10.in-addr.arpa", "PTR", version)) == {b"vm.ovn.org."}
+
+
+def heard(
+    client: socket.socket, server: socket.socket, query: bytes, to: tuple[str, int], tries: int
+) -> list[bytes]:
+    """What the server receives of a query sent until something came, `tries` times at most."""
+    for _ in range(tries):
+        client.sendto(query, to)
+        try:
+            return [server.recv(4096)]
+        except TimeoutError:
+            continue
+    return []
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -80,5 +100,4 @@ def test_other_queries_reach_their_server(
     with server, client:
         server.bind((address, 53))
         server.settimeout(traffic.ARRIVES)
-        client.sendto(query, (address, 53))
-        assert server.recv(4096) == query
+        assert query in heard(client, server, query, (str(address), 53), tries(bed))

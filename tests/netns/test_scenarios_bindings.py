@@ -106,14 +106,14 @@ def southbound_asleep(bed: Sandbox) -> Iterator[None]:
 
 def test_a_port_whose_interface_came_back_is_reached(bed: Sandbox) -> None:
     hv1 = bed.chassis["hv1"]
-    assert traffic.answers(bed, "vm1", "vm3")
+    assert traffic.obeyed(bed, lambda: traffic.answers(bed, "vm1", "vm3"))
     iface_ids(bed, present=False)
     wait(bed, none_here)
     vif = bed.ports["vm3"].vif
     hv1.vsctl("set", "interface", vif, "external_ids:iface-id=vm3")
     bed.wait_up("vm3")
     bed.sync()
-    assert traffic.answers(bed, "vm1", "vm3")
+    assert traffic.obeyed(bed, lambda: traffic.answers(bed, "vm1", "vm3"))
     iface_ids(bed, present=True)
     wait(bed, all_here)
 
@@ -166,4 +166,4 @@ def test_what_goes_and_returns_while_the_southbound_sleeps_is_bound(
         change(bed, True)
     wait(bed, all_here)
     bed.sync()
-    assert traffic.answers(bed, "vm1", "vm3")
+    assert traffic.obeyed(bed, lambda: traffic.answers(bed, "vm1", "vm3"))

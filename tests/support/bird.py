@@ -18,10 +18,12 @@ from ovn_bpf_controller.sandbox import netns
 from ovn_bpf_controller.sandbox.process import wait_until
 
 _CONFIG = """
+log "{log}" {{ trace }};
 router id 192.0.2.1;
 protocol device {{ }}
 protocol bfd {{
   accept direct;
+  debug {{ states, events }};
   interface "{device}" {{ min rx interval 100 ms; min tx interval 100 ms; multiplier 3; }};
   neighbor {peer} dev "{device}";
 }}
@@ -37,7 +39,7 @@ class Bird:
         self._device = device
         self._directory = Path(tempfile.mkdtemp(prefix="bird-"))
         self._config = self._directory / "bird.conf"
-        self._config.write_text(_CONFIG.format(device=device, peer=peer))
+        self._config.write_text(_CONFIG.format(device=device, peer=peer, log=self._log))
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Bird:
@@ -83,6 +85,10 @@ class Bird:
         shutil.rmtree(self._directory)
 
     @property
+    def _log(self) -> Path:
+        return self._directory / "bird.log"
+
+    @property
     def _socket(self) -> Path:
         return self._directory / "bird.ctl"
 
@@ -98,16 +104,17 @@ class Bird:
 
     def state(self) -> str:
         """Of the session, in BIRD's word: "Up"."""
-        return self._session()[0]
-
-    def since(self) -> str:
-        """When the session came into its state, in BIRD's words."""
-        return self._session()[1]
-
-    def _session(self) -> tuple[str, str]:
         out = netns.run(["birdc", "-s", str(self._socket), "show", "bfd", "sessions"])
-        found = re.search(rf"\s{self._device}\s+(\w+)\s+(\S+)\s", out)
-        return (found[1], found[2]) if found else (out, "")
+        found = re.search(rf"\s{self._device}\s+(\w+)\s", out)
+        return found[1] if found else out
+
+    def changes(self) -> list[str]:
+        """The session's changes of state until now, as BIRD has logged them.
+
+        Not the time of the last one: BIRD makes it anew at each question, and it moves
+        with the wall clock.
+        """
+        return [line for line in self._log.read_text().splitlines() if "changed state" in line]
 
 
 def _triplet() -> str:
