@@ -45,7 +45,7 @@ static __noinline void neighbour_used(const struct scratch *s)
 		e->seen = now;
 }
 
-/* OP_MAC_GET, OP_MAC_IS and OP_MAC_PUT: see tables.h. */
+/* OP_MAC_GET, OP_MAC_IS and OP_MAC_PUT: see insns.h. */
 static __noinline void neighbour(struct scratch *s, __u32 op)
 {
 	__u32 *w = s->cur.w, i, d, mac[2];

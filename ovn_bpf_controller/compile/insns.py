@@ -22,7 +22,7 @@ _CT_DOES: Final = sorted(ffi.typeof("enum ovn_ct_action").elements.items())
 
 
 class Insn(NamedTuple):
-    """One instruction; enum ovn_op in tables.h says what the fields mean."""
+    """One instruction; enum ovn_op in insns.h says what the fields mean."""
 
     op: int
     dst: int = 0

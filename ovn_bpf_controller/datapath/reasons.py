@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """enum ovn_drop in words, for operators.
 
-observe prints them; a test holds them against include/ovn_bpf/tables.h.
+observe prints them; a test holds them against include/ovn_bpf/counts.h.
 """
 
 from __future__ import annotations

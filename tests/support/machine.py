@@ -2,7 +2,7 @@
 """What the interpreter should do with compiled rules, in plain Python.
 
 The compiler's tests run rules on a packet given as fields and look at what leaves
-and why it ended.  It is written from the comments of tables.h, slow and direct, so
+and why it ended.  It is written from the comments of insns.h, slow and direct, so
 that neither the compiler nor the BPF program has a say in it.
 """
 
