@@ -33,6 +33,7 @@ from ovn_bpf_controller.sandbox import process
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from ovn_bpf_controller.sandbox.chassis import Chassis
 from tests.support import traffic
+from tests.support.acl_lines import acl_lines
 from tests.support.beds import OURS
 
 KINDS = OURS
@@ -99,16 +100,6 @@ LET_THROUGH = (
     "router solicitation",
     "mld",
 )
-
-
-def acl_lines(chassis: Chassis, name: str) -> list[str]:
-    """Lines of the ACL in the chassis' log, without time and number."""
-    return [
-        # The real one numbers its threads as they come.
-        re.sub(r"^acl_log\(ovn_pinctrl\d\)", "acl_log(ovn_pinctrl0)", line.split("|", 2)[2])
-        for line in chassis.log().splitlines()
-        if "|acl_log(" in line and f"|name={name}, " in line
-    ]
 
 
 def logged(bed: Sandbox, name: str, *frames: bytes, count: int = 1) -> dict[str, list[str]]:
