@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Meters from the Northbound: control plane protection, and the log's.
 
-OVN's system test "CoPP" expects to the packet how many answers there are; the bed's
+OVN's system test 48, "CoPP", expects to the packet how many answers there are; the bed's
 kinds must agree.  Rates are one a second, so that a test that takes less sees the burst.
 """
 
@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from scapy.contrib.bfd import BFD
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet
@@ -19,8 +20,8 @@ from scapy.packet import Packet
 from ovn_bpf_controller.sandbox import process
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import traffic
+from tests.support.routes import wait_status
 
-KINDS = ("alone", "oracle")
 TOPOLOGY = """
 chassis: {hv1: $agent}
 switches:
@@ -34,8 +35,10 @@ routers:
 ports:
   vm1: {switch: sw0, chassis: hv1}
   vm2: {switch: sw1, chassis: hv1}
+nbctl: [lrp-set-gateway-chassis lr0-sw1 hv1]
 """
 ROUTER_MAC = "0e:00:00:00:00:01"
+MONITOR_MAC = "33:33:33:33:33:33"
 SETTLES = 1.0  # how long what is not to come gets to come
 
 
@@ -47,6 +50,8 @@ def _clean(bed: Sandbox) -> Iterator[None]:
         bed.nbctl("clear", table, name, column)
     bed.nbctl("--if-exists", "destroy", "copp", "copp0")
     bed.nbctl("clear", "logical_switch", "sw0", "acls")
+    bed.nbctl("lr-route-del", "lr0")
+    bed.nbctl("--all", "destroy", "bfd")
     bed.nbctl("meter-del")
     bed.nbctl("--wait=hv", "sync")
 
@@ -66,12 +71,14 @@ def frame(bed: Sandbox, layer: Packet, destination: str = "10.0.0.1", ttl: int =
     return bytes(Ether(src=port.mac, dst=ROUTER_MAC) / ip / layer)
 
 
-def burst(bed: Sandbox, data: bytes, count: int, seen_by: str, kind: type[Packet]) -> list[float]:
+def burst(
+    bed: Sandbox, data: bytes, count: int, seen_by: str, kind: type[Packet], source: str = "vm1"
+) -> list[float]:
     """When frames of a kind came, seconds after the first was sent."""
     with traffic.Wire(bed.ports[seen_by].netns, "eth0") as wire:
         begun = time.monotonic()
         for _ in range(count):
-            traffic.send_raw(bed, "vm1", data)
+            traffic.send_raw(bed, source, data)
         found: list[float] = []
         last = time.monotonic()
         while time.monotonic() < last + SETTLES:
@@ -85,9 +92,16 @@ def burst(bed: Sandbox, data: bytes, count: int, seen_by: str, kind: type[Packet
 
 def _is(data: bytes, kind: type[Packet]) -> bool:
     packet = Ether(data)
+    if kind is BFD:
+        return UDP in packet and packet[UDP].dport == 3784 and _final(bytes(packet[UDP].payload))
     if kind is ICMP:
         return ICMP in packet and packet[ICMP].type in (3, 11)
     return ARP in packet and packet[ARP].op == 1 and packet[ARP].pdst == "20.0.0.99"
+
+
+def _final(message: bytes) -> bool:
+    """Whether it answers a poll (RFC 5880, section 6.8.7)."""
+    return "F" in str(BFD(message).flags)
 
 
 def within(times: list[float], rate: int) -> bool:
@@ -119,6 +133,52 @@ def test_errors_about_the_time_to_live_are_metered(bed: Sandbox) -> None:
     protect(bed, "lr", "lr0", "icmp4-error", "icmp-meter")
     data = frame(bed, TCP(dport=80, flags="S"), "20.0.0.2", ttl=1)
     assert within(burst(bed, data, 50, "vm1", ICMP), 1)
+
+
+def test_polls_of_bfd_peers_are_metered(bed: Sandbox) -> None:
+    meter(bed, "bfd-meter", 1)
+    protect(bed, "lr", "lr0", "bfd", "bfd-meter")
+    peer = bed.ports["vm2"]
+    bed.nbctl("--bfd", "lr-route-add", "lr0", "240.0.0.0/8", peer.ip4, "lr0-sw1")
+    [row] = bed.nbctl("--bare", "--columns=_uuid", "find", "bfd").split()
+    wait_status(bed, row, "down")
+    disc = int(bed.sbctl("--bare", "--columns=disc", "find", "bfd", "logical_port=lr0-sw1"))
+    poll = BFD(version=1, sta=1, flags="P", detect_mult=5, my_discriminator=0x18A899E7,
+               your_discriminator=disc & 0xFFFFFFFF, min_tx_interval=1_000_000,
+               min_rx_interval=1_000_000, echo_rx_interval=0)  # fmt: skip
+    ip = IP(src=peer.ip4, dst="20.0.0.1", ttl=255)
+    head = Ether(src=peer.mac, dst="0e:00:00:00:00:02") / ip
+    data = bytes(head / UDP(sport=49152, dport=3784) / poll)
+    assert within(burst(bed, data, 50, "vm2", BFD, "vm2"), 1)
+
+
+def checks(bed: Sandbox, kind: str) -> int:
+    """Packets for the service monitor that have come as far as the agent."""
+    hv1 = bed.chassis["hv1"]
+    if kind == "oracle":
+        return hv1.log().count(f"dl_dst={MONITOR_MAC}")
+    rows = json.loads(hv1.appctl("ovn-bpf/status", "--json"))
+    refused = "slow path refused, service check of no service here"
+    return sum(int(row["value"]) for row in rows if row["what"].rstrip(":") == refused)
+
+
+def test_what_is_for_the_service_monitor_is_metered(bed: Sandbox, kind: str) -> None:
+    bed.nbctl("set", "nb_global", ".", f'options:svc_monitor_mac="{MONITOR_MAC}"')
+    meter(bed, "svc-meter", 1)
+    protect(bed, "ls", "sw0", "svc-monitor", "svc-meter")
+    if kind == "oracle":
+        bed.chassis["hv1"].appctl("vlog/set", "vconn:file:dbg")
+    before = checks(bed, kind)
+    port = bed.ports["vm1"]
+    ip = IP(src=port.ip4, dst="10.0.0.100")
+    data = bytes(Ether(src=port.mac, dst=MONITOR_MAC) / ip / TCP(sport=1234, dport=1234))
+    begun = time.monotonic()
+    for _ in range(20):
+        traffic.send_raw(bed, "vm1", data)
+    process.wait_until(lambda: checks(bed, kind) > before, 20.0, "a packet for the monitor")
+    time.sleep(SETTLES)
+    lasted = time.monotonic() - begun
+    assert checks(bed, kind) - before <= 1 + lasted + 1
 
 
 def lines(bed: Sandbox, name: str) -> int:
