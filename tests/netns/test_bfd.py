@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """BFD for routes: packets as the RFC has them, and a real routing daemon as the peer.
 
-ovn-controller 23.03 passes too, but sleeps for up to a minute over each change.
+OVN's system test 44, "BFD", with another daemon.  ovn-controller 23.03 passes too, but
+sleeps for up to a minute over each change.
 """
 
 from __future__ import annotations

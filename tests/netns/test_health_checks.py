@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Load balancer health checks: a backend whose server stops gets no connections."""
+"""Load balancer health checks: a backend whose server stops gets no connections.
+
+OVN's system tests 26 and 27, "Load balancer health checks", and UDP besides.
+"""
 
 from __future__ import annotations
 

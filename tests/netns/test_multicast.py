@@ -2,7 +2,7 @@
 """Multicast snooping with real receivers: only members get what is sent to a group.
 
 sw0 has the sender vm1, vm2 and vm3, which join, and vm4, which does not; vm5 is on sw1,
-behind a router that relays.
+behind a router that relays.  OVN's system test 25, "2 LSs IGMP and MLD", is among it.
 """
 
 from __future__ import annotations

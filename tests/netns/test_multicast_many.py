@@ -2,7 +2,7 @@
 """Many groups on one switch: each is delivered to its member, and none is forgotten.
 
 OVN's system test 58, "mcast flow count", written anew: it counts OpenFlow flows, and this
-looks at what the members get.
+looks at what members get.
 """
 
 from __future__ import annotations

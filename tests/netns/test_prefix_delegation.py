@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Router ports get IPv6 prefixes from ISC's dhcpd, and keep them.
 
-The scenarios "IPv6 prefix delegation" of OVN's system tests: a distributed router with
-a gateway port, and a gateway router.  The server is a guest of the outer switch.
+OVN's system tests 32 and 33, "IPv6 prefix delegation": a distributed router with a
+gateway port, and a gateway router.  The server is a guest of the outer switch.
 """
 
 from __future__ import annotations

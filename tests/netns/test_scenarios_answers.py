@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scenarios of OVN's system tests about who answers whom, written anew.
 
-"Container ping parent port", "IP buffering" and "Traffic to router port via LLA".
+56 "Container ping parent port", 66 "IP buffering" and 76 "Traffic to router port via LLA".
 Hosts outside are guests of an outer switch, where OVN's tests have a provider bridge.
 """
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scenarios of OVN's system tests about ports that come and go, written anew.
 
-"Test packet drops due to incorrect flows in physical table 33", "controller I-P
-handling when ovs iface ofport is -1" and "ovn-install on slow ovsdb".
+38 "Test packet drops due to incorrect flows in physical table 33", 41 "controller I-P
+handling when ovs iface ofport is -1" and 73 "ovn-install on slow ovsdb".
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -85,11 +86,26 @@ def wait(bed: Sandbox, condition: Callable[[Sandbox], bool]) -> None:
     process.wait_until(lambda: condition(bed), PATIENCE, condition.__name__)
 
 
+def logical_ports(bed: Sandbox, present: bool) -> None:
+    for port in VIFS:
+        if present:
+            addresses = f"{bed.ports[port].mac} {bed.ports[port].ip4}"
+            bed.nbctl("lsp-add", "sw0", port, "--", "lsp-set-addresses", port, addresses)
+        else:
+            bed.nbctl("lsp-del", port)
+
+
 @contextmanager
 def southbound_asleep(bed: Sandbox) -> Iterator[None]:
     """The server neither answers nor closes connections.  At the end the agent is held
     until the server is awake, as in OVN's test."""
-    server = process.read_pid(bed.layout.root / "ovnsb_db.pid")
+    with _asleep(bed, bed.layout.root / "ovnsb_db.pid"):
+        yield
+
+
+@contextmanager
+def _asleep(bed: Sandbox, pidfile: Path) -> Iterator[None]:
+    server = process.read_pid(pidfile)
     assert server is not None
     hv1 = bed.chassis["hv1"]
     os.kill(server, signal.SIGSTOP)
@@ -157,7 +173,37 @@ def test_what_goes_while_the_southbound_sleeps_is_unbound_later(
     wait(bed, all_here)
 
 
-@pytest.mark.parametrize("change", [iface_ids, interfaces])
+def forgotten(bed: Sandbox) -> bool:
+    """Whether nothing says that the ports are here, their rows being gone."""
+    return not any(row(bed, port, "_uuid") or installed(bed, port) for port in VIFS)
+
+
+def test_logical_ports_that_go_while_the_southbound_sleeps_are_forgotten_later(
+    bed: Sandbox,
+) -> None:
+    wait(bed, all_here)
+    with southbound_asleep(bed):
+        logical_ports(bed, False)
+    wait(bed, forgotten)
+    logical_ports(bed, True)
+    wait(bed, all_here)
+
+
+def test_logical_ports_that_return_while_the_local_database_sleeps_are_installed(
+    bed: Sandbox,
+) -> None:
+    """The agent cannot write ovn-installed while the port's row is new."""
+    wait(bed, all_here)
+    logical_ports(bed, False)
+    wait(bed, forgotten)
+    with _asleep(bed, bed.chassis["hv1"].root / "ovsdb-server.pid"):
+        logical_ports(bed, True)
+    wait(bed, all_here)
+    bed.sync()
+    assert traffic.answers(bed, "vm1", "vm3")
+
+
+@pytest.mark.parametrize("change", [iface_ids, interfaces, logical_ports])
 def test_what_goes_and_returns_while_the_southbound_sleeps_is_bound(
     bed: Sandbox, change: Callable[[Sandbox, bool], None]
 ) -> None:
