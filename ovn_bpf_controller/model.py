@@ -53,6 +53,7 @@ class Port:
     """A logical port; (dp, port) is unique.  See struct ovn_port.
 
     chassis: name of the Tunnel, for REMOTE.  vlan: 0 unless a nested container.
+    mirror: copies go out of the device, frames of which are another port's.
     gateway: a PATCH that is here and nowhere else.  ALIAS: stands for peer_port of
     the same datapath.  wakes: nothing passes a VIF until its
     guest sends one of these: rarp, garp, na.
@@ -63,6 +64,7 @@ class Port:
     kind: PortKind
     localport: bool = False
     nested: bool = False
+    mirror: bool = False
     gateway: bool = False
     ifindex: int = 0
     vlan: int = 0

@@ -24,6 +24,7 @@ enum ovn_port_flag {
 	OVN_PORT_F_GARP = 1 << 5,      /* or a gratuitous ARP, */
 	OVN_PORT_F_NA = 1 << 6,	       /* or a neighbour advertisement */
 	OVN_PORT_F_ASLEEP = 7 << 4,
+	OVN_PORT_F_MIRROR = 1 << 7, /* a VIF that nothing enters by */
 };
 
 /* Map `ovn_ports`, found through `ovn_port_idx` (struct ovn_port_key). */

@@ -42,6 +42,7 @@ class PortType(Enum):
     L2GATEWAY = "l2gateway"
     VIRTUAL = "virtual"
     EXTERNAL = "external"
+    MIRROR = "mirror"
     REMOTE = "remote"
     VTEP = "vtep"
     UNKNOWN = "unknown"
@@ -56,9 +57,10 @@ class Claim:
     """A logical port whose device is on this chassis.
 
     row: its binding.  iface: the device, of the parent for a container and for a
-    virtual port.  bind: NO for a localport, which everybody has and nobody claims.
-    vlan: tag of a container, otherwise 0.  wakes: what the guest must send first, of
-    WAKES; nothing unless it is on its way here.
+    virtual port, of the port that gets the copies for a mirror's.  bind: NO for a
+    localport, which everybody has and nobody claims.  vlan: tag of a container,
+    otherwise 0.  wakes: what the guest must send first, of WAKES; nothing unless it is
+    on its way here.
     """
 
     row: PortBinding
@@ -70,13 +72,14 @@ class Claim:
     @property
     def owns_device(self) -> bool:
         """Whether the device was plugged for this port."""
-        return not self.vlan and self.row.type != PortType.VIRTUAL.value
+        shared = (PortType.VIRTUAL.value, PortType.MIRROR.value)
+        return not self.vlan and self.row.type not in shared
 
 
 def port_type(row: PortBinding) -> PortType:
     """Classify a row; what we do not know is UNKNOWN."""
-    if row.type in ("", "mirror") and row.parent_port:
-        return PortType.CONTAINER if not row.type else PortType.UNKNOWN
+    if not row.type and row.parent_port:
+        return PortType.CONTAINER
     try:
         kind = PortType(row.type)
     except ValueError:
@@ -151,7 +154,7 @@ class ClaimRules:
             if claim is not None:
                 claims[name] = claim
             if row is not None and port_type(row) is PortType.VIF:
-                for child in self._containers(me, ports.children(name), iface, said):
+                for child in self._children(me, row, ports.children(name), iface, said):
                     claims[child.row.logical_port] = child
         for row in ports.kind(PortType.VIRTUAL.value):
             parent = claims.get(row.virtual_parent or "")
@@ -192,18 +195,24 @@ class ClaimRules:
                 self._say(said, row, f"unknown activation strategy {name}")
         return tuple(name for name in WAKES if name in named)
 
-    def _containers(
+    def _children(
         self,
         me: Chassis,
+        parent: PortBinding,
         rows: Iterable[PortBinding],
         iface: Interface,
         said: set[tuple[str, str]],
     ) -> Iterator[Claim]:
+        """Ports that share a device; a mirror's goes where its target may be."""
         for row in rows:
-            if port_type(row) is not PortType.CONTAINER:
+            kind, bind = port_type(row), can_bind(me, row)
+            if kind is PortType.MIRROR:
+                theirs = can_bind(me, parent)
+                if Bind.NO not in (bind, theirs):
+                    yield Claim(row, iface, theirs)
+            elif kind is not PortType.CONTAINER:
                 continue
-            bind = can_bind(me, row)
-            if not row.tag:
+            elif not row.tag:
                 self._say(said, row, "container without a tag")
             elif bind is not Bind.NO:
                 yield Claim(row, iface, bind, row.tag)

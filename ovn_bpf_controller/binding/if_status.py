@@ -24,7 +24,13 @@ INSTALLED_TS = "ovn-installed-ts"
 # take turns at most this often.
 CLAIM_INTERVAL_MS = 500
 # What is given back when nothing here is plugged for it any more.
-_RELEASED = (PortType.VIF, PortType.CONTAINER, PortType.LOCALPORT, PortType.VIRTUAL)
+_RELEASED = (
+    PortType.VIF,
+    PortType.CONTAINER,
+    PortType.LOCALPORT,
+    PortType.VIRTUAL,
+    PortType.MIRROR,
+)
 
 
 class State(Enum):

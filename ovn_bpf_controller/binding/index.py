@@ -60,8 +60,9 @@ class PortIndex:
                 yield self._peered, row.datapath
         if row.type:
             yield self._by_kind, row.type
-        if row.parent_port:
-            yield self._by_parent, row.parent_port
+        parent = row.mirror_port if row.type == "mirror" else row.parent_port
+        if parent:
+            yield self._by_parent, parent
         for chassis in {row.chassis, *row.additional_chassis}:
             if chassis:
                 yield self._by_chassis, chassis
@@ -83,7 +84,7 @@ class PortIndex:
         return self._peered.get(uuid, {}).values()
 
     def children(self, lport: str) -> Iterable[PortBinding]:
-        """Ports whose parent_port is `lport`."""
+        """Ports whose parent_port is `lport`, and mirrors' whose mirror_port it is."""
         return self._by_parent.get(lport, {}).values()
 
     def kind(self, kind: str) -> Iterable[PortBinding]:

@@ -145,7 +145,8 @@ def _in(column: str, uuids: Iterable[str]) -> list[Clause]:
 def _port_clauses(
     me: Chassis | None, iface_ids: Iterable[str], datapaths: Iterable[str]
 ) -> list[Clause]:
-    clauses = [Clause("type", "==", kind) for kind in ("patch", "chassisredirect", "external")]
+    kinds = ("patch", "chassisredirect", "external", "mirror")
+    clauses = [Clause("type", "==", kind) for kind in kinds]
     if me is None:
         # Gateways may be ours as soon as we are registered; their zones must not
         # be given up before that.

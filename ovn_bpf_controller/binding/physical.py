@@ -35,6 +35,18 @@ _BOUND = frozenset(
         PortType.VIRTUAL,
         PortType.EXTERNAL,
         PortType.REMOTE,
+        PortType.MIRROR,
+    }
+)
+
+# Nothing to say about, where they are not bound.
+_QUIET = frozenset(
+    {
+        PortType.VIF,
+        PortType.CONTAINER,
+        PortType.LOCALPORT,
+        PortType.VIRTUAL,
+        PortType.MIRROR,
     }
 )
 
@@ -115,7 +127,7 @@ def _port(site: Site, dp: int, row: PortBinding, localnet: bool) -> Port:
         return _remote(site, dp, row, chassis, localnet)
     if kind in (PortType.CHASSISREDIRECT, PortType.L3GATEWAY):
         return Port(dp, row.tunnel_key, PortKind.NONE)
-    if kind not in (PortType.VIF, PortType.CONTAINER, PortType.LOCALPORT, PortType.VIRTUAL):
+    if kind not in _QUIET:
         # One line for each type: northd makes many ports of one kind.
         site.omit(f"port type {row.type}", "not realised on this chassis by this version")
     return Port(dp, row.tunnel_key, PortKind.NONE, localport=kind is PortType.LOCALPORT)
@@ -133,6 +145,7 @@ def _device(dp: int, row: PortBinding, claim: Claim, zone: int) -> Port:
         nested=claim.vlan != 0,
         ifindex=claim.iface.ifindex,
         vlan=claim.vlan,
+        mirror=row.type == PortType.MIRROR.value,
         ct_zone=zone,
         wakes=claim.wakes,
     )

@@ -35,6 +35,7 @@ from ovn_bpf_controller.ovsdb.tables import (
     Encap,
     HAChassis,
     HAChassisGroup,
+    Mirror,
     MulticastGroup,
     PortBinding,
     Row,
@@ -281,6 +282,7 @@ class Topology:
             for row in self.ports.datapath(uuid)
             if (name := row.logical_port) in self.claims
         }
+        self._omit_mirrors(uuid)
         ports = physical.ports(site, uuid)
         return LocalDatapath(
             uuid,
@@ -299,6 +301,17 @@ class Topology:
             {name: group.key for name, group in groups.items() if group is not None},
             security,
         )
+
+    def _omit_mirrors(self, uuid: str) -> None:
+        """Say which mirrors of local ports lead out of the logical network."""
+        mirrors = self._sb.table(Mirror)
+        for row in self.ports.datapath(uuid):
+            for rule in row.mirror_rules if row.logical_port in self.claims else ():
+                if rule in mirrors and mirrors[rule].type != "lport":
+                    kind = mirrors[rule].type
+                    self._omit(
+                        f"mirror {mirrors[rule].name}", f"no copies by {kind} in this version"
+                    )
 
     def _omit(self, subject: str, why: str) -> None:
         """Say once what the data plane will not have."""

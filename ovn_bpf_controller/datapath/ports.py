@@ -69,7 +69,7 @@ class Ports:
         self.table.put(key, self._body(port, dp_index, number), generation, journal)
         if old:
             self._leave(key, old, journal)
-        if port.kind == PortKind.VIF and port.ifindex:
+        if port.kind == PortKind.VIF and port.ifindex and not port.mirror:
             self._own(KEY.pack(port.ifindex, port.vlan), key, journal)
 
     def delete(self, key: bytes, generation: int, journal: Journal) -> None:
@@ -98,6 +98,8 @@ class Ports:
             flags |= _WAKES[name]
         if port.nested:
             flags |= lib.OVN_PORT_F_NESTED
+        if port.mirror:
+            flags |= lib.OVN_PORT_F_MIRROR
         if port.gateway:
             flags |= lib.OVN_PORT_F_GATEWAY
         return PORT.pack(
@@ -148,9 +150,10 @@ class Ports:
         right: dict[bytes, int] = {}
         named = set()
         for key, slot in self.table.index.live.items():
-            _, _, _, kind, _, ifindex, vlan, _, chassis, *_ = PORT.unpack(self.table.body(slot))
+            body = self.table.body(slot)
+            _, _, _, kind, flags, ifindex, vlan, _, chassis, *_ = PORT.unpack(body)
             named.add(chassis)
-            if kind == PortKind.VIF and ifindex:
+            if kind == PortKind.VIF and ifindex and not flags & lib.OVN_PORT_F_MIRROR:
                 self._owner[KEY.pack(ifindex, vlan)] = key
                 right[KEY.pack(ifindex, vlan)] = slot
         self._devices.adopt()

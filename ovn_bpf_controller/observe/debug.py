@@ -84,11 +84,15 @@ def local_bindings(chassis: Chassis) -> str:
                 lines.append(f"{kind} lport : [{lport}]")
         children = sorted((lport, claim) for lport, claim in claims if lport != name)
         lines += [
-            f"child lport[{number}] : [{lport}], type : [CONTAINER]"
-            for number, (lport, _) in enumerate(children, 1)
+            f"child lport[{number}] : [{lport}], type : [{_child(claim)}]"
+            for number, (lport, claim) in enumerate(children, 1)
         ]
         lines.append(_RULE)
     return "\n".join(lines)
+
+
+def _child(claim: Claim) -> str:
+    return "MIRROR" if claim.row.type == "mirror" else "CONTAINER"
 
 
 def template_vars(chassis: Chassis) -> str:

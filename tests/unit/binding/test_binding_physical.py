@@ -69,6 +69,16 @@ def test_a_container_shares_its_parents_device() -> None:
     assert (port.kind, port.ifindex, port.vlan, port.nested) == (PortKind.VIF, 7, 42, True)
 
 
+def test_a_mirror_sends_copies_to_its_targets_device_or_its_chassis() -> None:
+    copies, claims = claimed("mp", 3, type="mirror", mirror_port="p")
+    port = only(site(copies, claims=claims))
+    assert (port.kind, port.ifindex, port.vlan, port.mirror) == (PortKind.VIF, 7, 0, True)
+    assert only(site(replace(copies, chassis="c2"))).chassis == "hv2@192.0.2.2"
+    omitted: list[tuple[str, str]] = []
+    assert only(site(copies, omitted=omitted)).kind is PortKind.NONE
+    assert not omitted
+
+
 def test_a_port_elsewhere_is_behind_its_chassis_tunnel() -> None:
     assert only(site(row("p", 3, chassis="c2"))).chassis == "hv2@192.0.2.2"
     assert only(site(row("p", 3, chassis="c2", encap="e22"))).chassis == "hv2@198.51.100.2"

@@ -82,7 +82,7 @@ def test_who_may_bind(columns: dict[str, Any], wanted: Bind) -> None:
         ({"type": "localport"}, PortType.LOCALPORT),
         ({"type": "chassisredirect"}, PortType.CHASSISREDIRECT),
         ({"type": "container"}, PortType.UNKNOWN),
-        ({"type": "mirror", "parent_port": "x"}, PortType.UNKNOWN),
+        ({"type": "mirror", "mirror_port": "x"}, PortType.MIRROR),
         ({"type": "of-the-future"}, PortType.UNKNOWN),
     ],
 )
@@ -126,6 +126,24 @@ def test_claims_cover_vifs_containers_and_localports() -> None:
         "orphan": (Bind.MAIN, 6),
     }
     assert claims["child"].iface is claims["vif"].iface
+
+
+def test_a_mirror_is_where_its_target_is_and_may_be() -> None:
+    rows = (
+        port("spy", requested_additional_chassis=("me",)),
+        port("elsewhere", options={"requested-chassis": "hv2"}),
+        port("mp-a", type="mirror", mirror_port="spy"),
+        port("mp-b", type="mirror", mirror_port="elsewhere"),
+        port("mp-c", type="mirror", mirror_port="unplugged"),
+        port("mp-d", type="mirror", parent_port="spy"),
+    )
+    plugged = {name: iface(f"tap-{name}", name) for name in ("spy", "elsewhere")}
+    claims = ClaimRules().decide(ME, plugged, index(*rows))
+    assert {name: c.bind for name, c in claims.items()} == {
+        "spy": Bind.ADDITIONAL,
+        "mp-a": Bind.ADDITIONAL,
+    }
+    assert claims["mp-a"].iface is claims["spy"].iface and not claims["mp-a"].owns_device
 
 
 # --- local datapaths and conditions -----------------------------------------------
