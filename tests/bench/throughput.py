@@ -74,28 +74,31 @@ class Way:
 
     def _bulk(self, seconds: int) -> float:
         listen = ["iperf3", "-s", "-1", "--forceflush", "-B", self.address]
-        server = self._start(self.target, listen, "listening")
-        with server:
+        with serving(self.target, listen, "listening"):
             command = ["iperf3", "-J", "-c", self.address, "-t", str(seconds)]
             report = json.loads(netns.run(netns.argv(self.source, command)))
         return float(report["end"]["sum_received"]["bits_per_second"])
 
     def _latency(self) -> float:
         python = sys.executable
-        server = self._start(self.target, [python, "-c", SERVER, self.address], "ready")
-        with server:
+        with serving(self.target, [python, "-c", SERVER, self.address], "ready"):
             command = [python, "-c", CLIENT, self.address, str(TRANSACTIONS)]
             return float(netns.run(netns.argv(self.source, command)))
 
-    @staticmethod
-    def _start(namespace: str, command: list[str], ready: str) -> subprocess.Popen[str]:
-        """Start a server in `namespace`, and wait for the line that says `ready`."""
-        server = subprocess.Popen(netns.argv(namespace, command), stdout=subprocess.PIPE, text=True)
+
+@contextmanager
+def serving(namespace: str, command: list[str], ready: str) -> Iterator[None]:
+    """A server in `namespace`, from the line that says `ready` on, whatever its client does."""
+    argv = netns.argv(namespace, command)
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        while ready not in (line := server.stdout.readline()):
-            if not line:
-                raise SystemExit(f"{command[0]} ended early")
-        return server
+        try:
+            while ready not in (line := server.stdout.readline()):
+                if not line:
+                    raise SystemExit(f"{command[0]} ended early")
+            yield
+        finally:
+            server.terminate()
 
 
 @contextmanager
