@@ -153,10 +153,13 @@ static __always_inline void probe_sets(struct best *b, __u32 mask, const struct 
 static long try_tuple(__u32 i, struct best *b)
 {
 	const struct ovn_tuple *t = array_at(&ovn_tuples, b->first + i);
+	const struct scratch *s = scratch_at(b->depth);
 	const struct ovn_mask *m;
 
-	if (!t || (b->found && t->max_prio <= b->prio))
+	if (!s || !t || (b->found && t->max_prio <= b->prio))
 		return 1;
+	if ((s->cur.w[t->word & (OVN_WORDS - 1)] & t->bits) != t->value)
+		return 0;
 	m = array_at(&ovn_masks, t->mask);
 	if (!m)
 		return 1;

@@ -48,10 +48,16 @@ struct ovn_mask {
  * from being endless.  Rules under further masks are refused. */
 #define OVN_MAX_TUPLES 4096
 
-/* One line of a stage's list, highest priority first: map `ovn_tuples`. */
+/* One line of a stage's list, highest priority first: map `ovn_tuples`.  Where word
+ * `word` of a packet, of which only `bits` count, is not `value`, no rule under the mask
+ * matches, and none is looked up; bits 0: they have nothing in common. */
 struct ovn_tuple {
 	__u32 mask;	/* index in ovn_masks */
 	__u32 max_prio; /* no rule under this mask has more */
+	__u32 bits;
+	__u32 value;
+	__u32 word;
+	__u32 pad;
 };
 
 /* A stage: map `ovn_stages`, index dp_index * OVN_STAGES_PER_DP + (egress ?

@@ -119,7 +119,7 @@ class Rules:
         pc = self._insns.shared.hold(rule.insns, journal)
         key = key or _packed(number, stage, mask, rule.values)
         table.put(key, BODY.pack(rule.prio, pc, rule.flow, 0) + key, generation, journal)
-        self._stages.add(stage, mask, rule.prio, journal)
+        self._stages.add(stage, mask, rule.prio, rule.mask, rule.values, journal)
         if old:
             self._leave(table, old, journal)
         return True
@@ -188,7 +188,9 @@ class Rules:
                 stage, mask = KEYS_HEAD.unpack_from(key)
                 self._adopt_holds(table, slot, stage, mask)
                 prio = BODY.unpack_from(table.body(slot))[0]
-                self._stages.add(stage, mask, prio, journal)
+                words = self._masks.shared.key(mask)
+                values = struct.unpack_from(f"={len(words)}I", key, KEYS_HEAD.size)
+                self._stages.add(stage, mask, prio, words, values, journal)
         self._insns.adopt()
 
     def _adopt_holds(self, table: VersionedTable, slot: int, stage: int, mask: int) -> bytes:

@@ -8,10 +8,13 @@ only says `next;` is linked past (skip_to), and so costs packets nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.datapath.alloc import Runs
+from ovn_bpf_controller.datapath.guards import UNGUARDED, Common
+from ovn_bpf_controller.datapath.interned import Mask
 from ovn_bpf_controller.datapath.journal import Journal
 from ovn_bpf_controller.datapath.maps import ArrayMap
 from ovn_bpf_controller.datapath.records import record
@@ -24,15 +27,18 @@ VERSION: Final = record("struct ovn_stage_ver")
 TUPLE: Final = record("struct ovn_tuple")
 INSN: Final = record("struct ovn_insn")
 
-Tuples = tuple[tuple[int, int], ...]  # (mask, max_prio), best first
+# (mask, max_prio, bits, value, word) as in struct ovn_tuple, best first
+Tuples = tuple[tuple[int, int, int, int, int], ...]
 
 
 @dataclass(slots=True)
 class Stage:
-    """prios: how many rules of each priority a mask has.  trivial: the match-all
-    rule does nothing but go on with the next table."""
+    """prios: how many rules of each priority a mask has.  common: what they all ask
+    for; not known of every mask.  trivial: the match-all rule does nothing but go on
+    with the next table."""
 
     prios: dict[int, dict[int, int]] = field(default_factory=dict)
+    common: dict[int, Common] = field(default_factory=dict)
     default_rule: int = 0
     trivial: bool = False
 
@@ -79,8 +85,17 @@ class Stages:
 
     # --- what the rules say -------------------------------------------------
 
-    def add(self, stage: int, mask: int, prio: int, journal: Journal) -> None:
-        """One rule more under a mask."""
+    def add(
+        self,
+        stage: int,
+        mask: int,
+        prio: int,
+        words: Mask,
+        values: Sequence[int],
+        journal: Journal,
+    ) -> None:
+        """One rule more under a mask, which is `words` (model.Rule.mask)."""
+        self._narrow(stage, mask, words, values, journal)
         self._count(stage, mask, prio, 1)
         journal.undo(self._count, stage, mask, prio, -1)
 
@@ -112,6 +127,31 @@ class Stages:
     def widest(self) -> int:
         """How many masks the longest list has."""
         return max((len(v.tuples) for v in self._written.values()), default=0)
+
+    def _narrow(
+        self, stage: int, mask: int, words: Mask, values: Sequence[int], journal: Journal
+    ) -> None:
+        """What the mask's rules have in common once there is one more."""
+        known = self._known.get(stage)
+        if known is None:
+            known = self._known[stage] = Stage()
+        before = after = known.common.get(mask)
+        if mask not in known.prios:  # what is known is of rules that went
+            after = Common(words, values)
+        elif before is not None:
+            after = before.also(values)
+        if after is not before and after is not None:
+            known.common[mask] = after
+            journal.undo(self._set_common, stage, mask, before)
+
+    def _set_common(self, stage: int, mask: int, common: Common | None) -> None:
+        known = self._known.get(stage)
+        if known is None:
+            return
+        if common is None:
+            known.common.pop(mask, None)
+        else:
+            known.common[mask] = common
 
     def _count(self, stage: int, mask: int, prio: int, change: int) -> None:
         known = self._known.get(stage)
@@ -146,6 +186,10 @@ class Stages:
                 self._write(stage, known, tuples, old, generation, journal)
             if not known.prios and not known.default_rule:
                 self._known.pop(stage, None)
+            if len(known.common) > len(known.prios):
+                known.common = {
+                    mask: known.common[mask] for mask in known.prios if mask in known.common
+                }
         self._touched = set()
 
     def roll_back(self) -> None:
@@ -179,7 +223,11 @@ class Stages:
     def _order(known: Stage) -> Tuples:
         best = [(max(prios), mask) for mask, prios in known.prios.items()]
         best.sort(key=lambda item: (-item[0], item[1]))
-        return tuple((mask, prio) for prio, mask in best)
+        common = known.common
+        return tuple(
+            (mask, prio, *(common[mask].guard if mask in common else UNGUARDED))
+            for prio, mask in best
+        )
 
     def _write(
         self,
@@ -211,7 +259,7 @@ class Stages:
         if not tuples:
             return 0
         first = self._runs.take(len(tuples), journal)
-        self._tuples.put(first, b"".join(TUPLE.pack(*line) for line in tuples))
+        self._tuples.put(first, b"".join(TUPLE.pack(*line, 0) for line in tuples))
         return first
 
     def _unwrite(self, stage: int, side: int, old: Version) -> None:
@@ -264,7 +312,7 @@ class Stages:
             return
         if first + count > self._tuples.capacity:
             count = 0  # written by nobody of ours: publish() sees the difference
-        tuples = tuple(TUPLE.unpack(self._tuples.get(first + i)) for i in range(count))
+        tuples = tuple(TUPLE.unpack(self._tuples.get(first + i))[:5] for i in range(count))
         self._written[stage] = Version(tuples, first, default_rule, skip_to)
 
     def adopted_defaults(self) -> list[tuple[int, int]]:

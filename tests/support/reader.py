@@ -100,7 +100,7 @@ class Reader:
     ) -> tuple[dict[RuleKey, tuple[int, bytes]], dict[tuple[int, int], int]]:
         rules: dict[RuleKey, tuple[int, bytes]] = {}
         skips: dict[tuple[int, int], int] = {}
-        listed: set[tuple[int, int]] = set()  # (stage, mask)
+        listed: dict[tuple[int, int], Any] = {}  # lines by (stage, mask)
         stages = self._array("ovn_stages", "struct ovn_stage")
         for index, dp in self._datapaths().items():
             for table in range(lib.OVN_STAGES_PER_DP):
@@ -108,7 +108,7 @@ class Reader:
                 version = self._version(stages[stage], generation)
                 if version is None:
                     continue
-                listed.update((stage, mask) for mask in self._tuples(version))
+                listed.update(((stage, line.mask), line) for line in self._tuples(version))
                 if version.skip_to:
                     skips[dp, table] = version.skip_to
                 if version.default_rule:
@@ -121,20 +121,26 @@ class Reader:
             for found in self._alive(*names, kind, generation, "rule"):
                 mask = self._mask(found.key.mask)
                 where = divmod(found.key.stage, lib.OVN_STAGES_PER_DP)
-                assert (found.key.stage, found.key.mask) in listed, "packets would not find it"
                 values = tuple(found.key.w[i] for i in range(len(mask)))
+                line = listed.get((found.key.stage, found.key.mask))
+                assert line is not None, "packets would not find it"
+                asked = {
+                    word: (bits, value) for (word, bits), value in zip(mask, values, strict=True)
+                }
+                guard = asked.get(line.word, (0, 0)) if line.bits else (0, 0)
+                assert guard == (line.bits, line.value), "packets would pass it by"
                 rules[self._dp(where[0]), where[1], mask, values] = self._rule(found.rule)
         return rules, skips
 
-    def _tuples(self, version: Any) -> list[int]:
-        """Masks of a stage; the list must fall in priority and name none twice."""
+    def _tuples(self, version: Any) -> list[Any]:
+        """A stage's masks; the list must fall in priority and name none twice."""
         tuples = self._array("ovn_tuples", "struct ovn_tuple")
         lines = [tuples[version.first + i] for i in range(version.n_tuples)]
         prios = [line.max_prio for line in lines]
         masks = [line.mask for line in lines]
         assert prios == sorted(prios, reverse=True)
         assert len(set(masks)) == len(masks) and 0 not in masks
-        return masks
+        return lines
 
     @staticmethod
     def _version(stage: Any, generation: int) -> Any:
