@@ -8,7 +8,7 @@ of every name that changed; what to do about it is the compiler's business.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ovn_bpf_controller.balancers import Balancers
 from ovn_bpf_controller.binding.desired import Delta, Desired, LocalDatapath
@@ -22,6 +22,8 @@ from ovn_bpf_controller.ovsdb.store import Changes
 
 PIPELINES = {"ingress": 0, "egress": 1}
 _CONSOLIDATED_SINCE = 26
+# Key of Logical_Flow.tags: the one port that the flow's packets come from or go to.
+_ABOUT = "in_out_port"
 
 
 class LogicalFlows:
@@ -36,6 +38,7 @@ class LogicalFlows:
         self._sets: dict[str, tables.AddressSet] = {}
         self._groups: dict[str, tables.PortGroup] = {}
         self._flows_of: dict[str, set[str]] = {}  # datapath or group uuid -> flow uuids
+        self._flows_about: dict[str, set[str]] = {}  # logical port -> flow uuids
         self._templates: Mapping[str, str] = {}
         self._traits: dict[int, Traits] = {}
         self._switches: dict[str, int] = {}  # local ones: uuid -> tunnel key
@@ -89,7 +92,7 @@ class LogicalFlows:
         self._follow_sets(changes)
         self._follow_templates(changes)
         self._follow_traits(changes, delta)
-        self._follow_flows(changes, {u: d.key for u, d in desired.datapaths.items()})
+        self._follow_flows(changes, {u: d.key for u, d in desired.datapaths.items()}, delta.moved)
         self._balancers.run(changes, self._switches, self._templates, self._central)
         self._neighbours.run(changes, desired.datapaths, delta)
         for datapath, name in delta.names:
@@ -152,7 +155,9 @@ class LogicalFlows:
 
     # --- flows ----------------------------------------------------------------
 
-    def _follow_flows(self, changes: Changes, local: Mapping[str, int]) -> None:
+    def _follow_flows(
+        self, changes: Changes, local: Mapping[str, int], ports_moved: Iterable[str]
+    ) -> None:
         due: dict[str, None] = {}
         for uuid, (old, new) in changes.of(tables.LogicalFlow).items():
             if old is not None:
@@ -169,6 +174,8 @@ class LogicalFlows:
                     groups.add(uuid)
         for uuid in moved | groups:
             due.update(dict.fromkeys(self._flows_of.get(uuid, ())))
+        for lport in ports_moved:
+            due.update(dict.fromkeys(self._flows_about.get(lport, ())))
         rows = self._cache.table(tables.LogicalFlow)
         for uuid in due:
             row = rows.get(uuid)
@@ -179,21 +186,20 @@ class LogicalFlows:
 
     def _index(self, row: tables.LogicalFlow, present: bool) -> None:
         for where in (row.logical_datapath, row.logical_dp_group):
-            if where is None:
-                continue
-            flows = self._flows_of.setdefault(where, set())
-            if present:
-                flows.add(row.uuid)
-            else:
-                flows.discard(row.uuid)
-                if not flows:
-                    del self._flows_of[where]
+            if where is not None:
+                _note(self._flows_of, where, row.uuid, present)
+        lport = row.tags.get(_ABOUT)
+        if lport is not None:
+            _note(self._flows_about, lport, row.uuid, present)
 
     def _set_flow(self, row: tables.LogicalFlow) -> None:
         datapaths = [row.logical_datapath] if row.logical_datapath else []
         if row.logical_dp_group:
             group = self._cache.table(tables.LogicalDpGroup).get(row.logical_dp_group)
             datapaths += group.datapaths if group else ()
+        lport = row.tags.get(_ABOUT)
+        if lport is not None:
+            datapaths = [dp for dp in datapaths if not self._is_elsewhere(lport, dp)]
         keys = sorted({self._keys[dp] for dp in datapaths if dp in self._keys})
         pipeline = PIPELINES.get(row.pipeline)
         if not keys or pipeline is None:
@@ -212,6 +218,24 @@ class LogicalFlows:
             row.controller_meter or "",
         )
         self.compiler.set_flow(row.uuid, flow, keys)
+
+    def _is_elsewhere(self, lport: str, datapath: str) -> bool:
+        """Whether no packet can match a flow about the port on this datapath here.
+
+        ovn-controller leaves such flows out, too (lflow.c, consider_logical_flow__).
+        """
+        local = self._desired.datapaths.get(datapath)
+        return local is not None and lport in local.elsewhere
+
+
+def _note(index: dict[str, set[str]], name: str, uuid: str, present: bool) -> None:
+    if present:
+        index.setdefault(name, set()).add(uuid)
+        return
+    found = index[name]
+    found.discard(uuid)
+    if not found:
+        del index[name]
 
 
 def central_of(cache: SouthboundCache) -> Central:

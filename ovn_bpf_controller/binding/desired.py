@@ -35,7 +35,9 @@ class LocalDatapath:
     """A local datapath.  uuid: of its Datapath_Binding row.
 
     ports, groups: by their key.  port_keys, group_keys: names that flows of this
-    datapath may use.  port_security: by logical port, those plugged here.
+    datapath may use.  port_security: by logical port, those plugged here.  elsewhere:
+    guests' ports that are not plugged here, so that no packet of theirs is in this
+    datapath's pipelines on this chassis.
     """
 
     uuid: str
@@ -45,6 +47,7 @@ class LocalDatapath:
     port_keys: Mapping[str, int] = field(default_factory=dict)
     group_keys: Mapping[str, int] = field(default_factory=dict)
     port_security: Mapping[str, PortSecurity] = field(default_factory=dict)
+    elsewhere: frozenset[str] = frozenset()
 
     @property
     def key(self) -> int:
@@ -99,7 +102,8 @@ class Delta:
     """From one Desired to the next; None means: gone.
 
     names: logical ports and groups whose key or residency changed, as
-    (datapath uuid, name); residency changes with datapath "".
+    (datapath uuid, name); residency changes with datapath "".  moved: logical ports
+    that came to LocalDatapath.elsewhere or left it.
     """
 
     ports: dict[PortKey, Port | None] = field(default_factory=dict)
@@ -108,6 +112,7 @@ class Delta:
     tunnels: dict[str, Tunnel | None] = field(default_factory=dict)
     port_security: dict[PortKey, PortSecurity | None] = field(default_factory=dict)
     names: set[tuple[str, str]] = field(default_factory=set)
+    moved: set[str] = field(default_factory=set)
 
     def __bool__(self) -> bool:
         return bool(
@@ -117,6 +122,7 @@ class Delta:
             or self.tunnels
             or self.port_security
             or self.names
+            or self.moved
         )
 
 
@@ -150,6 +156,7 @@ def _compare_datapath(delta: Delta, old: LocalDatapath, new: LocalDatapath) -> N
     for before, after in ((old.port_keys, new.port_keys), (old.group_keys, new.group_keys)):
         names = before.keys() | after.keys()
         delta.names.update((uuid, name) for name in names if before.get(name) != after.get(name))
+    delta.moved |= old.elsewhere ^ new.elsewhere
 
 
 def _by_port(local: LocalDatapath) -> dict[int, PortSecurity]:

@@ -87,6 +87,16 @@ def has_localnet(rows: Iterable[PortBinding]) -> bool:
     return any(row.type == PortType.LOCALNET.value for row in rows)
 
 
+def elsewhere(rows: Iterable[PortBinding], claims: Mapping[str, Claim]) -> frozenset[str]:
+    """Guests' ports, containers among them, that are not plugged here.
+
+    Other kinds of ports may have a part in a pipeline here although they are not.
+    """
+    return frozenset(
+        row.logical_port for row in rows if not row.type and row.logical_port not in claims
+    )
+
+
 # --- ports --------------------------------------------------------------------
 
 

@@ -300,6 +300,7 @@ class Topology:
             },
             {name: group.key for name, group in groups.items() if group is not None},
             security,
+            physical.elsewhere(self.ports.datapath(uuid), self.claims),
         )
 
     def _omit_mirrors(self, uuid: str) -> None:

@@ -3,28 +3,24 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from ovn_bpf_controller._native import lib
-from ovn_bpf_controller.binding.desired import Desired, LocalDatapath, diff
-from ovn_bpf_controller.compile.compiler import RuleChanges, Traits
+from ovn_bpf_controller.compile.compiler import Traits
 from ovn_bpf_controller.compile.insns import decode
 from ovn_bpf_controller.compile.load_balancer import Central
-from ovn_bpf_controller.logical import LogicalFlows, central_of, datapath_traits
-from ovn_bpf_controller.model import Datapath
-from ovn_bpf_controller.ovsdb.store import Changes
+from ovn_bpf_controller.logical import central_of, datapath_traits
 from ovn_bpf_controller.ovsdb.tables import (
     ChassisTemplateVar,
     DatapathBinding,
     LoadBalancer,
     LogicalDpGroup,
     LogicalFlow,
-    Row,
     SBGlobal,
 )
+from tests.support.rows import Rows
 
 HAIRPINS = {
     lib.OVN_TABLE_LB_HAIRPIN,
@@ -34,34 +30,8 @@ HAIRPINS = {
 VIPS = {"30.0.0.1:80": "10.0.0.1:80,10.0.0.2:80"}
 
 
-class Rows:
-    """Rows as the cache would have them, and LogicalFlows that follow them."""
-
-    def __init__(self) -> None:
-        self.tables: dict[type[Row], dict[str, Row]] = {}
-        cache = SimpleNamespace(table=lambda kind: self.tables.get(kind, {}))
-        self.flows = LogicalFlows(cast(Any, cache))
-        self.changes = Changes()
-        self.desired = self.before = Desired(chassis="hv")
-
-    def put(self, row: Row) -> None:
-        rows = self.tables.setdefault(type(row), {})
-        self.changes.note(row.TABLE, row.uuid, rows.get(row.uuid), row)
-        rows[row.uuid] = row
-
-    def drop(self, kind: type[Row], uuid: str) -> None:
-        old = self.tables[kind].pop(uuid)
-        self.changes.note(kind.TABLE, uuid, old, None)
-
-    def local(self, *uuids: str) -> None:
-        """The datapaths that are; their keys are the numbers in their names."""
-        datapaths = {u: LocalDatapath(u, Datapath(int(u[2:]))) for u in uuids}
-        self.desired = Desired(chassis="hv", datapaths=datapaths)
-
-    def run(self) -> RuleChanges:
-        made = self.flows.run(self.changes, self.desired, diff(self.before, self.desired))
-        self.changes, self.before = Changes(), self.desired
-        return made
+class Sb(Rows):
+    """With load balancers."""
 
     def hairpins(self) -> dict[int, int]:
         """How many rules for hairpins each datapath has."""
@@ -73,9 +43,9 @@ class Rows:
 
 
 @pytest.fixture
-def sb() -> Rows:
+def sb() -> Sb:
     """Switches 1 and 2 and router 3; all but switch 2 are local."""
-    made = Rows()
+    made = Sb()
     for key, kind in ((1, "switch"), (2, "switch"), (3, "router")):
         ids = {f"logical-{kind}": "x"}
         made.put(DatapathBinding(uuid=f"dp{key}", tunnel_key=key, external_ids=ids))
@@ -87,7 +57,7 @@ def balancer(**more: Any) -> LoadBalancer:
     return LoadBalancer(uuid="lb", vips=VIPS, protocol="tcp", **more)
 
 
-def test_a_balancer_has_rules_on_its_local_switches(sb: Rows) -> None:
+def test_a_balancer_has_rules_on_its_local_switches(sb: Sb) -> None:
     sb.put(balancer(datapaths=("dp1", "dp2", "dp3")))
     sb.run()
     assert sb.hairpins() == {1: 5}
@@ -103,7 +73,7 @@ def test_a_balancer_has_rules_on_its_local_switches(sb: Rows) -> None:
 
 
 @pytest.mark.parametrize("column", ["datapath_group", "ls_datapath_group"])
-def test_a_group_of_datapaths_is_followed(sb: Rows, column: str) -> None:
+def test_a_group_of_datapaths_is_followed(sb: Sb, column: str) -> None:
     sb.put(LogicalDpGroup(uuid="group", datapaths=("dp2",)))
     sb.put(balancer(**{column: "group"}))
     sb.run()
@@ -116,7 +86,7 @@ def test_a_group_of_datapaths_is_followed(sb: Rows, column: str) -> None:
     assert sb.hairpins() == {}
 
 
-def test_a_changed_balancer_touches_its_own_rules_alone(sb: Rows) -> None:
+def test_a_changed_balancer_touches_its_own_rules_alone(sb: Sb) -> None:
     for n in range(20):
         vips = {f"30.0.1.{n}:80": "10.0.0.1:80"}
         sb.put(LoadBalancer(uuid=f"other{n}", vips=vips, datapaths=("dp1",)))
@@ -128,13 +98,13 @@ def test_a_changed_balancer_touches_its_own_rules_alone(sb: Rows) -> None:
     assert len(made.removed) == 2
 
 
-def test_a_bad_vip_costs_itself_only(sb: Rows) -> None:
+def test_a_bad_vip_costs_itself_only(sb: Sb) -> None:
     sb.put(LoadBalancer(uuid="lb", vips=VIPS | {"x": "y"}, datapaths=("dp1",)))
     sb.run()
     assert sb.hairpins() == {1: 5}
 
 
-def test_variables_of_this_chassis_are_put_in(sb: Rows) -> None:
+def test_variables_of_this_chassis_are_put_in(sb: Sb) -> None:
     sb.put(LoadBalancer(uuid="lb", vips={"^vip:80": "10.0.0.1:80"}, datapaths=("dp1",)))
     sb.run()
     assert sb.hairpins() == {}
@@ -143,7 +113,7 @@ def test_variables_of_this_chassis_are_put_in(sb: Rows) -> None:
     assert sb.hairpins() == {1: 3}
 
 
-def test_what_the_central_says_of_itself_is_followed(sb: Rows) -> None:
+def test_what_the_central_says_of_itself_is_followed(sb: Sb) -> None:
     sb.put(balancer(datapaths=("dp1",), options={"hairpin_orig_tuple": "true"}))
     sb.run()
 
@@ -159,7 +129,7 @@ def test_what_the_central_says_of_itself_is_followed(sb: Rows) -> None:
     assert word() == lib.OW_REG0 + 4
 
 
-def test_a_flow_follows_the_kind_of_its_datapath(sb: Rows) -> None:
+def test_a_flow_follows_the_kind_of_its_datapath(sb: Sb) -> None:
     sb.put(LogicalDpGroup(uuid="all", datapaths=("dp1", "dp3")))
     flow = LogicalFlow(
         uuid="f",
@@ -214,7 +184,7 @@ def test_kinds_of_datapaths(row: DatapathBinding, traits: Traits) -> None:
     ],
 )
 def test_releases_of_the_central(options: dict[str, str], central: Central) -> None:
-    sb = Rows()
+    sb = Sb()
     assert central_of(cast(Any, sb.flows._cache)) == Central()
     sb.put(SBGlobal(uuid="g", options=options))
     assert central_of(cast(Any, sb.flows._cache)) == central

@@ -223,3 +223,19 @@ def test_no_row_raises_and_all_that_comes_out_is_consistent(
         )
         made = physical.group(found, group)
         assert made is None or set(made.local) <= ports.keys()
+
+
+def test_guests_that_are_not_plugged_here_are_elsewhere() -> None:
+    here, claims = claimed("here", 1)
+    rows = [
+        here,
+        row("there", 2, chassis="c2"),
+        row("nowhere", 3),
+        row("nested", 4, parent_port="there", tag=5),
+        row("patch", 5, type="patch"),
+        row("cr", 6, type="chassisredirect", chassis="c2"),
+        row("local", 7, type="localport"),
+        row("ext", 8, type="external"),
+        row("net", 9, type="localnet"),
+    ]
+    assert physical.elsewhere(rows, claims) == {"there", "nowhere", "nested"}

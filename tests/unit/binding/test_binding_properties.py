@@ -139,6 +139,7 @@ def local_datapaths(draw: st.DrawFn, uuid: str, dp: int) -> LocalDatapath:
         {f"{uuid}-{key}": key for key in ports},
         {f"g{key}": key for key in groups},
         security,
+        frozenset(draw(st.sets(st.sampled_from([f"{uuid}-{key}" for key in range(1, 4)])))),
     )
 
 
@@ -185,6 +186,7 @@ def test_a_delta_leads_from_one_state_to_the_other(old: Desired, new: Desired) -
         for name in [*one.port_keys, *one.group_keys, *other.port_keys, *other.group_keys]:
             if one.name_key(name) != other.name_key(name):
                 assert (uuid, name) in delta.names
+        assert one.elsewhere ^ other.elsewhere <= delta.moved
     assert not diff(new, new)
 
 
