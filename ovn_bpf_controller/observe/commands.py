@@ -104,11 +104,13 @@ def slow_path(said: Mapping[str, Any]) -> dict[str, object]:
     facts: dict[str, object] = {
         "slow path": f"{counts.pop('packets', 0)} packets",
         "slow path queue": f"{said['depth']:.1%} full at worst, {counts.pop('lost', 0)} lost",
+        "slow path lessons": f"{said['lesson']} of the agent, {said['learning_ms']:g} ms at worst",
     }
     for name, worst in said["latency_ms"].items():
         facts[f"slow path, {name}"] = (
             f"{counts.pop(name, 0)} packets, {said['waiting'][name]} waiting, "
-            f"{worst:g} ms at worst from arrival to answer, {said['worst_ms'][name]:g} ms of work"
+            f"{worst:g} ms at worst from arrival to answer, "
+            f"{said['late_ms'][name]:g} ms late by the clock, {said['worst_ms'][name]:g} ms of work"
         )
     facts |= {f"slow path refused, {reason}": count for reason, count in sorted(counts.items())}
     return facts

@@ -147,6 +147,13 @@ def _drops(chassis: Chassis) -> Iterator[Metric]:
     yield from (packets, size)
 
 
+_SLOW_PATH_TIMES = {
+    "worst": "Longest time for one packet.",
+    "latency": "Longest time from a packet's arrival to its answer.",
+    "late": "Longest time after something was due by the clock.",
+}
+
+
 def _duties(chassis: Chassis) -> Iterator[Metric]:
     said = chassis.answering.status
     starts = said.get("starts", 0)
@@ -156,19 +163,12 @@ def _duties(chassis: Chassis) -> Iterator[Metric]:
     )
     for what, count in said.get("counts", {}).items():
         events.add_metric([what], count)
-    worst = GaugeMetricFamily(
-        f"{_OURS}slowpath_worst_seconds", "Longest time for one packet.", labels=["duty"]
-    )
-    for name, milliseconds in said.get("worst_ms", {}).items():
-        worst.add_metric([name], milliseconds / 1000)
-    latency = GaugeMetricFamily(
-        f"{_OURS}slowpath_latency_seconds",
-        "Longest time from a packet's arrival to its answer.",
-        labels=["duty"],
-    )
-    for name, milliseconds in said.get("latency_ms", {}).items():
-        latency.add_metric([name], milliseconds / 1000)
-    yield from (events, worst, latency)
+    yield events
+    for name, what in _SLOW_PATH_TIMES.items():
+        times = GaugeMetricFamily(f"{_OURS}slowpath_{name}_seconds", what, labels=["duty"])
+        for duty, milliseconds in said.get(f"{name}_ms", {}).items():
+            times.add_metric([duty], milliseconds / 1000)
+        yield times
     yield from _kernel_answers(chassis)
 
 

@@ -93,7 +93,7 @@ class Neighbours(Duty):
         """See Duty."""
         self._told = known.facts.get("hops", {})
         if self._hops:
-            self.due = 0.0
+            self.due = time.monotonic()
 
     def reports(self) -> Mapping[str, Any]:
         """Hops that nobody has answered for here."""

@@ -45,9 +45,12 @@ class Service:
             verb: (duty, handler) for duty in duties for verb, handler in duty.verbs().items()
         }
         self.counts: Counter[str] = Counter()
-        # Seconds, by duty: of work on one packet, and from its arrival to its answer.
+        # Seconds, by duty: of work on one packet, from its arrival to its answer, and
+        # after the time at which something was due.
         self.worst = {duty.name: 0.0 for duty in duties}
         self.latency = {duty.name: 0.0 for duty in duties}
+        self.late = {duty.name: 0.0 for duty in duties}
+        self.learning = 0.0  # seconds that the longest of the agent's lessons took
         self.depth = 0.0
         self._tell_at = 0.0
         self._lesson = 0
@@ -64,14 +67,19 @@ class Service:
             if self._round() == 0:
                 poller.poll(self._pause() * 1000)
             self._by_the_clock()
-            self._teacher.run()
-            if self._lesson != self._knowledge.lesson:
-                for duty in self._duties:
-                    duty.learnt(self._knowledge)
+            self._learn()
             if teacher >= 0 and self._teacher.fd < 0:
                 poller.unregister(teacher)
                 teacher = -1
             self._tell()
+
+    def _learn(self) -> None:
+        start = time.monotonic()
+        self._teacher.run()
+        if self._lesson != self._knowledge.lesson:
+            for duty in self._duties:
+                duty.learnt(self._knowledge)
+            self.learning = max(self.learning, time.monotonic() - start)
 
     def _pause(self) -> float:
         """Seconds until something is due."""
@@ -102,8 +110,10 @@ class Service:
     def _by_the_clock(self) -> None:
         now = time.monotonic()
         for duty in self._duties:
-            if duty.due <= now:
+            due = duty.due
+            if due <= now:
                 self._take(duty, duty.run(now))
+                self.late[duty.name] = max(self.late[duty.name], time.monotonic() - due)
 
     def _take(self, duty: Duty, packets: Iterable[Punt]) -> None:
         """Sends what a duty makes; packets: it works while they are taken."""
@@ -144,6 +154,8 @@ class Service:
                 "waiting": {duty.name: duty.waiting for duty in self._duties},
                 "worst_ms": _milliseconds(self.worst),
                 "latency_ms": _milliseconds(self.latency),
+                "late_ms": _milliseconds(self.late),
+                "learning_ms": round(self.learning * 1000, 3),
                 "depth": round(self.depth, 3),
                 **({"reports": reports} if reports else {}),
             }

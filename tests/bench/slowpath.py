@@ -2,8 +2,8 @@
 """How long the slow path takes to answer: at rest, while another port floods it, and
 while the agent compiles a large deployment anew.
 
-What is asked is DHCPv6, which the slow path alone answers.  The guest's clock counts,
-from its frame to the answer.
+What is asked is DHCPv6, which the slow path alone answers.  What counts are the kernel's
+times of request and answer at the guest's device: it takes Python longer to notice.
 """
 
 from __future__ import annotations

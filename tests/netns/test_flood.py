@@ -73,7 +73,10 @@ def test_status_tells_how_it_went(bed: Sandbox) -> None:
     process.wait_until(lambda: "slow path, dhcpv6" in status(bed), 20.0, "a word of the slow path")
     told = status(bed)
     assert "packets, 0 waiting, " in told["slow path, dhcpv6"]
+    assert " ms at worst from arrival to answer, " in told["slow path, dhcpv6"]
+    assert " ms late by the clock, " in told["slow path, dhcpv6"]
     assert told["slow path, dhcpv6"].endswith("ms of work")
+    assert told["slow path lessons"].endswith(" ms at worst")
     assert told["slow path queue"].endswith("% full at worst, 0 lost")
     assert int(told["slow path"].removesuffix(" packets")) > 0
 

@@ -7,19 +7,24 @@ For tests that show that nobody suffers, and measures of how long answers take.
 
 from __future__ import annotations
 
+import socket
+import struct
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from scapy.layers import dhcp6
 from scapy.layers.inet6 import UDP, IPv6
 from scapy.layers.l2 import Ether
 
+from ovn_bpf_controller.sandbox import netns
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import dhcp, traffic
 
 OPTIONS = {"server_id": "c0:ff:ee:00:00:01", "dns_server": "fd00::53"}
+_SO_TIMESTAMPNS = 35  # asm-generic/socket.h; Python does not name it
+_TIMESPEC = struct.Struct("@qq")
 _TRID = 14 + 40 + 8 + 1  # where the transaction's number is in a frame
 _FLOODER = """
 import socket, sys, time
@@ -95,23 +100,58 @@ def asked(
     """The same from a device."""
     found: list[float] = []
     end = time.monotonic() + seconds
-    with traffic.Wire(namespace, device) as wire:
+    with traffic.Wire(namespace, device) as out, Stamps(namespace, device) as stamps:
         while time.monotonic() < end:
             number = len(found) + 1
-            frame = request(mac, number)
             begun = time.monotonic()
-            wire.send(frame)
-            answer = wire.first(_answers(number), traffic.ARRIVES)
-            taken = time.monotonic() - begun
-            found.append(taken if answer is not None else float("inf"))
-            time.sleep(max(0.0, pause - taken))
+            out.send(request(mac, number))
+            found.append(stamps.between(_message(11, number), _message(7, number)))
+            time.sleep(max(0.0, pause - (time.monotonic() - begun)))
     return found
 
 
-def _answers(number: int) -> Callable[[bytes], bool]:
-    """Whether a frame is the reply (7) to a request."""
-    wanted = b"\x07" + number.to_bytes(3, "big")
-    return lambda data: data[_TRID - 1 : _TRID + 3] == wanted
+def _message(kind: int, number: int) -> bytes:
+    """How a request (11) or its reply (7) begins."""
+    return bytes((kind,)) + number.to_bytes(3, "big")
+
+
+class Stamps:
+    """The kernel's times of frames of a device, in both directions.
+
+    So it does not count how long whoever asks has to wait for a processor.
+    """
+
+    def __init__(self, namespace: str, device: str) -> None:
+        with netns.entered(namespace):
+            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+            self._socket.bind((device, 0))
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+
+    def __enter__(self) -> Stamps:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def between(self, first: bytes, then: bytes) -> float:
+        """Seconds from one message to the other, infinite if that does not come in time."""
+        deadline = time.monotonic() + traffic.ARRIVES
+        at = 0
+        while (left := deadline - time.monotonic()) > 0:
+            self._socket.settimeout(left)
+            try:
+                data, control, _, _ = self._socket.recvmsg(1 << 11, 64)
+            except TimeoutError:
+                break
+            [(_, _, stamp)] = control
+            seconds, nanoseconds = _TIMESPEC.unpack(stamp)
+            now = seconds * 1_000_000_000 + nanoseconds
+            begins = data[_TRID - 1 : _TRID + 3]
+            if begins == first:
+                at = now
+            elif begins == then:
+                return float(now - at) / 1e9
+        return float("inf")
 
 
 def resident(pid: int) -> int:
