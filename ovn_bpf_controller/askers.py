@@ -26,6 +26,7 @@ class Askers:
 
     def __init__(self) -> None:
         self._arguments: object = None
+        self._datapaths: object = None
         self._users: dict[int, _Users] = {}  # by datapath: inport that a flow names, numbers
         self._found: dict[int, tuple[LocalDatapath, set[str]]] = {}
         self._numbers: frozenset[str] = frozenset()
@@ -36,6 +37,9 @@ class Askers:
         if changed:
             self._arguments, self._found = compiler.arguments(), {}
             self._users = _by_datapath(compiler)
+        if not changed and desired.datapaths is self._datapaths:
+            return self._numbers
+        self._datapaths = desired.datapaths
         local = {each.key: each for each in desired.datapaths.values() if each.key in self._users}
         for gone in self._found.keys() - local.keys():
             del self._found[gone]

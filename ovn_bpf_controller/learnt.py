@@ -56,6 +56,8 @@ class LearntState:
 
         desired: what the tables hold, all of it.
         """
+        if not (self._sweep or self._old or self._new):
+            return
         local = {each.key for each in desired.datapaths.values()}
         if self._sweep:
             ports = desired.ports()

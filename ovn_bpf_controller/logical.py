@@ -87,12 +87,13 @@ class LogicalFlows:
 
         delta: from the Desired of the last call to this one.
         """
-        self._desired = desired
-        self._by_key = {local.key: local for local in desired.datapaths.values()}
+        before, self._desired = self._desired, desired
+        if desired.datapaths is not before.datapaths:
+            self._by_key = {local.key: local for local in desired.datapaths.values()}
         self._follow_sets(changes)
         self._follow_templates(changes)
         self._follow_traits(changes, delta)
-        self._follow_flows(changes, {u: d.key for u, d in desired.datapaths.items()}, delta.moved)
+        self._follow_flows(changes, desired.datapaths is not before.datapaths, delta.moved)
         self._balancers.run(changes, self._switches, self._templates, self._central)
         self._neighbours.run(changes, desired.datapaths, delta)
         for datapath, name in delta.names:
@@ -139,7 +140,10 @@ class LogicalFlows:
         concerned = (tables.DatapathBinding.TABLE, tables.SBGlobal.TABLE)
         if not delta.datapaths and not any(table in changes for table in concerned):
             return
-        self._central = central_of(self._cache)
+        central, self._central = self._central, central_of(self._cache)
+        datapaths = delta.datapaths or tables.DatapathBinding.TABLE in changes
+        if central == self._central and not datapaths:
+            return
         rows = self._cache.table(tables.DatapathBinding)
         old, self._traits, self._switches = self._traits, {}, {}
         for uuid, local in self._desired.datapaths.items():
@@ -155,9 +159,8 @@ class LogicalFlows:
 
     # --- flows ----------------------------------------------------------------
 
-    def _follow_flows(
-        self, changes: Changes, local: Mapping[str, int], ports_moved: Iterable[str]
-    ) -> None:
+    def _follow_flows(self, changes: Changes, datapaths: bool, ports_moved: Iterable[str]) -> None:
+        """datapaths: the local ones may be others than before."""
         due: dict[str, None] = {}
         for uuid, (old, new) in changes.of(tables.LogicalFlow).items():
             if old is not None:
@@ -165,8 +168,11 @@ class LogicalFlows:
             if new is not None:
                 self._index(new, True)
             due[uuid] = None
-        moved = {u for u in local.keys() | self._keys.keys() if local.get(u) != self._keys.get(u)}
-        self._keys = dict(local)
+        moved: set[str] = set()
+        if datapaths:
+            before, now = self._keys, {u: d.key for u, d in self._desired.datapaths.items()}
+            moved = {u for u in now.keys() | before.keys() if now.get(u) != before.get(u)}
+            self._keys = now
         groups = set(changes.of(tables.LogicalDpGroup))
         if moved:
             for uuid, group in self._cache.table(tables.LogicalDpGroup).items():

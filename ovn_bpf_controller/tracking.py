@@ -58,9 +58,10 @@ class Tracking:
 
     def live(self, desired: Desired) -> None:
         """What is desired is in the tables: what it leaves behind can end."""
-        for zone in self._released - set(desired.zones.values()):
-            self.table.flush_zone(zone)
-        self._released.clear()
+        if self._released:
+            for zone in self._released - set(desired.zones.values()):
+                self.table.flush_zone(zone)
+            self._released.clear()
         if desired.zone_limits != self._limits:
             self.table.set_limits(desired.zone_limits)
             self._limits = desired.zone_limits

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What binding hands to the agent: the data plane's ports, groups and tunnels.
 
-Made by the engine in every iteration; immutable.  A LocalDatapath that nothing
-touched is the same object as before, so that diff() costs what changed and not
-what exists.
+Made by the engine in every iteration; immutable.  What nothing touched (a
+LocalDatapath, and any mapping of a Desired) is the same object as before, so that
+diff() and whoever follows a Desired pay for what changed and not for what exists.
 """
 
 from __future__ import annotations
@@ -129,8 +129,12 @@ class Delta:
 def diff(old: Desired, new: Desired) -> Delta:
     """What it takes to get from `old` to `new`."""
     delta = Delta()
-    _compare(delta.tunnels, old.tunnels, new.tunnels)
-    delta.names.update(("", name) for name in old.resident ^ new.resident)
+    if new.tunnels is not old.tunnels:
+        _compare(delta.tunnels, old.tunnels, new.tunnels)
+    if new.resident is not old.resident:
+        delta.names.update(("", name) for name in old.resident ^ new.resident)
+    if new.datapaths is old.datapaths:
+        return delta
     nothing = LocalDatapath("", Datapath(0))
     # Old ones first: a key may pass from one row to another.
     for uuid, before in old.datapaths.items():

@@ -127,8 +127,14 @@ class Binding:
         self._wake_ms: int | None = None
         self._desired = Desired()
         self._port_writes = Writes()
+        self._ports_rest = False  # no port has anything to write until something moves
         self._woken = False
         self._on_zones_moved = on_zones_moved
+        self._zones_told: tuple[LocalView, Mapping[str, str], Mapping[str, str | None]] = (
+            self._view,
+            {},
+            {},
+        )
 
     # --- the loop ---------------------------------------------------------------
 
@@ -142,6 +148,8 @@ class Binding:
         self._woken = False
         # A Chassis row that somebody deleted comes back; traffic need not notice.
         gone = self._topology.me is None and self._complete
+        if moved:
+            self._ports_rest = False
         if moved and not gone:
             self._desired = self._topology.decide(self.config, self._view, not self._complete)
             self._ask()
@@ -183,19 +191,21 @@ class Binding:
     # --- inputs -----------------------------------------------------------------
 
     def _read_local(self) -> bool:
-        view = self._local.view(self.config.bridge)
-        if view is self._view:
+        """True when what is local may be otherwise; what we wrote ourselves is no such news."""
+        view, before = self._local.view(self.config.bridge), self._view
+        if view is before:
             return False
         if view.external_ids != self._view.external_ids:
             self._configure(read_config(view.external_ids, self._override))
             for text in self._without_effect.look(view.external_ids, self.config.chassis):
                 vlog.info(text)
             view = self._local.view(self.config.bridge)
+        self._view = view
         if view.bridge is not None and view.bridge.uuid != self._restored:
             self._topology.zones.restore(view.bridge.external_ids)
             self._restored = view.bridge.uuid
-        self._view = view
-        return True
+            return True
+        return (view.external_ids, view.interfaces) != (before.external_ids, before.interfaces)
 
     def _configure(self, config: Config) -> None:
         self.config = config
@@ -218,7 +228,8 @@ class Binding:
 
     def _settle(self) -> None:
         """Has the server answered all that follows from what it has told us?"""
-        self._settled = self._sb.conditions_settled
+        before, self._settled = self._settled, self._sb.conditions_settled
+        self._ports_rest &= before == self._settled
         if self._settled and self._topology.me is not None and not self._complete:
             vlog.info("all of the Southbound that concerns this chassis has been read")
             self._complete = True
@@ -251,6 +262,7 @@ class Binding:
             self._nb_cfg_lane.send(txn)
 
     def _reconnected(self) -> None:
+        self._ports_rest = False
         for lane in (self._registration, self._port_lane, self._nb_cfg_lane):
             lane.reconnected()
 
@@ -260,7 +272,7 @@ class Binding:
 
     def _write_ports(self, now: int) -> Writes:
         me = self._topology.me
-        if me is None:
+        if me is None or self._ports_rest:
             return Writes()
         ours = (self._sb.table(Encap).get(uuid) for uuid in me.encaps)
         moment = Moment(
@@ -278,6 +290,8 @@ class Binding:
             writes.ports += gateways
         self._wake_ms = min(filter(None, (writes.wake_ms, wake_ms)), default=None)
         self._port_lane.write(me.uuid, writes.ports, now)
+        quiet = self._status.quiet and self._wake_ms is None
+        self._ports_rest = quiet and not (writes.ports or writes.installed or writes.uninstalled)
         return writes
 
     def _claim_sent(self, lport: str, now: int) -> None:
@@ -293,10 +307,19 @@ class Binding:
         live = self._nb_cfg.live(self._acked)
         writes.bridge_ids = bridge.nb_cfg_writes(self._view, live, wall, self._startup_ms)
         if self._complete:
-            writes.bridge_ids |= bridge.zone_writes(self._view, self._topology.zones.persistent())
+            writes.bridge_ids |= self._zone_writes()
         writes.iface_ids = bridge.installed_writes(ports.installed, ports.uninstalled, wall)
         if writes:
             self._local.write(writes)
+
+    def _zone_writes(self) -> Mapping[str, str | None]:
+        """A thousand datapaths have two thousand zones: compared only when they change."""
+        persistent = self._topology.zones.persistent()
+        view, told, writes = self._zones_told
+        if view is not self._view or told is not persistent:
+            writes = bridge.zone_writes(self._view, persistent)
+            self._zones_told = (self._view, persistent, writes)
+        return writes
 
     # --- leaving ----------------------------------------------------------------
 

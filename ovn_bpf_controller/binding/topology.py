@@ -9,6 +9,7 @@ physical); this knows which of their results a change can have touched.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 import ovs.vlog
 
@@ -43,6 +44,8 @@ from ovn_bpf_controller.ovsdb.tables import (
 from ovn_bpf_controller.underlay.route import Underlay
 
 vlog = ovs.vlog.Vlog("binding")
+
+T = TypeVar("T")
 
 # Tables whose changes can change what is local; others only pass through.
 INPUTS: tuple[type[Row], ...] = (
@@ -80,7 +83,8 @@ class Topology:
         self._tunnels: dict[str, Tunnel] = {}
         self._groups: dict[str, set[str]] = {}
         self._touched: set[str] = set()
-        self._local_datapaths: dict[str, LocalDatapath] = {}
+        self._local_datapaths: dict[str, LocalDatapath] = {}  # never changed, but replaced
+        self._built = Desired()
         self._omitted: set[tuple[str, str]] = set()
 
     # --- inputs -------------------------------------------------------------------
@@ -254,8 +258,11 @@ class Topology:
         return {zones[name]: value for name, value in named.items() if value and name in zones}
 
     def _recompute(self) -> None:
-        for uuid in self._local_datapaths.keys() - self.keys.keys():
-            del self._local_datapaths[uuid]
+        found = {u: d for u, d in self._local_datapaths.items() if u in self.keys}
+        due = [u for u in self.keys if u in self._touched or u not in found]
+        self._touched.clear()
+        if not due and len(found) == len(self._local_datapaths):
+            return
         site = physical.Site(
             self.me.uuid if self.me else "",
             self.ports,
@@ -267,10 +274,9 @@ class Topology:
             self.gateways,
             self._ha,
         )
-        for uuid in self.keys:
-            if uuid in self._touched or uuid not in self._local_datapaths:
-                self._local_datapaths[uuid] = self._datapath(site, uuid)
-        self._touched.clear()
+        for uuid in due:
+            found[uuid] = self._datapath(site, uuid)
+        self._local_datapaths = found
 
     def _datapath(self, site: physical.Site, uuid: str) -> LocalDatapath:
         key = self.keys[uuid]
@@ -321,18 +327,27 @@ class Topology:
             vlog.info(f"{subject}: {why}")
 
     def _build(self, config: Config) -> Desired:
+        """Mappings that are as before are the same objects as before."""
+        before = self._built
         mine = self.ports.chassis(self.me.uuid) if self.me else ()
         chassis = self.me.uuid if self.me else ""
-        return Desired(
+        # Of chassisredirect ports the election counts, not who has claimed it yet.
+        resident = frozenset(
+            row.logical_port
+            for row in mine
+            if row.chassis == chassis and row.type != PortType.CHASSISREDIRECT.value
+        ).union(self.gateways)
+        self._built = Desired(
             chassis=config.chassis,
-            datapaths=dict(self._local_datapaths),
-            tunnels=self._tunnels,
-            # Of chassisredirect ports the election counts, not who has claimed it yet.
-            resident=frozenset(
-                row.logical_port
-                for row in mine
-                if row.chassis == chassis and row.type != PortType.CHASSISREDIRECT.value
-            ).union(self.gateways),
-            zones=dict(self.zones.zones),
-            zone_limits=self._zone_limits(),
+            datapaths=self._local_datapaths,
+            tunnels=_same(before.tunnels, self._tunnels),
+            resident=_same(before.resident, resident),
+            zones=_same(before.zones, dict(self.zones.zones)),
+            zone_limits=_same(before.zone_limits, self._zone_limits()),
         )
+        return self._built
+
+
+def _same(old: T, new: T) -> T:
+    """The old object if both are equal."""
+    return old if old == new else new

@@ -71,6 +71,7 @@ class ZoneTable:
         self._exhausted = False
         self._allotted: set[int] = set()
         self._released: set[int] = set()
+        self._persistent: Mapping[str, str] | None = None  # None: to be told anew
 
     @property
     def zones(self) -> Mapping[str, int]:
@@ -83,6 +84,7 @@ class ZoneTable:
 
     def restore(self, external_ids: Mapping[str, str]) -> None:
         """Take over what an earlier run persisted; unusable entries are ignored."""
+        self._persistent = None
         taken = set(self._zones.values())
         for key, value in sorted(external_ids.items()):
             name = key.removeprefix(PREFIX)
@@ -101,6 +103,7 @@ class ZoneTable:
         for theirs, ours in names.items():
             if theirs in self._zones and ours not in self._zones:
                 self._zones[ours] = self._zones.pop(theirs)
+                self._persistent = None
 
     def update(
         self, names: Iterable[str], requested: Mapping[str, int], keep: bool = False
@@ -125,7 +128,10 @@ class ZoneTable:
         self._zones.update(requested)
         self._allot(sorted(wanted - self._zones.keys()), set(before.values()))
         self._note(before)
-        return {name for name, _ in before.items() ^ self._zones.items()}
+        changed = {name for name, _ in before.items() ^ self._zones.items()}
+        if changed:
+            self._persistent = None
+        return changed
 
     def take_moved(self) -> Moved:
         """What changed hands since the last call; restored zones did not."""
@@ -160,6 +166,9 @@ class ZoneTable:
             vlog.warn(f"exhausted all ct zones ({self._low}-{self._high}), first at {name}")
         self._exhausted = True
 
-    def persistent(self) -> dict[str, str]:
-        """What Bridge.external_ids must hold under `ct-zone-`."""
-        return {PREFIX + name: str(zone) for name, zone in self._zones.items()}
+    def persistent(self) -> Mapping[str, str]:
+        """What Bridge.external_ids must hold under `ct-zone-`; the same object as long as
+        that is the same."""
+        if self._persistent is None:
+            self._persistent = {PREFIX + name: str(zone) for name, zone in self._zones.items()}
+        return self._persistent

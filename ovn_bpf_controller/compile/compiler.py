@@ -236,7 +236,11 @@ class FlowCompiler:
                 break
         for each in done:
             del self._dirty[each]
-        return not self._dirty
+        if self._dirty:
+            return False
+        if done:  # a dict that held a load is as long as that to look through, even empty
+            self._dirty = {}
+        return True
 
     def _compile(self, user: tuple[str, int], shared: dict[tuple[str, Traits], Compiled]) -> None:
         """One flow on one datapath; shared: what was the same for all, in this round."""
@@ -384,7 +388,10 @@ class FlowCompiler:
                         self._unused.add(ref)
 
     def _give_up_numbers(self) -> None:
-        for kind, name, where in self._unused - self._users.keys():
+        for ref in self._unused:
+            if ref in self._users:
+                continue
+            kind, name, where = ref
             if kind is Kind.SET_NUMBER:
                 self._sets.drop((Name(name, where), 0))
             else:

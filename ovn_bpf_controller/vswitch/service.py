@@ -11,6 +11,7 @@ the sign to hand over and to queue up behind it.
 from __future__ import annotations
 
 import fcntl
+import operator
 import os
 import struct
 from pathlib import Path
@@ -21,7 +22,8 @@ import ovs.vlog
 
 from ovn_bpf_controller.binding.writer import BackOff, now_ms
 from ovn_bpf_controller.ovsdb.local import LocalDatabase
-from ovn_bpf_controller.ovsdb.local_tables import Bridge, Interface, OpenVSwitch
+from ovn_bpf_controller.ovsdb.local_tables import Bridge, Interface, OpenVSwitch, Port
+from ovn_bpf_controller.ovsdb.tables import Row
 from ovn_bpf_controller.ovsdb.transact import Pending
 from ovn_bpf_controller.underlay.links import Links
 from ovn_bpf_controller.vswitch.duties import Duties, Switch, SwitchWrites
@@ -30,6 +32,7 @@ vlog = ovs.vlog.Vlog("vswitch")
 
 LOCK = "ovs_vswitchd"
 _LOOK_MS = 1000
+_TABLES: tuple[type[Row], ...] = (OpenVSwitch, Bridge, Port, Interface)
 _FLOCK = struct.Struct("hhqqi4x")  # struct flock of 64-bit Linux
 
 
@@ -51,6 +54,7 @@ class VswitchService:
         self._queued = False
         self._on_duty = False
         self._links_seen = -1
+        self._done: tuple[object, ...] = ()  # what there was to see when nothing was due
 
     @property
     def on_duty(self) -> bool:
@@ -111,12 +115,19 @@ class VswitchService:
         return self._database.synced and now >= self._back_off.until_ms
 
     def _work(self) -> None:
+        # LocalDatabase makes new mappings when anything has changed, and only then.
+        seen = (self._links.version, *map(self._database.table, _TABLES))
+        if len(seen) == len(self._done) and all(map(operator.is_, seen, self._done)):
+            return
+        self._done = ()
         switch = read_switch(self._database)
         if switch is None:
             return
         writes = self._duties.decide(switch, self._links.names)
         if writes:
             self._write(switch, writes)
+        else:
+            self._done = seen
 
     def _write(self, switch: Switch, writes: SwitchWrites) -> None:
         with self._database.transaction("ovn-bpf-controller: vswitch duties") as txn:

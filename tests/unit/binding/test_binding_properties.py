@@ -47,7 +47,7 @@ def test_zones_are_unique_stable_and_restored(
                 assert zones[name] == zone or zone in requested.values()
         pinned = requested
         again = ZoneTable(1, 20)
-        again.restore(table.persistent() | {"ct-zone-": "5", "ct-zone-x": "rubbish", "y": "1"})
+        again.restore({**table.persistent(), "ct-zone-": "5", "ct-zone-x": "rubbish", "y": "1"})
         kept = {name: zone for name, zone in again.zones.items()}
         assert kept.items() <= zones.items()
 
