@@ -11,22 +11,21 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ovn_bpf_controller import observe, sizing, wiring
+from ovn_bpf_controller import observe, sizing
 from ovn_bpf_controller.acl_log import AclLog
 from ovn_bpf_controller.ageing import Ageing
 from ovn_bpf_controller.answering import Answering
+from ovn_bpf_controller.attaching import Attaching
 from ovn_bpf_controller.binding.desired import Desired, diff
 from ovn_bpf_controller.binding.engine import Binding
 from ovn_bpf_controller.binding.snapshot import LocalAdapter
 from ovn_bpf_controller.compile.flow import Problem
 from ovn_bpf_controller.compile.store import RuleChanges
 from ovn_bpf_controller.datapath import leftovers
-from ovn_bpf_controller.datapath.attach import Attachments
-from ovn_bpf_controller.datapath.change import TableChange
 from ovn_bpf_controller.datapath.conntrack import Conntrack
 from ovn_bpf_controller.datapath.events import LOGS, Events
 from ovn_bpf_controller.datapath.learnt import Learnt, Used
@@ -36,11 +35,11 @@ from ovn_bpf_controller.datapath.tables import Tables
 from ovn_bpf_controller.duties.duty import View
 from ovn_bpf_controller.errors import DatabaseError, DataPlaneError, StartupError
 from ovn_bpf_controller.guest_news import GuestNews
+from ovn_bpf_controller.installation import SLICE_SECONDS, Installation
 from ovn_bpf_controller.learning import Learning
 from ovn_bpf_controller.learnt import LearntState
 from ovn_bpf_controller.logical import LogicalFlows
 from ovn_bpf_controller.metering import Metering
-from ovn_bpf_controller.observe import accounts
 from ovn_bpf_controller.observe.engine import Engine
 from ovn_bpf_controller.observe.jobs import Jobs
 from ovn_bpf_controller.observe.metrics_server import MetricsServer
@@ -51,7 +50,6 @@ from ovn_bpf_controller.ovsdb.local_tables import SSL
 from ovn_bpf_controller.ovsdb.store import Changes
 from ovn_bpf_controller.ovsdb.tables import SBGlobal
 from ovn_bpf_controller.plaindata import replace
-from ovn_bpf_controller.process import stopwatch
 from ovn_bpf_controller.process.crash import crash_point
 from ovn_bpf_controller.process.log import Logger, RateLimit
 from ovn_bpf_controller.process.options import Options
@@ -67,10 +65,7 @@ _log = Logger("main")
 _rate = RateLimit(5, 5)
 _flow_rate = RateLimit(60, 60)
 
-RETRY_SECONDS = 1.0  # after the tables refused a change
-SLICE_SECONDS = 0.02  # CPU, of compiling and of writing, before the loop goes round
 LOOK_SECONDS = 0.1  # between looks at everything else meanwhile
-ATTACH_SECONDS = 1.0  # between looks at whether programs are still attached
 
 
 class Agent:
@@ -88,20 +83,19 @@ class Agent:
         room = sizing.connections(self._database, self._instance, options.chassis or None)
         self._size_notice = sizing.Notice(room)
         self.plane = Plane(self._instance, sizes=sizes(room))
-        self.tables = Tables(self.plane.maps)
+        self.southbound = SouthboundCache([])
+        self.flows = LogicalFlows(self.southbound)
+        self._installation = Installation(self.plane, self.flows.compiler)
         if self.plane.adopted:
-            self.tables.adopt()
-            accounts.forget(self.plane.maps)  # the flows get other numbers
             _log.info("took over the data plane that an earlier agent left")
         self.conntrack = Conntrack(self.plane.maps, self.plane.programs)
         self._start_timer()
         learnt = Learnt(self.plane.maps)
         self._learnt = LearntState(learnt)
-        self._attachments = Attachments(self.plane)
         self._underlay = KernelUnderlay()
         self.devices = self._underlay.links
         self._tunnelling = Tunnelling(self.tables, self._underlay.links)
-        self.southbound = SouthboundCache([])
+        self._attaching = Attaching(self.plane, self._tunnelling)
         self._tracking = Tracking(self.conntrack, self.southbound)
         self.metering = Metering(Meters(self.plane.maps), self.southbound)
         self.acl_log = AclLog(Events(LOGS, self.plane.maps[LOGS]))
@@ -118,24 +112,14 @@ class Agent:
         self._guests = GuestNews(self.binding, self.southbound)
         self._learning = Learning(self.plane.maps, learnt, self.southbound, self._guests)
         self._ageing = Ageing(Used(self.plane.maps["ovn_mac_used"]), learnt, self.southbound)
-        self.flows = LogicalFlows(self.southbound)
         pidfile = Path(options.dirs.ovn_rundir, "ovn-slowpath.pid")
         self.serving = Serving(self.plane)
         self.answering = Answering(self.plane, pidfile, self.southbound)
         self.engine = Engine()
         self._metrics = MetricsServer(self._families)
         self.desired = Desired()
-        self._live = Desired()  # what the tables say, if not _incomplete
-        self._target = Desired()  # what they will say after _applying
-        self._applying: Generator[None, None, None] | None = None
-        self._complete = False  # whether _applying makes the tables complete
         self._busy = False
         self._look_at = 0.0
-        self._lived = False  # all that is desired has been live once
-        self._incomplete = True  # the tables do not hold all that is desired
-        self._woke = 0.0
-        self._retry_at = 0.0
-        self._attach_at = 0.0
         self._cleaned = False
 
     # --- process.main_loop.AgentProtocol --------------------------------------
@@ -148,7 +132,9 @@ class Agent:
     @property
     def live(self) -> bool:
         """See AgentProtocol."""
-        return self._lived or (self._database.synced and not self.binding.config.complete)
+        return self._installation.lived or (
+            self._database.synced and not self.binding.config.complete
+        )
 
     @property
     def state(self) -> str:
@@ -158,9 +144,11 @@ class Agent:
         if not self.binding.config.complete:
             return "Not configured: external_ids of Open_vSwitch say no chassis or Southbound"
         if not self.southbound.connected:
-            rest = ", the data plane goes on" if self._lived or self.plane.adopted else ""
+            rest = (
+                ", the data plane goes on" if self._installation.lived or self.plane.adopted else ""
+            )
             return f"Waiting for the Southbound{rest}"
-        return "Running" if self._lived else "Loading"
+        return "Running" if self._installation.lived else "Loading"
 
     def register(self, commands: Commands) -> None:
         """See AgentProtocol."""
@@ -170,7 +158,7 @@ class Agent:
         """See AgentProtocol."""
         now = time.monotonic()
         if not self._busy:
-            self._woke = now
+            self._installation.woke()
         news = self._database.run()
         self._configure_tls(self._database.ssl)
         changes = self.southbound.run()
@@ -196,7 +184,7 @@ class Agent:
         delta = diff(self.desired, desired)
         with timed("flow-generation"):
             self.flows.follow(changes, desired, delta)
-        self._incomplete |= self.engine.count(delta, RuleChanges(), self._incomplete)
+        self._count(delta, RuleChanges())
         self.desired = desired
         self._learnt.note(changes, delta)
         self._learning.note(changes)
@@ -211,9 +199,9 @@ class Agent:
         """Compile and write what is due, a slice of it at most."""
         desired, compiler = self.desired, self.flows.compiler
         with timed("flow-generation"):
-            compiled = self._applying is None and compiler.work(SLICE_SECONDS)
+            compiled = not self._installation.busy and compiler.work(SLICE_SECONDS)
             rules = compiler.flush() if compiled and desired.complete else None
-        self._incomplete |= self.engine.count(None, rules or RuleChanges(), self._incomplete)
+        self._count(None, rules or RuleChanges())
         self._tell_problems()
         if desired.complete:
             self._tell_learnt(desired)
@@ -223,7 +211,7 @@ class Agent:
         self.answering.run(compiler, view, compiled)
         with timed("flow-installation"):
             live = self._make_live(desired, rules) if desired.complete else None
-        self._busy = not compiled or self._applying is not None
+        self._busy = not compiled or self._installation.busy
         if live is not None:
             self._tracking.live(live)
             self._follow_meters(live=True)
@@ -252,7 +240,8 @@ class Agent:
             self._learning.wait(poller)
             self._guests.wait(poller)
             self._ageing.wait(poller)
-            due = self._retry_at if self._incomplete else self._attach_at
+            waiting = self._installation.incomplete
+            due = self._installation.retry_at if waiting else self._attaching.due
             poller.timer_wait_until(int(due * 1000))
 
     def stop(self, restart: bool) -> bool:
@@ -269,9 +258,7 @@ class Agent:
         self._vswitch.stop()
         self._database.close()
         self.southbound.close()
-        if self._applying is not None:
-            self._applying.close()
-        self._settle()
+        self._installation.stop()
         self._learning.close()
         self.conntrack.close()
         self.acl_log.close()
@@ -288,19 +275,19 @@ class Agent:
             _log.warn(f"not all of the data plane could be removed: {error}")
 
     @property
+    def tables(self) -> Tables:
+        """See observe.chassis.Chassis."""
+        return self._installation.tables
+
+    @property
     def at_rest(self) -> bool:
         """See observe.chassis.Chassis."""
-        return self.desired.complete and not self._busy and not self._incomplete
+        return self.desired.complete and not self._busy and not self._installation.incomplete
 
     def reread(self) -> None:
         """See observe.chassis.Chassis."""
-        self._settle()
-        fresh = Tables(self.plane.maps)
-        fresh.adopt()
-        self.tables.close()
-        self.tables = fresh
-        self._tunnelling.moved(fresh)
-        self._incomplete = True
+        self._installation.reread()
+        self._tunnelling.moved(self.tables)
 
     def _start_timer(self) -> None:
         """Without it expired connections go only when somebody looks for them."""
@@ -311,67 +298,20 @@ class Agent:
 
     # --- the data plane -------------------------------------------------------
 
-    # A large load is compiled and written a slice at a time, so that control commands,
-    # the databases and answers to packets need not wait for it.
+    def _count(self, delta: object, rules: RuleChanges) -> None:
+        installation = self._installation
+        installation.incomplete |= self.engine.count(delta, rules, installation.incomplete)
 
     def _make_live(self, desired: Desired, rules: RuleChanges | None) -> Desired | None:
         """Carry what changed to the tables; returns what is live if nothing is under way."""
-        now = time.monotonic()
-        try:
-            if self._applying is None:
-                if rules is None:
-                    return None
-                change = self._change(desired, rules, now)
-                if change is None:
-                    return None if self._incomplete else desired
-                self._target, self._complete = desired, self._incomplete
-                self._applying = self.tables.applying(change, complete=self._incomplete)
-            end = time.thread_time() + SLICE_SECONDS
-            for _ in self._applying:
-                if time.thread_time() > end:
-                    return None
-        except DataPlaneError as error:
-            _rate.err(_log, f"the data plane keeps its last state: {error}")
-            self._applying = None
-            self._incomplete = True
-            self._retry_at = now + RETRY_SECONDS
+        live, changed = self._installation.run(desired, rules)
+        if live is None:
             return None
-        self._applying, self._live = None, self._target
-        self._went_live(self._live, now)
-        return self._live
-
-    def _change(self, desired: Desired, rules: RuleChanges, now: float) -> TableChange | None:
-        """What is to be written; None if nothing is, or not yet."""
-        compiler = self.flows.compiler
-        delta = diff(self._live, desired)
-        if self._incomplete:
-            if now < self._retry_at:
-                return None
-            change = wiring.everything(desired, compiler.unsorted_rules(), compiler.members())
-        elif delta or rules:
-            change = wiring.difference(delta, rules)
-        else:
-            self._live = desired
-            self._reclaim()
-            self._attach(desired, now, changed=False)
-            return None
-        reused = compiler.flow_ids.take_reused()
-        if reused:
-            accounts.forget(self.plane.maps, reused)
-        return change
-
-    def _went_live(self, desired: Desired, now: float) -> None:
-        # From the moment that the change was there to be read to its generation.
-        stopwatch.add("change-live", time.monotonic() - self._woke)
-        for thing, why in self.tables.rejected:
-            _rate.warn(_log, f"left out of the data plane: {thing}: {why}")
-        if self._complete:
-            self._lived = True
-            self._incomplete = False
-        self._attach(desired, now, changed=True)
-        if self._complete:
-            self.serving.run(self.answering.told, self.flows.compiler, desired)
-            self._attachments.supersede()
+        self._attaching.run(live, self.binding.config.tunnel, time.monotonic())
+        if changed and self._installation.just_completed:
+            self.serving.run(self.answering.told, self.flows.compiler, live)
+            self._attaching.supersede()
+        return live
 
     def _tell_learnt(self, desired: Desired) -> None:
         try:
@@ -397,20 +337,6 @@ class Agent:
         except DataPlaneError as error:
             _rate.warn(_log, f"what was learnt is not as the Southbound says: {error}")
 
-    def _reclaim(self) -> None:
-        """What earlier changes replaced goes when no packet uses it, old peers above all."""
-        try:
-            self.tables.reclaim()
-        except DataPlaneError as error:
-            _rate.warn(_log, f"the data plane keeps what is no longer used: {error}")
-
-    def _settle(self) -> None:
-        """The same at the end, which waits for the packets."""
-        try:
-            self.tables.settle()
-        except DataPlaneError as error:
-            _rate.warn(_log, f"the data plane keeps what is no longer used: {error}")
-
     def _without_clear_text(self, desired: Desired) -> Desired:
         """No tunnels rather than some that IPsec does not see.
 
@@ -421,22 +347,6 @@ class Agent:
         if refused and desired.tunnels:
             _rate.err(_log, "ipsec=true needs a tunnel device: no traffic to other chassis")
         return replace(desired, tunnels={}) if refused else desired
-
-    def _attach(self, desired: Desired, now: float, changed: bool) -> None:
-        """Programs on the devices of our ports and of the underlay.
-
-        Looked at again now and then: others may have taken one away.
-        """
-        if not changed and now < self._attach_at:
-            return
-        self._attach_at = now + ATTACH_SECONDS
-        device = 0
-        if desired.tunnels:
-            device = self._tunnelling.refresh(self.binding.config.tunnel, now)
-        self._attachments.set_wanted(wiring.attachments(desired, device))
-        self._attachments.reconcile()
-        for (ifindex, program), why in self._attachments.failed.items():
-            _rate.warn(_log, f"cannot attach {program} to device {ifindex}: {why}")
 
     # --- databases ------------------------------------------------------------
 

@@ -39,7 +39,10 @@ class Chassis(Protocol):
     metering: Metering
     plane: Plane
     southbound: SouthboundCache
-    tables: Tables
+
+    @property
+    def tables(self) -> Tables:
+        """The maps' contents; another object after reread()."""
 
     @property
     def at_rest(self) -> bool:
