@@ -35,4 +35,8 @@
  * verifier cannot follow. */
 #define hide(var) asm volatile("" : "+r"(var))
 
+/* Before a loop that asks maps: it is not written out.  The kernel inlines each
+ * look-up in turn and moves all that follows it, 50 us of every start. */
+#define ROLLED _Pragma("clang loop unroll(disable)")
+
 #endif

@@ -9,7 +9,7 @@
 
 #include "inner.h"
 
-#define SUM_CHUNK 128
+#define SUM_CHUNK OVN_SUM_BYTES
 #define BLANK_CHUNKS 3 /* of OVN_SUM_BYTES: an Ethernet frame and a tag */
 #define QUOTE4 548     /* 576 bytes in all: RFC 1812 section 4.3.2.3 */
 #define QUOTE6 1232    /* 1280 bytes in all: the minimum MTU */
@@ -27,11 +27,11 @@ static __always_inline __u32 ip_len(struct __sk_buff *skb, const struct scratch 
 	return len < room ? len : room;
 }
 
-/* Sum of `len` bytes of the frame from `off`, QUOTE6 at most; -1: not there. */
+/* `sum` and `len` bytes of the frame from `off`, QUOTE6 at most; -1: not there. */
 static __always_inline __s64 frame_sum(struct __sk_buff *skb, struct scratch *s, __u32 off,
-				       __u32 len)
+				       __u32 len, __u32 sum)
 {
-	__u32 i, n, sum = 0;
+	__u32 i, n;
 
 	for (i = 0; i < (QUOTE6 + SUM_CHUNK - 1) / SUM_CHUNK; i++) {
 		if (i * SUM_CHUNK >= len)
@@ -86,23 +86,10 @@ static __always_inline __u32 partial_sum(struct __sk_buff *skb, const struct scr
 static __always_inline __s64 quote_sum(struct __sk_buff *skb, struct scratch *s, __u32 quote,
 				       __u32 len)
 {
-	__u32 hdr = s->l4 - s->l3, partial = partial_sum(skb, s, len - hdr), i;
-	__s64 sum;
+	__u32 hdr = s->l4 - s->l3, partial = partial_sum(skb, s, len - hdr);
 
 	s->reply_part = partial != 0;
-	if (!partial)
-		return frame_sum(skb, s, s->l3, quote);
-	sum = partial;
-	for (i = 0; i < 20; i++) { /* IP header in words: 5..15, or 10 and more */
-		__be32 word;
-
-		if (i * 4 >= hdr)
-			break;
-		if (bpf_skb_load_bytes(skb, s->l3 + i * 4, &word, 4))
-			return -1;
-		sum = bpf_csum_diff(NULL, 0, &word, 4, sum);
-	}
-	return i < 20 ? sum : -1;
+	return frame_sum(skb, s, s->l3, partial ? hdr : quote, partial);
 }
 
 /* Zeros from `from` to the frame's end.  Returns 0, or -1 when that is too far. */

@@ -20,11 +20,13 @@ static __always_inline __u32 port_slot(const struct scratch *s, __u32 dp, __u32 
 	struct ovn_port_key key = { .dp = dp, .port = port };
 	__u32 *slot, at, hop, try;
 
+	ROLLED
 	for (try = 0; try < OVN_SLOT_TRIES; try++) {
 		slot = bpf_map_lookup_elem(&ovn_port_idx, &key);
 		if (!slot)
 			return 0;
 		at = *slot;
+		ROLLED
 		for (hop = 0; hop < OVN_MAX_VERSIONS; hop++) {
 			const struct ovn_port *p = array_at(&ovn_ports, at);
 
@@ -51,11 +53,13 @@ static __always_inline const struct ovn_mcgroup *group_of(const struct scratch *
 	struct ovn_port_key key = { .dp = dp, .port = group };
 	__u32 *slot, at, hop, try;
 
+	ROLLED
 	for (try = 0; try < OVN_SLOT_TRIES; try++) {
 		slot = bpf_map_lookup_elem(&ovn_mc_idx, &key);
 		if (!slot)
 			return NULL;
 		at = *slot;
+		ROLLED
 		for (hop = 0; hop < OVN_MAX_VERSIONS; hop++) {
 			const struct ovn_mcgroup *g = array_at(&ovn_mcgroups, at);
 
@@ -78,11 +82,13 @@ static __always_inline const struct ovn_port *port_of_device(const struct scratc
 	struct ovn_ifport_key key = { .ifindex = ifindex, .vlan = vlan };
 	__u32 *slot, at, hop, try;
 
+	ROLLED
 	for (try = 0; try < OVN_SLOT_TRIES; try++) {
 		slot = bpf_map_lookup_elem(&ovn_ifports, &key);
 		if (!slot)
 			return NULL;
 		at = *slot;
+		ROLLED
 		for (hop = 0; hop < OVN_MAX_VERSIONS; hop++) {
 			const struct ovn_port *p = port_at(at);
 

@@ -40,11 +40,13 @@ static __always_inline __u32 list_of(const struct scratch *s, const struct ovn_s
 	const struct ovn_set_list *l;
 	__u32 *slot, at, hop, try;
 
+	ROLLED
 	for (try = 0; try < OVN_SLOT_TRIES; try++) {
 		slot = bpf_map_lookup_elem(&ovn_set_idx, key);
 		if (!slot)
 			return 0;
 		at = *slot;
+		ROLLED
 		for (hop = 0; hop < OVN_MAX_VERSIONS; hop++) {
 			l = array_at(&ovn_sets, at);
 			if (!l || l->key.kind != key->kind || l->key.plen != key->plen ||
@@ -61,24 +63,33 @@ static __always_inline __u32 list_of(const struct scratch *s, const struct ovn_s
 	return 0;
 }
 
+struct list_walk {
+	struct memberships *m;
+	__u32 at;
+};
+
+/* One slot more of a long list; a callback, so that the verifier sees it once. */
+static long more_ids(__u32 i __attribute__((unused)), struct list_walk *walk)
+{
+	const struct ovn_set_list *l = array_at(&ovn_sets, walk->at);
+
+	walk->at = l ? take_ids(walk->m, l) : 0;
+	return !walk->at;
+}
+
 /* Add the sets that have exactly this member. */
 static __always_inline void add_sets(const struct scratch *s, struct memberships *m,
 				     const struct ovn_set_key *key)
 {
-	__u32 at = list_of(s, key), hop;
-	const struct ovn_set_list *l;
+	struct list_walk walk = { .m = m, .at = list_of(s, key) };
 
-	if (!at)
+	if (!walk.at)
 		return;
-	for (hop = 0; hop < OVN_MAX_SET_SLOTS; hop++) {
-		l = array_at(&ovn_sets, at);
-		if (!l)
-			return;
-		at = take_ids(m, l);
-		if (!at)
-			return;
-	}
-	m->over = 1;
+	if (more_ids(0, &walk))
+		return;
+	bpf_loop(OVN_MAX_SET_SLOTS - 1, more_ids, &walk, 0);
+	if (walk.at)
+		m->over = 1;
 }
 
 static __always_inline __u32 prefix_word(__u32 v, __u32 plen, __u32 word)
