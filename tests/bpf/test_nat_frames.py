@@ -91,7 +91,7 @@ def port_in(kind: str, data: bytes, *, reply: bool = False) -> int:
 @pytest.mark.parametrize("kind", KINDS)
 def test_packets_are_translated_with_right_checksums(nat: Bed, kind: str, version: int) -> None:
     """A second client gets another port, as the first one holds the one it has."""
-    for size in (0, 1, 2, 3, 62, 1399, 5000, 8800):
+    for size in (0, 1, 2, 3, 62, 1399, 5000):
         for client in (CLIENT[version], OTHER[version]):
             there = bytes(ip(version, client, SERVER[version]) / l4(kind, version, PORT, size))
             got = through(nat, "p1", there)
