@@ -2,7 +2,8 @@
 """How long the slow path takes to answer: at rest, while another port floods it, and
 while the agent compiles a large deployment anew.
 
-What is asked is DHCPv6, which the slow path alone answers.  What counts are the kernel's
+What is asked is DHCPv6, which the slow path alone answers, and during the flood DHCPv4 and
+ARP besides, which the program does.  What counts are the kernel's
 times of request and answer at the guest's device: it takes Python longer to notice.
 """
 
@@ -23,19 +24,20 @@ from tests.bench.scale import databases
 from tests.bench.scale.client import Client
 from tests.bench.scale.contender import OURS, Contender
 from tests.bench.scale.measure import Bench
-from tests.support import punting
+from tests.support import dhcp, punting
 from tests.support.ovsdb import OvsdbServer
 
 BOUND = 0.05  # seconds: what is promised while a port floods
 PLUGGED = 50
 _TOPOLOGY = """
 chassis: {hv1: {agent: ovn-bpf-controller}}
-switches: {sw0: {ipv6: "fd00::/64"}}
+switches: {sw0: {ipv4: 10.0.0.0/24, ipv6: "fd00::/64"}}
 ports:
   vm1: {switch: sw0, chassis: hv1}
   vm2: {switch: sw0, chassis: hv1}
 """
 _SERVER = "c0:ff:ee:00:00:01"
+_OPTIONS = {"server_id": "10.0.0.1", "server_mac": _SERVER, "lease_time": "3600"}
 
 Row = dict[str, float]
 
@@ -48,12 +50,24 @@ def measure(seconds: float = 10.0, topology: str = "L") -> dict[str, Row]:
         punting.serve(bed, "vm1", "vm2")
         punting.latencies(bed, "vm2", 0.5)
         found["at rest"] = _row(punting.latencies(bed, "vm2", seconds))
-        with punting.flooding(bed, "vm1", seconds) as flood:
-            answers = punting.latencies(bed, "vm2", seconds)
-        found["another port floods"] = _row(answers) | {"flood": flood.rate}
+        for name, question in _questions(bed, "vm2").items():
+            with punting.flooding(bed, "vm1", seconds) as flood:
+                answers = punting.asked(bed.ports["vm2"].netns, "eth0", question, seconds)
+            found[f"another port floods: {name}"] = _row(answers) | {"flood": flood.rate}
     name = f"the agent compiles {topology} anew"
     found[name] = _recompile(seconds, topology)
     return found
+
+
+def _questions(bed: Sandbox, guest: str) -> dict[str, punting.Question]:
+    """What a guest asks during a flood: the slow path, and what the program answers."""
+    dhcp.serve(bed, _OPTIONS, guest)
+    port, other = bed.ports[guest], bed.ports["vm1"]
+    return {
+        "DHCPv6": punting.dhcpv6(port.mac),
+        "DHCPv4": punting.dhcpv4(port.mac),
+        "ARP": punting.arp(port.mac, port.ip4, other.ip4),
+    }
 
 
 def _row(latencies: list[float]) -> Row:
@@ -83,7 +97,7 @@ def _recompile(seconds: float, topology: str) -> Row:
                 for device in ("t0", "t0p"):
                     command = ["nsenter", f"--net={where}", "ip", "link", "set", device, "up"]
                     subprocess.run(command, check=True)
-                punting.asked(where, "t0p", mac, 0.5)
+                punting.asked(where, "t0p", punting.dhcpv6(mac), 0.5)
                 return _while_compiling(contender, where, mac, seconds)
             finally:
                 bench.close()
@@ -93,7 +107,7 @@ def _while_compiling(contender: Contender, where: str, mac: str, seconds: float)
     answers: list[float] = []
 
     def ask() -> None:
-        answers.extend(punting.asked(where, "t0p", mac, seconds))
+        answers.extend(punting.asked(where, "t0p", punting.dhcpv6(mac), seconds))
 
     guest = threading.Thread(target=ask)
     before, begun = contender.cost().cpu, time.monotonic()
@@ -131,7 +145,7 @@ def _serve(southbound: Client, lport: str) -> str:
 
 def report(found: dict[str, Row]) -> str:
     """A line a situation."""
-    lines = ["DHCPv6 answered by the slow path"]
+    lines = ["Answers to a guest"]
     for name, row in found.items():
         more = ""
         if "flood" in row:

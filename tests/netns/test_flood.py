@@ -14,17 +14,18 @@ import pytest
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.sandbox import process
 from ovn_bpf_controller.sandbox.bed import Sandbox
-from tests.support import punting, traffic
+from tests.support import dhcp, punting, traffic
 
 KINDS = ("alone",)
 TOPOLOGY = """
 chassis: {hv1: $agent}
-switches: {sw0: {ipv6: "fd00::/64"}}
+switches: {sw0: {ipv4: 10.0.0.0/24, ipv6: "fd00::/64"}}
 ports:
   vm1: {switch: sw0, chassis: hv1}
   vm2: {switch: sw0, chassis: hv1}
 """
-SECONDS = 3.0
+OPTIONS = {"server_id": "10.0.0.1", "server_mac": "c0:ff:ee:00:00:01", "lease_time": "3600"}
+SECONDS = 2.0
 MEGABYTE = 1 << 20
 MOST = 32 * MEGABYTE  # that both may grow by
 
@@ -32,6 +33,7 @@ MOST = 32 * MEGABYTE  # that both may grow by
 @pytest.fixture(scope="module", autouse=True)
 def served(bed: Sandbox) -> None:
     punting.serve(bed, "vm1", "vm2")
+    dhcp.serve(bed, OPTIONS, "vm2")
     assert punting.latencies(bed, "vm2", 0.2)[-1] < float("inf")
 
 
@@ -53,10 +55,17 @@ def test_others_are_answered_and_memory_stays(bed: Sandbox) -> None:
     before = {name: punting.resident(pid) for name, pid in pids.items()}
     old = dropped(bed).get("more for the slow path than a source may have", 0)
     begun = time.monotonic()
-    with punting.flooding(bed, "vm1", SECONDS) as flood:
-        found = punting.latencies(bed, "vm2", SECONDS)
+    port, other = bed.ports["vm2"], bed.ports["vm1"]
+    questions = {
+        "dhcpv6": punting.dhcpv6(port.mac),
+        "dhcpv4": punting.dhcpv4(port.mac),
+        "arp": punting.arp(port.mac, port.ip4, other.ip4),
+    }
+    with punting.flooding(bed, "vm1", len(questions) * SECONDS) as flood:
+        for name, question in questions.items():
+            found = punting.asked(port.netns, "eth0", question, SECONDS)
+            assert float("inf") not in found and len(found) >= 5, name
     lasted = time.monotonic() - begun
-    assert float("inf") not in found and len(found) >= 5
     drops = dropped(bed)
     over = drops["more for the slow path than a source may have"] - old
     most = lib.OVN_PUNT_BURST + lib.OVN_PUNT_RATE * lasted + 1

@@ -193,13 +193,18 @@ def test_closed_ports_are_told(
         client.recv(1)
 
 
-def test_expired_packets_are_told(bed: Sandbox, dead: signal.Signals) -> None:
-    inside(bed, "ip", "route", "replace", "10.9.9.9", "via", ROUTER)
-    said = subprocess.run(
-        ["ip", "netns", "exec", bed.ports["vm1"].netns]
-        + ["ping", "-c", "1", "-w", "20", "-t", "1", "10.9.9.9"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert f"From {ROUTER}" in said.stdout and "Time to live exceeded" in said.stdout
+@pytest.mark.parametrize(
+    ("router", "far", "said"),
+    [
+        (ROUTER, "10.9.9.9", "Time to live exceeded"),
+        ("fd00::1", "fd99::9", "Time exceeded: Hop limit"),
+    ],
+)
+def test_expired_packets_are_told(
+    bed: Sandbox, dead: signal.Signals, router: str, far: str, said: str
+) -> None:
+    inside(bed, "ip", "route", "replace", far, "via", router)
+    command = ["ip", "netns", "exec", bed.ports["vm1"].netns]
+    command += ["ping", "-c", "1", "-w", "20", "-t", "1", far]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert f"From {router}" in done.stdout and said in done.stdout

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A guest that floods the slow path, and another that asks it in the meantime.
 
-What they send are information requests of DHCPv6, which only the slow path answers.
-For tests that show that nobody suffers, and measures of how long answers take.
+What the first sends, and the other if nothing else is said, are information requests of
+DHCPv6, which only the slow path answers.  For tests that show that nobody suffers, and
+measures of how long answers take.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from scapy.layers import dhcp6
+from scapy.layers.dhcp import BOOTP, DHCP
+from scapy.layers.inet import IP
 from scapy.layers.inet6 import UDP, IPv6
-from scapy.layers.l2 import Ether
+from scapy.layers.l2 import ARP, Ether
 
 from ovn_bpf_controller.sandbox import netns
 from ovn_bpf_controller.sandbox.bed import Sandbox
@@ -26,6 +30,7 @@ OPTIONS = {"server_id": "c0:ff:ee:00:00:01", "dns_server": "fd00::53"}
 _SO_TIMESTAMPNS = 35  # asm-generic/socket.h; Python does not name it
 _TIMESPEC = struct.Struct("@qq")
 _TRID = 14 + 40 + 8 + 1  # where the transaction's number is in a frame
+_XID = 14 + 20 + 8 + 4  # the same of DHCPv4
 _FLOODER = """
 import socket, sys, time
 frame, end, sent = bytes.fromhex(sys.argv[1]), time.monotonic() + float(sys.argv[2]), 0
@@ -88,31 +93,76 @@ def flooding(bed: Sandbox, source: str, seconds: float) -> Iterator[Flood]:
             flooder.communicate()
 
 
+@dataclass(frozen=True)
+class Question:
+    """What a guest asks.  frame: by number.  request, answer: whether a frame is the one
+    of that number."""
+
+    frame: Callable[[int], bytes]
+    request: Callable[[bytes, int], bool]
+    answer: Callable[[bytes, int], bool]
+
+
+def dhcpv6(mac: str) -> Question:
+    """Only the slow path answers it."""
+
+    def begins(kind: int) -> Callable[[bytes, int], bool]:
+        return lambda data, number: (
+            data[_TRID - 1 : _TRID + 3] == bytes((kind,)) + number.to_bytes(3, "big")
+        )
+
+    return Question(lambda number: request(mac, number), begins(11), begins(7))
+
+
+def dhcpv4(mac: str) -> Question:
+    """A discovery; needs dhcp.serve()."""
+    header = IP(src="0.0.0.0", dst="255.255.255.255") / UDP(sport=68, dport=67, chksum=0)
+    bootp = BOOTP(op=1, xid=0, chaddr=bytes.fromhex(mac.replace(":", "")))
+    made = Ether(src=mac, dst="ff:ff:ff:ff:ff:ff") / header / bootp
+    whole = bytes(made / DHCP(options=[("message-type", "discover"), "end"]))
+
+    def frame(number: int) -> bytes:
+        return whole[:_XID] + number.to_bytes(4, "big") + whole[_XID + 4 :]
+
+    def says(op: int) -> Callable[[bytes, int], bool]:
+        begins = bytes((op, 1, 6, 0))
+        return lambda data, number: data[_XID - 4 : _XID + 4] == begins + number.to_bytes(4, "big")
+
+    return Question(frame, says(1), says(2))
+
+
+def arp(mac: str, source: str, target: str) -> Question:
+    """Who has the target?  The number is not in the frame: late answers count as early."""
+    question = Ether(src=mac, dst="ff:ff:ff:ff:ff:ff") / ARP(
+        op=1, hwsrc=mac, psrc=source, pdst=target
+    )
+
+    def is_arp(op: int) -> Callable[[bytes, int], bool]:
+        return lambda data, _number: data[12:14] == b"\x08\x06" and data[20:22] == bytes((0, op))
+
+    return Question(lambda _number: bytes(question), is_arp(1), is_arp(2))
+
+
 def latencies(bed: Sandbox, source: str, seconds: float, pause: float = 0.02) -> list[float]:
     """Seconds that each answer to a guest takes; infinite for one that does not come."""
     port = bed.ports[source]
-    return asked(port.netns, "eth0", port.mac, seconds, pause)
+    return asked(port.netns, "eth0", dhcpv6(port.mac), seconds, pause)
 
 
 def asked(
-    namespace: str, device: str, mac: str, seconds: float, pause: float = 0.02
+    namespace: str, device: str, question: Question, seconds: float, pause: float = 0.02
 ) -> list[float]:
-    """The same from a device."""
+    """The same of any question, from a device."""
     found: list[float] = []
     end = time.monotonic() + seconds
     with traffic.Wire(namespace, device) as out, Stamps(namespace, device) as stamps:
         while time.monotonic() < end:
             number = len(found) + 1
             begun = time.monotonic()
-            out.send(request(mac, number))
-            found.append(stamps.between(_message(11, number), _message(7, number)))
+            out.send(question.frame(number))
+            found.append(stamps.between(question, number))
             time.sleep(max(0.0, pause - (time.monotonic() - begun)))
     return found
-
-
-def _message(kind: int, number: int) -> bytes:
-    """How a request (11) or its reply (7) begins."""
-    return bytes((kind,)) + number.to_bytes(3, "big")
 
 
 class Stamps:
@@ -133,8 +183,8 @@ class Stamps:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def between(self, first: bytes, then: bytes) -> float:
-        """Seconds from one message to the other, infinite if that does not come in time."""
+    def between(self, question: Question, number: int) -> float:
+        """Seconds from a question to its answer, infinite if that does not come in time."""
         deadline = time.monotonic() + traffic.ARRIVES
         at = 0
         while (left := deadline - time.monotonic()) > 0:
@@ -146,10 +196,9 @@ class Stamps:
             [(_, _, stamp)] = control
             seconds, nanoseconds = _TIMESPEC.unpack(stamp)
             now = seconds * 1_000_000_000 + nanoseconds
-            begins = data[_TRID - 1 : _TRID + 3]
-            if begins == first:
+            if question.request(data, number):
                 at = now
-            elif begins == then:
+            elif question.answer(data, number):
                 return float(now - at) / 1e9
         return float("inf")
 
