@@ -65,7 +65,7 @@ class Chassis:
         socket = self.root / "db.sock"
         self.spawn("ovsdb-server", str(database), f"--remote=punix:{socket}", "--pidfile",
                    "--log-file", _QUIET)  # fmt: skip
-        process.wait_until(lambda: process.accepts(socket), 20, f"{socket}")
+        process.wait_until(lambda: process.accepts(socket), 60, f"{socket}")
 
     def configure(self) -> None:
         """Tell the agent who it is and where the Southbound is."""
@@ -168,7 +168,7 @@ class Chassis:
         The status is known to the process that started the agent only.
         """
         pid = self.agent_pid()
-        return None if pid is None else process.stop(pid, number, 30)
+        return None if pid is None else process.stop(pid, number, 60)
 
     def exit_agent(self, *arguments: str) -> int | None:
         """`ovn-appctl exit [--restart]`; waits for the end as stop_agent() does."""
@@ -178,7 +178,7 @@ class Chassis:
         descriptor = os.pidfd_open(pid)
         try:
             self.appctl("exit", *arguments)
-            return process.wait_gone(descriptor, pid, 30)
+            return process.wait_gone(descriptor, pid, 60)
         finally:
             os.close(descriptor)
 
@@ -198,9 +198,9 @@ class Chassis:
     # Tools
 
     def vsctl(self, *arguments: str) -> str:
-        """ovs-vsctl on the local database; waits for the switch, 30 s at most."""
+        """ovs-vsctl on the local database; waits for the switch, 60 s at most."""
         socket = f"--db=unix:{self.root}/db.sock"
-        return netns.run(["ovs-vsctl", "--timeout=30", socket, *arguments]).rstrip("\n")
+        return netns.run(["ovs-vsctl", "--timeout=60", socket, *arguments]).rstrip("\n")
 
     def appctl(self, *arguments: str) -> str:
         """A control command of the agent; its reply without the last newline."""
@@ -208,7 +208,7 @@ class Chassis:
         if pid is None:
             raise SandboxError(f"{self.name}: no agent runs")
         socket = self.root / f"ovn-controller.{pid}.ctl"
-        return netns.run(["ovn-appctl", "--timeout=30", "-t", str(socket), *arguments]).rstrip("\n")
+        return netns.run(["ovn-appctl", "--timeout=60", "-t", str(socket), *arguments]).rstrip("\n")
 
     def argv(self, *command: str) -> list[str]:
         """What runs `command` inside the chassis."""

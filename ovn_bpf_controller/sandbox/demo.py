@@ -59,7 +59,7 @@ def ping_all(sandbox: Sandbox, ports: Sequence[str]) -> list[str]:
     Returns the pairs without an answer, each of which is printed too.
     """
     pairs = list(itertools.permutations(ports, 2))
-    failures = sandbox.unanswered(pairs)
+    failures = sandbox.unanswered(pairs, seconds=5.0)
     silent = set(failures)
     rows = [["from \\ to", *ports]]
     for source in ports:

@@ -21,7 +21,7 @@ from ovn_bpf_controller.sandbox import netns, process
 from ovn_bpf_controller.sandbox.layout import Layout
 
 _MNT_DETACH = 2
-_KILL_SECONDS = 10.0
+_KILL_SECONDS = 30.0
 
 
 class Manifest:
@@ -99,7 +99,7 @@ def cleanup(layout: Layout) -> bool:
 
 
 def kill_all(pids: Iterable[int]) -> None:
-    """SIGKILL each of `pids` and wait for its end, at most 10 s in all."""
+    """SIGKILL each of `pids` and wait for its end, at most 30 s in all."""
     pidfds: dict[int, int] = {}
     try:
         for pid in pids:

@@ -24,9 +24,11 @@ from ovn_bpf_controller.errors import SandboxError
 from ovn_bpf_controller.sandbox import netns
 
 _ECHO = {4: (8, 0), 6: (128, 129)}  # (request, reply) types
+_COUNT = struct.Struct("!Q")
 _identifiers = itertools.count(os.getpid())
 SO_RCVBUFFORCE = 33  # asm-generic/socket.h; Python does not name it
 _RECEIVE_BUFFER = 4 << 20
+_STRAGGLERS = 10.0  # seconds that the last reply of a stream may take
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,11 @@ class Probe:
 
 
 class Echo:
-    """A raw ICMP socket in `source`, for echo exchanges with `address`."""
+    """A raw ICMP socket in `source`, for echo exchanges with `address`.
+
+    payload: its bytes, which begin with the sequence number whole: the header's
+    would come round after a minute of requests at every millisecond.
+    """
 
     def __init__(self, source: str, address: str, payload: int = 56) -> None:
         version = ipaddress.ip_address(address).version
@@ -46,7 +52,7 @@ class Echo:
         self.address = address
         self.identifier = next(_identifiers) & 0xFFFF
         self._header = version == 4
-        self._payload = bytes(i & 0xFF for i in range(payload))
+        self._padding = bytes(i & 0xFF for i in range(payload - _COUNT.size))
         with netns.entered(source):
             self.socket = (
                 socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
@@ -58,13 +64,13 @@ class Echo:
 
     def send(self, sequence: int) -> bool:
         """Send request `sequence`; False when the guest has no way to the address now."""
-        head = struct.pack("!BBHHH", self.request, 0, 0, self.identifier, sequence)
+        payload = _COUNT.pack(sequence) + self._padding
+        said = (self.identifier, sequence & 0xFFFF)
+        head = struct.pack("!BBHHH", self.request, 0, 0, *said)
         if self._header:  # the kernel fills the sum for ICMPv6 only
-            head = struct.pack(
-                "!BBHHH", self.request, 0, _sum(head + self._payload), self.identifier, sequence
-            )
+            head = struct.pack("!BBHHH", self.request, 0, _sum(head + payload), *said)
         try:
-            self.socket.sendto(head + self._payload, (self.address, 0))
+            self.socket.sendto(head + payload, (self.address, 0))
         except (BlockingIOError, OSError):
             return False
         return True
@@ -81,9 +87,10 @@ class Echo:
                 continue  # a pending ICMP error of an earlier request
             if self._header:
                 packet = packet[(packet[0] & 15) * 4 :]
-            kind, _, _, identifier, sequence = struct.unpack_from("!BBHHH", packet)
-            if kind == self.reply and identifier == self.identifier:
-                numbers.append(sequence)
+            kind, _, _, identifier, _ = struct.unpack_from("!BBHHH", packet)
+            ours = identifier == self.identifier and len(packet) >= 8 + _COUNT.size
+            if kind == self.reply and ours:
+                numbers.append(*_COUNT.unpack_from(packet, 8))
 
     def close(self) -> None:
         self.socket.close()
@@ -97,8 +104,12 @@ def _sum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def unanswered(probes: Sequence[Probe], seconds: float) -> list[Probe]:
-    """Send one request for each probe; those without a reply `seconds` later."""
+def unanswered(probes: Sequence[Probe], seconds: float, again: float = float("inf")) -> list[Probe]:
+    """Send one request for each probe; those without a reply `seconds` later.
+
+    again: seconds after which those without a reply are asked once more, as ping(8)
+    does; never unless given.
+    """
     waiting: dict[int, tuple[Probe, Echo]] = {}
     poller = select.poll()
     try:
@@ -106,11 +117,16 @@ def unanswered(probes: Sequence[Probe], seconds: float) -> list[Probe]:
             echo = Echo(probe.netns, probe.address)
             waiting[echo.socket.fileno()] = (probe, echo)
             poller.register(echo.socket, select.POLLIN)
-        for _, echo in waiting.values():
-            echo.send(1)
-        deadline = time.monotonic() + seconds
-        while waiting and (left := deadline - time.monotonic()) > 0:
-            for descriptor, _ in poller.poll(left * 1000):
+        begun = due = time.monotonic()
+        sequence = 0
+        while waiting and (left := begun + seconds - time.monotonic()) > 0:
+            if time.monotonic() >= due:
+                due += again
+                sequence += 1
+                for _, echo in waiting.values():
+                    echo.send(sequence)
+            wait = min(left, due - time.monotonic())
+            for descriptor, _ in poller.poll(max(0.0, wait) * 1000):
                 if waiting[descriptor][1].replies():
                     poller.unregister(descriptor)
                     waiting.pop(descriptor)[1].close()
@@ -153,17 +169,20 @@ class Stream:
         poller = select.poll()
         poller.register(self._echo.socket, select.POLLIN)
         due = time.monotonic()
-        while not self._stop.is_set() and len(self._sent_at) < 65536:
+        while not self._stop.is_set():
             now = time.monotonic()
             if now >= due:
                 self._sent_at.append(now)
                 self._echo.send(len(self._sent_at) - 1)
                 due = max(due + self._interval, now - 1)
-            elif poller.poll(max(0.0, due - now) * 1000):
+            # Also where requests are late: what comes of them is asked for meanwhile.
+            if poller.poll(max(0.0, due - now) * 1000):
                 self._collect()
-        deadline = time.monotonic() + 1.0  # stragglers
-        while self.lost and (left := deadline - time.monotonic()) > 0:
-            poller.poll(left * 1000)
+        deadline = time.monotonic() + _STRAGGLERS
+        while len(self._sent_at) - 1 not in self._answered and time.monotonic() < deadline:
+            poller.poll(100)
+            self._collect()
+        while self.lost and poller.poll(200):  # those that others overtook
             self._collect()
 
     def _collect(self) -> None:
@@ -182,6 +201,13 @@ class Stream:
     @property
     def lost(self) -> int:
         return self.sent - self.answered
+
+    def answered_since(self, first: int) -> int:
+        """How many requests are answered of those from number `first` on.
+
+        With `sent` before: of those that will be sent from now on.
+        """
+        return sum(sequence >= first for sequence in list(self._answered))
 
     @property
     def longest_gap(self) -> float:

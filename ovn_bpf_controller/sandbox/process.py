@@ -85,7 +85,7 @@ def alive(pid: int) -> bool:
     return state not in "ZX"
 
 
-def stop(pid: int, number: signal.Signals = signal.SIGTERM, seconds: float = 10.0) -> int | None:
+def stop(pid: int, number: signal.Signals = signal.SIGTERM, seconds: float = 30.0) -> int | None:
     """Send a signal and wait for the end of `pid`; its exit status as wait_gone() has it.
 
     Raises SandboxError when it stays.
@@ -103,7 +103,7 @@ def stop(pid: int, number: signal.Signals = signal.SIGTERM, seconds: float = 10.
         os.close(descriptor)
 
 
-def wait_dead(pid: int, seconds: float = 10.0) -> None:
+def wait_dead(pid: int, seconds: float = 30.0) -> None:
     """Wait for `pid`, which ends by itself."""
     try:
         descriptor = os.pidfd_open(pid)

@@ -16,7 +16,7 @@ from ovn_bpf_controller.datapath.records import word
 from tests.support.tracked import COMMIT, NEXT, Tracked, bits, tracked
 
 SIZE = 256  # of the table; element 0 is not used
-DEADLINE = 20.0
+DEADLINE = 60.0
 HOUR = 3_600_000  # milliseconds
 
 

@@ -20,7 +20,7 @@ from ovn_bpf_controller.model import Rule
 from ovn_bpf_controller.plaindata import replace
 from tests.support.dataplane import Bed, bed, mac, reason
 
-DEADLINE = 5.0
+DEADLINE = 30.0
 VERB, ARG, MARK = 7, 1234, 0xABCDEF
 ASK = Insn(lib.OP_PUNT, dst=lib.OW_REG0, src=lib.OVN_PUNT_ANSWERS, aux=3, a=VERB, b=ARG, c=MARK)
 

@@ -40,7 +40,7 @@ from tests.support import sums
 from tests.support.dataplane import Bed, bed, mac, reason
 from tests.support.taps import Tap
 
-DEADLINE = 10.0
+DEADLINE = 30.0
 ANSWERED, WENT_ON, LEFT, MALFORMED = "answered", "went on", "left", "malformed"
 WORDS = tuple(1 if word == lib.OW_DP else 0 for word in range(lib.OVN_WORDS))
 GUEST = "02:00:00:00:00:01"

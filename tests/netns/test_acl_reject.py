@@ -119,13 +119,12 @@ def heard(bed: Sandbox, question: Packet, kind: type[Packet]) -> Packet:
     """The first answer of this kind to a frame that vm1 sends to vm2."""
     link = Ether(src=bed.ports["vm1"].mac, dst=bed.ports["vm2"].mac)
     with traffic.Wire(bed.ports["vm1"].netns, "eth0") as wire:
-        traffic.send_raw(bed, "vm1", bytes(link / question))
         mac = bytes.fromhex(bed.ports["vm2"].mac.replace(":", ""))
 
         def answers(frame: bytes) -> bool:
             return frame[6:12] == mac and kind in Ether(frame)
 
-        frame = wire.first(answers, servers.ARRIVES)
+        frame = traffic.asked(bed, wire, bytes(link / question), answers)
     assert frame is not None
     return Ether(frame)
 

@@ -32,7 +32,7 @@ def destination(bed: Sandbox) -> None:
     hv2.vsctl("add-port", "br-int", VIF, "--", "set", "interface", VIF,
               "external_ids:iface-id=vm1")  # fmt: skip
     uuid = bed.sbctl("--bare", "--columns=_uuid", "find", "chassis", "name=hv2").strip()
-    process.wait_until(lambda: uuid in column(bed, "additional_chassis"), 20, "hv2's claim")
+    process.wait_until(lambda: uuid in column(bed, "additional_chassis"), 60, "hv2's claim")
     bed.sync()
 
 
@@ -53,10 +53,14 @@ def test_nothing_passes_until_the_guest_has_moved(bed: Sandbox) -> None:
         guest.send(bytes(said))
         assert wire.first(lambda frame: b"early" in frame, traffic.ABSENT) is None
         assert not activated(bed)
-        guest.send(bytes(moved))
-        arrived = wire.first(lambda frame: frame[12:14] == b"\x80\x35", traffic.ARRIVES)
-        assert arrived is not None
-        process.wait_until(lambda: activated(bed), 20, "the activation")
+        assert traffic.came(
+            bed,
+            wire,
+            lambda: guest.send(bytes(moved)),
+            lambda frame: frame[12:14] == b"\x80\x35",
+        )
+        process.wait_until(lambda: activated(bed), 60, "the activation")
         bed.sync()
-        guest.send(bytes(said))
-        assert wire.first(lambda frame: b"early" in frame, traffic.ARRIVES) is not None
+        assert traffic.came(
+            bed, wire, lambda: guest.send(bytes(said)), lambda frame: b"early" in frame
+        )

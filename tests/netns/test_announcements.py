@@ -26,7 +26,7 @@ ports:
   vm2: {switch: out, chassis: hv2}
 """
 ROUTER = "0e:00:00:00:00:01"
-ARRIVES = 20.0
+ARRIVES = 60.0
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -52,12 +52,13 @@ def announced(frame: bytes, mac: str, address: str) -> bool:
     return frame[:6] == b"\xff" * 6 and frame[12:14] == kind and same
 
 
-def times(bed: Sandbox, wire: traffic.Wire, mac: str, address: str, count: int) -> list[float]:
-    """When announcements arrived."""
+def times(wire: traffic.Wire, mac: str, address: str, count: int) -> list[float]:
+    """When announcements arrived, in seconds of the wall clock."""
     found: list[float] = []
     for _ in range(count):
-        assert wire.first(lambda frame: announced(frame, mac, address), ARRIVES), found
-        found.append(time.monotonic())
+        seen = wire.moment(lambda frame: announced(frame, mac, address), ARRIVES)
+        assert seen, found
+        found.append(seen[0])
     return found
 
 
@@ -66,9 +67,9 @@ def test_a_guest_is_announced_with_growing_pauses(bed: Sandbox) -> None:
         "lsp-add", "out", "vm3", "--", "lsp-set-addresses", "vm3", "0a:00:00:00:09:03 10.9.0.33"
     )
     with traffic.Wire(bed.ports["vm1"].netns, "eth0") as wire:
-        plugged = time.monotonic()
+        plugged = time.time()
         bed.plug("vm3", "hv1")
-        first, second, third = times(bed, wire, "0a:00:00:00:09:03", "10.9.0.33", 3)
+        first, second, third = times(wire, "0a:00:00:00:09:03", "10.9.0.33", 3)
     assert first - plugged > 0.9
     assert third - second > second - first + 0.5 or third - second > 1.5
     wanted = [("r0-out", "0a:00:00:00:09:03")]
@@ -79,7 +80,7 @@ def test_a_guest_without_an_address_is_announced_by_rarp(bed: Sandbox) -> None:
     bed.nbctl("lsp-add", "out", "vm4", "--", "lsp-set-addresses", "vm4", "0a:00:00:00:09:04")
     with traffic.Wire(bed.ports["vm1"].netns, "eth0") as wire:
         bed.plug("vm4", "hv1")
-        times(bed, wire, "0a:00:00:00:09:04", "", 2)
+        times(wire, "0a:00:00:00:09:04", "", 2)
 
 
 def test_a_router_s_addresses_follow_its_gateway(bed: Sandbox) -> None:
@@ -87,7 +88,7 @@ def test_a_router_s_addresses_follow_its_gateway(bed: Sandbox) -> None:
         with traffic.Wire(bed.ports[vm].netns, "eth0") as wire:
             bed.nbctl("lrp-set-gateway-chassis", "r0-out", chassis, "20" if vm == "vm2" else "10")
             for address in ("10.9.0.1", "10.9.0.77"):
-                times(bed, wire, ROUTER, address, 1)
+                times(wire, ROUTER, address, 1)
 
 
 def bindings(bed: Sandbox, address: str) -> list[tuple[str, str]]:

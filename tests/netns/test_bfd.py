@@ -103,8 +103,12 @@ def test_nobody_is_asked_while_no_route_wants_it(bed: Sandbox, silent: str, vers
         bed.nbctl("clear", "logical_router_static_route", silent, "bfd")
         wait_status(bed, row, "admin_down")
         bed.nbctl("--wait=hv", "sync")
-        wire.frames()
-        assert wire.first(asks, 0.5) is None
+
+        def nobody_asks() -> bool:
+            wire.frames()
+            return wire.first(asks, 0.5) is None
+
+        wait_until(nobody_asks, PATIENCE, "end of the questions")
         bed.nbctl("set", "logical_router_static_route", silent, f"bfd={row}")
         wait_status(bed, row, "down")
         assert wire.first(asks, PATIENCE)
@@ -126,7 +130,7 @@ def test_a_routing_daemon_is_a_peer(bed: Sandbox, version: int) -> None:
     try:
         with Bird(bed.ports["vm1"].netns, "eth0", ours) as bird:
             wait_status(bed, row, "up")
-            assert bird.state() == "Up"
+            wait_until(lambda: bird.state() == "Up", PATIENCE, "session in BIRD")
             wait_until(lambda: hops(bed, "gr1") == both, PATIENCE, "both hops")
             bird.kill()
             wait_status(bed, row, "down")

@@ -50,7 +50,7 @@ def test_a_session_comes_up_and_goes_with_its_peer(bed: Sandbox, peer: str, vers
         route(bed, "gr2", FAR[version], one, rows["gr2"])
         for row in rows.values():
             wait_status(bed, row, "up")
-        assert hops(bed, "gr1") == {two}
+        wait_until(lambda: hops(bed, "gr1") == {two}, PATIENCE, "route with its hop")
         bed.nbctl("lr-route-del", "gr2")
         bed.nbctl("destroy", "bfd", rows.pop("gr2"))
         wait_status(bed, rows["gr1"], "down")

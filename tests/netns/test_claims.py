@@ -91,15 +91,15 @@ def test_two_claims_of_one_port_do_not_chase_each_other(bed: Sandbox, guest: str
                "Port_Binding", "logical_port,chassis"]  # fmt: skip
     bed.plug(guest, "hv1")
     monitor = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    seconds = 3.0
+    begun = time.monotonic()
     try:
         plug_rival(bed, "hv2", guest)
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+        while time.monotonic() < begun + 4.0:
             assert traffic.answers(bed, "vm1", "vm2")
     finally:
         monitor.terminate()
         output, _ = monitor.communicate()
+    seconds = time.monotonic() - begun
     empty = ["set", []]
     holders = [row[3] for row in monitored(output) if row[2] == guest and row[3] != empty]
     assert holders, "the monitor saw nothing"

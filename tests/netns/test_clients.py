@@ -93,7 +93,7 @@ def test_dig_is_answered(
     server = bed.ports["vm2"].guest.address(version)
     # 23.03.1 leaves queries with EDNS alone; releases before it and after it do not.
     edns = ["+noedns"] if kind == "oracle" else []
-    said = bed.ports["vm1"].run("dig", f"@{server}", "+tries=3", "+time=5", *edns, *question)
+    said = bed.ports["vm1"].run("dig", f"@{server}", "+tries=6", "+time=5", *edns, *question)
     lines = [line for line in said.splitlines() if line and not line.startswith(";")]
     assert [line.split()[-1] for line in lines] == answers
     assert "status: NOERROR" in said and re.search(r"flags: qr .*rd", said)
@@ -104,7 +104,7 @@ def test_arping_is_answered(bed: Sandbox, target: str) -> None:
     address, mac = ("10.0.0.1", ROUTER)
     if target != "router":
         address, mac = bed.ports[target].ip4, bed.ports[target].mac
-    said = bed.ports["vm1"].run("arping", "-c", "1", "-w", "5", "-I", "eth0", address)
+    said = bed.ports["vm1"].run("arping", "-c", "1", "-w", "30", "-I", "eth0", address)
     assert f"[{mac.upper()}]" in said and "Received 1 response" in said
 
 
@@ -113,13 +113,13 @@ def test_ndisc6_is_answered(bed: Sandbox, target: str) -> None:
     address, mac = ("fd00::1", ROUTER)
     if target != "router":
         address, mac = bed.ports[target].ip6, bed.ports[target].mac
-    said = bed.ports["vm1"].run("ndisc6", "-1", "-r", "3", "-w", "2000", address, "eth0")
+    said = bed.ports["vm1"].run("ndisc6", "-1", "-r", "10", "-w", "2000", address, "eth0")
     assert f"Target link-layer address: {mac.upper()}" in said
 
 
 def test_rdisc6_reads_the_advertisement(bed: Sandbox) -> None:
     port = bed.ports["vm1"]
-    said = traffic.output(port.argv("rdisc6", "-1", "-r", "3", "-w", "2000", "eth0"))
+    said = traffic.output(port.argv("rdisc6", "-1", "-r", "10", "-w", "2000", "eth0"))
     facts = dict(re.findall(r"^\s*([A-Z][^:]*?)\s*:\s*(.*?)\s*$", said, re.MULTILINE))
     assert facts["Stateful address conf."] == "No"
     assert facts["Stateful other conf."] == "Yes"

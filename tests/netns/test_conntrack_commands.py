@@ -11,6 +11,7 @@ import re
 import pytest
 
 from ovn_bpf_controller.errors import SandboxError
+from ovn_bpf_controller.sandbox import process
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import conntrack, talk
 
@@ -95,7 +96,11 @@ def test_a_datagram_and_an_echo_to_the_character(bed: Sandbox) -> None:
 def test_a_connection_without_an_answer_and_one_that_ended(bed: Sandbox) -> None:
     with talk.Tcp(bed, "p1", "p2", addresses(bed)[1], TARGET, source_port=SOURCE) as tcp:
         tcp.finish()
-        assert in_zone(bed)[0].endswith("protoinfo=(state=TIME_WAIT)")
+        process.wait_until(
+            lambda: in_zone(bed)[0].endswith("protoinfo=(state=TIME_WAIT)"),
+            30,
+            "the last acknowledgement, which nobody waits for",
+        )
 
 
 def test_one_connection_is_flushed_by_its_tuple(bed: Sandbox) -> None:

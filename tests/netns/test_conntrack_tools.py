@@ -46,7 +46,7 @@ def tool(bed: Sandbox, module: str, *args: str) -> subprocess.CompletedProcess[s
         env=bed.environment("hv1"),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 

@@ -63,9 +63,11 @@ def ask(bed: Sandbox, kind: str, **fields: object) -> Packet:
     header = IP(src="0.0.0.0", dst="255.255.255.255") / UDP(sport=68, dport=67)
     frame = Ether(src=port.mac, dst="ff:ff:ff:ff:ff:ff") / header / message
     with traffic.Wire(port.netns, "eth0") as wire:
-        wire.send(bytes(frame))
-        reply = wire.first(
-            lambda data: DHCP in Ether(data) and Ether(data)[BOOTP].op == 2, traffic.ARRIVES
+        reply = traffic.asked(
+            bed,
+            wire,
+            bytes(frame),
+            lambda data: DHCP in Ether(data) and Ether(data)[BOOTP].op == 2,
         )
     assert reply is not None
     return Ether(reply)
@@ -138,9 +140,9 @@ def test_options_of_every_type_are_the_oracle_s_to_the_byte(
     asked = [("message-type", "discover"), *([(175, b"\1")] if ipxe else []), "end"]
     message = BOOTP(chaddr=bytes.fromhex(port.mac.replace(":", "")), xid=7) / DHCP(options=asked)
     header = IP(src="0.0.0.0", dst="255.255.255.255") / UDP(sport=68, dport=67)
+    question = bytes(Ether(src=port.mac, dst="ff:ff:ff:ff:ff:ff") / header / message)
     with traffic.Wire(port.netns, "eth0") as wire:
-        wire.send(bytes(Ether(src=port.mac, dst="ff:ff:ff:ff:ff:ff") / header / message))
-        frame = wire.first(lambda data: b"abc" in data and data[42] == 2, traffic.ARRIVES)
+        frame = traffic.asked(bed, wire, question, lambda data: b"abc" in data and data[42] == 2)
     assert frame is not None
     options = frame[282:]
     # What is for booting comes first, and then what the flow says, in any order.

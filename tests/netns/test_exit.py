@@ -38,7 +38,7 @@ def running(bed: Sandbox) -> None:
     hv1 = bed.chassis["hv1"]
     if hv1.agent_pid() is None:
         hv1.start_agent()
-        bed.sbctl("--timeout=30", "wait-until", "chassis", "hv1")
+        bed.sbctl("--timeout=60", "wait-until", "chassis", "hv1")
     for lsp in ("vm1", "vm2"):
         bed.wait_up(lsp)
     bed.sync()
@@ -69,7 +69,7 @@ def test_exit_takes_the_chassis_out(bed: Sandbox, kind: str) -> None:
     assert rows(bed, "chassis") == rows(bed, "chassis_private") == rows(bed, "encap") == 0
     binding = ("--bare", "--columns=chassis", "find", "port_binding", "logical_port=vm1")
     assert bed.sbctl(*binding) == ""
-    bed.nbctl("--timeout=10", "wait-until", "logical_switch_port", "vm1", "up=false")
+    bed.nbctl("--timeout=60", "wait-until", "logical_switch_port", "vm1", "up=false")
     assert tunnels(hv1) == []
     ports = hv1.vsctl("list-ports", "br-int").split()
     assert {"vm1", "vm2"} <= set(ports)

@@ -63,13 +63,13 @@ def test_others_are_answered_and_memory_stays(bed: Sandbox) -> None:
     }
     with punting.flooding(bed, "vm1", len(questions) * SECONDS) as flood:
         for name, question in questions.items():
-            found = punting.asked(port.netns, "eth0", question, SECONDS)
+            found = punting.asked(port.netns, "eth0", question, SECONDS, least=5)
             assert float("inf") not in found and len(found) >= 5, name
     lasted = time.monotonic() - begun
     drops = dropped(bed)
     over = drops["more for the slow path than a source may have"] - old
     most = lib.OVN_PUNT_BURST + lib.OVN_PUNT_RATE * lasted + 1
-    assert flood.sent > 10 * most
+    assert flood.sent > 3 * most
     assert over >= flood.sent - most
     assert "the slow path is behind" not in drops
     assert punting.processes(bed, "hv1") == pids  # nobody was started again
@@ -79,7 +79,7 @@ def test_others_are_answered_and_memory_stays(bed: Sandbox) -> None:
 
 def test_status_tells_how_it_went(bed: Sandbox) -> None:
     """Each second the slow path says how it goes."""
-    process.wait_until(lambda: "slow path, dhcpv6" in status(bed), 20.0, "a word of the slow path")
+    process.wait_until(lambda: "slow path, dhcpv6" in status(bed), 60.0, "a word of the slow path")
     told = status(bed)
     assert "packets, 0 waiting, " in told["slow path, dhcpv6"]
     assert " ms at worst from arrival to answer, " in told["slow path, dhcpv6"]
@@ -96,4 +96,4 @@ def test_what_is_refused_is_told_by_its_reason(bed: Sandbox) -> None:
     def refused() -> bool:
         return any(name.startswith("slow path refused, ") for name in status(bed))
 
-    process.wait_until(refused, 20.0, "a refusal")
+    process.wait_until(refused, 60.0, "a refusal")

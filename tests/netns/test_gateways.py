@@ -12,7 +12,7 @@ import itertools
 import pytest
 
 from ovn_bpf_controller.sandbox.bed import Sandbox
-from tests.support import traffic
+from tests.support import talk, traffic
 
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent, hv3: {agent: ovn-controller}}
@@ -98,17 +98,20 @@ def test_all_reach_what_is_behind_the_gateway_router(bed: Sandbox, gateway: str)
 def test_the_gateways_own_addresses_answer(
     bed: Sandbox, gateway: str, source: str, address: str
 ) -> None:
-    said = traffic.output(bed.ports[source].argv("ping", "-n", "-c1", "-W2", address))
-    assert " 0% packet loss" in said
+    assert talk.pings(bed, source, address)
 
 
 def test_the_gateway_router_shows_in_traceroute(bed: Sandbox, gateway: str) -> None:
     command = ("traceroute", "-n", "-q1", "-w3", "-N1", "-m6", bed.ports["out1"].ip4)
-    lines = traffic.output(bed.ports["vm1"].argv(*command)).splitlines()[1:]
-    hops = [line.split()[1] for line in lines]
-    assert hops == ["10.0.0.1", "10.9.0.2", bed.ports["out1"].ip4]
+
+    def hops() -> list[str]:
+        lines = traffic.output(bed.ports["vm1"].argv(*command)).splitlines()[1:]
+        return [line.split()[1] for line in lines]
+
+    way = ["10.0.0.1", "10.9.0.2", bed.ports["out1"].ip4]
+    assert traffic.obeyed(bed, lambda: hops() == way), hops()
 
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_tcp_passes_through_two_tunnels(bed: Sandbox, gateway: str, version: int) -> None:
-    assert traffic.throughput(bed, "vm1", "out1", version) > 20e6
+    assert traffic.carries(bed, "vm1", "out1", version, 20e6)

@@ -115,8 +115,12 @@ def error_at_the_server(bed: Sandbox, version: int) -> Told:
     assert servers.visit(bed, "client", VIP[version], PORT, "udp", source_port=CLIENT_PORT)
     errors = ICMP if version == 4 else ICMPv6PacketTooBig
     with traffic.Wire(bed.ports["server"].netns, "eth0") as wire:
-        traffic.send_raw(bed, "client", too_big(bed, version))
-        frame = wire.first(lambda frame: errors in Ether(frame), servers.ARRIVES)
+        frame = traffic.came(
+            bed,
+            wire,
+            lambda: traffic.send_raw(bed, "client", too_big(bed, version)),
+            lambda frame: errors in Ether(frame),
+        )
     assert frame is not None
     seen = told(frame)
     if version == 6 and bed.topology.mixed:

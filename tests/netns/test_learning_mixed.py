@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from ovn_bpf_controller.sandbox import process
 from ovn_bpf_controller.sandbox.bed import Sandbox
-from tests.support import traffic
 from tests.support.beds import OURS
-from tests.support.learnt import ARRIVES, announcement, bindings, stations, wait_binding
+from tests.support.learnt import announced, bindings, moved
 
 KINDS = OURS
 TOPOLOGY = """
@@ -28,6 +26,7 @@ ports:
   vm3: {switch: sw1, chassis: real}
 """
 FIRST, SECOND = "0e:aa:00:00:00:01", "0e:aa:00:00:00:02"
+STATION = "0e:aa:00:00:00:07"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,17 +40,10 @@ def unknown(bed: Sandbox) -> None:
 @pytest.mark.parametrize("address", ["10.1.0.51", "fd01::51"])
 def test_a_neighbour_moves_between_them(bed: Sandbox, address: str) -> None:
     for vm, mac in (("vm2", FIRST), ("vm3", SECOND), ("vm2", FIRST), ("vm3", SECOND)):
-        traffic.send_raw(bed, vm, announcement(address, mac))
-        wait_binding(bed, address, mac)
+        announced(bed, vm, address, mac)
     assert len(bindings(bed, address)) == 1
 
 
 def test_a_station_moves_between_them(bed: Sandbox) -> None:
     for vm in ("vm2", "vm3", "vm2", "vm3"):
-        traffic.send_raw(bed, vm, announcement("10.1.0.70", "0e:aa:00:00:00:07"))
-        process.wait_until(
-            lambda vm=vm: stations(bed, "0e:aa:00:00:00:07") == [vm],  # type: ignore[misc]
-            ARRIVES,
-            f"the row of {vm}",
-        )
-        bed.sync()
+        moved(bed, vm, "10.1.0.70", STATION)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from ovn_bpf_controller.sandbox.bed import Sandbox
-from tests.support import conntrack, talk
+from tests.support import conntrack, talk, traffic
 from tests.support.talk import address
 
 TOPOLOGY = """
@@ -155,16 +155,18 @@ def test_snat_after_a_load_balancer_has_a_zone_of_its_own(bed: Sandbox, version:
     """
     inner, real = address(bed, "z11", version), address(bed, "z21", version)
     vip, here, there = Z_VIP[version], Z11_FLOATING[version], Z21_FLOATING[version]
-    assert talk.unanswered(bed, "z11", vip)
     dnat = conntrack.router_zone(bed, "hv1", "zr1", "dnat")
     snat = conntrack.router_zone(bed, "hv1", "zr1", "snat")
     far = conntrack.router_zone(bed, "hv1", "zr2", "dnat")
-    assert conntrack.towards(bed, inner, f"zone={dnat}") == [
-        conntrack.echo((inner, vip), (there, inner), ",mark=2")
+    wanted = [
+        conntrack.echo((inner, vip), (there, inner), ",mark=2"),
+        conntrack.echo((inner, there), (there, here)),
+        conntrack.echo((here, there), (real, here)),
     ]
-    assert conntrack.towards(bed, here, f"zone={snat}") == [
-        conntrack.echo((inner, there), (there, here))
-    ]
-    assert conntrack.towards(bed, here, f"zone={far}") == [
-        conntrack.echo((here, there), (real, here))
-    ]
+
+    def tracked() -> list[str]:
+        assert talk.unanswered(bed, "z11", vip)
+        places = ((inner, dnat), (here, snat), (here, far))
+        return [each for at, zone in places for each in conntrack.towards(bed, at, f"zone={zone}")]
+
+    assert traffic.obeyed(bed, lambda: tracked() == wanted), tracked()

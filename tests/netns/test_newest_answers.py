@@ -68,7 +68,7 @@ def dhcpd(bed: Sandbox, directory: Path) -> Iterator[Path]:
     with log.open("wb") as out:
         daemon = subprocess.Popen(argv, stdout=out, stderr=out)
     try:
-        process.wait_until(lambda: "Sending on" in log.read_text(), 10.0, "dhcpd to start")
+        process.wait_until(lambda: "Sending on" in log.read_text(), 60.0, "dhcpd to start")
         yield log
     finally:
         daemon.terminate()

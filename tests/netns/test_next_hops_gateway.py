@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from ovn_bpf_controller.sandbox import netns
+from ovn_bpf_controller.sandbox import netns, process
 from ovn_bpf_controller.sandbox.bed import Sandbox
+from tests.support import talk
 
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
@@ -34,16 +35,12 @@ def gateway(bed: Sandbox) -> None:
         length = 24 if version == 4 else 64
         netns.ip(bed.ports["out"].netns, f"addr add {address}/{length} dev eth0 nodad")
     bed.nbctl("--wait=hv", "sync")
-    bed.sbctl("--timeout=30", "wait-until", "port_binding", "cr-r0-ext", "up=true")
+    bed.sbctl("--timeout=60", "wait-until", "port_binding", "cr-r0-ext", "up=true")
     bed.nbctl("--wait=hv", "sync")
 
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_the_first_packet_arrives(bed: Sandbox, version: int) -> None:
-    pings = ["ping", "-n", "-q", "-c", "3", "-i", "0.3", "-W", "5", EXTRA[version]]
-    out = netns.run(netns.argv(bed.ports["vm1"].netns, pings))
-    assert "3 packets transmitted, 3 received" in out
-    found = bed.sbctl(
-        "--bare", "--columns=logical_port", "find", "mac_binding", f'ip="{EXTRA[version]}"'
-    )
-    assert found.split() == ["r0-ext"]
+    assert talk.all_of_three(bed, "vm1", EXTRA[version])
+    find = ("--bare", "--columns=logical_port", "find", "mac_binding", f'ip="{EXTRA[version]}"')
+    process.wait_until(lambda: bed.sbctl(*find).split() == ["r0-ext"], 60.0, "what was learnt")

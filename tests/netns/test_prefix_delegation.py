@@ -54,7 +54,7 @@ nbctl:
 PORTS = {"dgp": ("dgp-out", "dgp-sw0", "dgp-sw1"), "gr": ("gr-out", "gr-sw2")}
 PREFIX = "2001:1db8:3333:"
 # Three seconds at most to the first message, and to the next one if that is lost.
-PATIENCE = 40.0
+PATIENCE = 60.0
 RENEW_AT = 4
 CONFIG = f"""
 option dhcp-renewal-time {RENEW_AT};
@@ -86,7 +86,7 @@ def server(bed: Sandbox, router: str, tmp_path: Path) -> Iterator[str]:
         daemon = subprocess.Popen(argv, stdout=log, stderr=log)
     try:
         process.wait_until(
-            lambda: "Sending on" in (tmp_path / "log").read_text(), 10.0, "dhcpd to start"
+            lambda: "Sending on" in (tmp_path / "log").read_text(), 60.0, "dhcpd to start"
         )
         yield name
     finally:

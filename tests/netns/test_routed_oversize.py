@@ -43,7 +43,7 @@ def jumbo(bed: Sandbox) -> Iterator[Sandbox]:
 
 def ping(bed: Sandbox, target: str, size: int) -> str:
     """What one ping of vm1 with DF and `size` bytes of payload prints."""
-    command = ("ping", "-n", "-c1", "-W2", "-M", "do", "-s", str(size), target)
+    command = ("ping", "-n", "-c1", "-W20", "-M", "do", "-s", str(size), target)
     return traffic.output(bed.ports["vm1"].argv(*command))
 
 
@@ -61,4 +61,4 @@ def test_large_packets_pass_where_there_is_no_tunnel(jumbo: Sandbox) -> None:
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_bulk_transfer_finds_its_size(jumbo: Sandbox, version: int) -> None:
-    assert traffic.throughput(jumbo, "vm1", "vm3", version) > 50e6
+    assert traffic.carries(jumbo, "vm1", "vm3", version, 50e6)

@@ -55,8 +55,7 @@ def solicit(bed: Sandbox) -> Packet:
     frame = Ether(src=port.mac, dst="33:33:00:00:00:02") / IPv6(src=source, dst="ff02::2", hlim=255)
     frame = frame / ICMPv6ND_RS() / ICMPv6NDOptSrcLLAddr(lladdr=port.mac)
     with traffic.Wire(port.netns, "eth0") as wire:
-        wire.send(bytes(frame))
-        found = wire.first(lambda data: ICMPv6ND_RA in Ether(data), traffic.ARRIVES)
+        found = traffic.asked(bed, wire, bytes(frame), lambda data: ICMPv6ND_RA in Ether(data))
     assert found is not None
     return Ether(found)
 
@@ -100,4 +99,4 @@ def test_a_guest_s_kernel_configures_itself(bed: Sandbox) -> None:
         addresses = netns.run(["ip", "-n", guest, "-6", "addr", "show", "dev", "eth0"])
         return "proto ra" in route and made in addresses
 
-    process.wait_until(configured, 10.0, "the kernel to configure the guest")
+    process.wait_until(configured, 60.0, "the kernel to configure the guest")

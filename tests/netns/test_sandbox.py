@@ -64,7 +64,7 @@ def leftovers(layout: Layout) -> list[str]:
 def cli(layout: Layout, *arguments: str) -> subprocess.CompletedProcess[str]:
     """One run of ovn-bpf-sandbox."""
     return subprocess.run(
-        command(layout, *arguments), capture_output=True, text=True, check=False, timeout=100
+        command(layout, *arguments), capture_output=True, text=True, check=False, timeout=300
     )
 
 
@@ -87,12 +87,12 @@ def test_up_returns_and_later_commands_find_it(layout: Layout, tmp_path: Path) -
     assert (up.returncode, up.stderr) == (0, "")
     assert "Port_Binding vm2" in up.stdout
     assert cli(layout, "up", str(file)).returncode == 1
-    assert cli(layout, "exec", "vm1", "ping", "-c1", "-W2", "10.0.0.3").returncode == 0
+    assert cli(layout, "exec", "vm1", "ping", "-c1", "-w30", "10.0.0.3").returncode == 0
     assert cli(layout, "exec", "vm1", "sh", "-c", "exit 7").returncode == 7
     assert cli(layout, "unplug", "vm2").returncode == 0
     assert cli(layout, "exec", "vm2", "true").returncode == 1
     assert cli(layout, "plug", "vm2", "--chassis", "hv1").returncode == 0
-    assert cli(layout, "exec", "vm1", "ping", "-c1", "-W2", "10.0.0.3").returncode == 0
+    assert cli(layout, "exec", "vm1", "ping", "-c1", "-w30", "10.0.0.3").returncode == 0
     status = cli(layout, "status").stdout
     assert "hv1" in status and "connected" in status
     assert [line.split()[1:3] for line in status.splitlines() if line.startswith("vm2")] == [
@@ -134,11 +134,12 @@ from ovn_bpf_controller.sandbox.topology import parse
 with Sandbox(parse(sys.stdin.read()), sys.argv[1]):
     print("up", flush=True)
     sys.stdin.close()
-    time.sleep(100)
+    time.sleep(1000)
 """
 
 
-def maker(layout: Layout) -> subprocess.Popen[str]:
+@pytest.fixture
+def maker(layout: Layout) -> Iterator[subprocess.Popen[str]]:
     """A process that has made a sandbox and sits in its `with` block."""
     child = subprocess.Popen(
         [sys.executable, "-c", MAKER, str(layout.root)],
@@ -149,29 +150,33 @@ def maker(layout: Layout) -> subprocess.Popen[str]:
     child.stdin.close()
     assert child.stdout.readline() == "up\n"
     child.stdout.close()
-    return child
+    yield child
+    child.kill()
+    child.wait()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_the_death_of_its_maker_takes_it_down(layout: Layout, number: signal.Signals) -> None:
-    child = maker(layout)
+def test_the_death_of_its_maker_takes_it_down(
+    layout: Layout, maker: subprocess.Popen[str], number: signal.Signals
+) -> None:
     assert leftovers(layout) != []
-    child.send_signal(number)
-    child.wait(30)
-    process.wait_until(lambda: leftovers(layout) == [], 20, "clean machine")
+    maker.send_signal(number)
+    maker.wait(60)
+    process.wait_until(lambda: leftovers(layout) == [], 60, "clean machine")
 
 
-def test_down_after_maker_and_janitor_were_killed_together(layout: Layout) -> None:
-    child = maker(layout)
+def test_down_after_maker_and_janitor_were_killed_together(
+    layout: Layout, maker: subprocess.Popen[str]
+) -> None:
     janitors = [
         int(entry.name)
         for entry in Path("/proc").iterdir()
         if entry.name.isdigit() and is_janitor(entry, layout)
     ]
     assert len(janitors) == 1
-    for pid in (janitors[0], child.pid):
+    for pid in (janitors[0], maker.pid):
         os.kill(pid, signal.SIGKILL)
-    child.wait(30)
+    maker.wait(60)
     assert leftovers(layout) != []
     assert cli(layout, "down").returncode == 0
     assert leftovers(layout) == []

@@ -13,7 +13,7 @@ from scapy.layers.l2 import ARP, Ether
 
 from ovn_bpf_controller.sandbox import process
 from ovn_bpf_controller.sandbox.bed import Sandbox
-from tests.support import traffic
+from tests.support import talk, traffic
 from tests.support.containers import Container, Inside
 
 TOPOLOGY = """
@@ -46,7 +46,6 @@ nbctl:
   - lsp-add pods pod parent 2
   - lsp-set-addresses pod "00:54:00:00:00:04 10.0.0.4"
 """
-PING = ("ping", "-q", "-c", "3", "-i", "0.3", "-W", "5")
 LINK_LOCAL = "fe80::200:ff:fe00:1"
 POD = Container("parent", 2, "00:54:00:00:00:04", {4: "10.0.0.4"})
 
@@ -58,8 +57,7 @@ def test_a_container_pings_its_parent_s_port(bed: Sandbox) -> None:
     with Inside(bed, POD) as inside:
         for number in range(3):
             echo = IP(src=POD.addresses[4], dst=parent.ip4) / ICMP(id=7, seq=number)
-            inside.send(echo, parent.mac)
-            reply = inside.receive(ICMP)
+            reply = inside.asks(echo, parent.mac, ICMP)
             assert reply is not None
             assert (reply[IP].src, reply[ICMP].type, reply[ICMP].seq) == (parent.ip4, 0, number)
 
@@ -73,11 +71,11 @@ def test_packets_wait_for_the_next_hop(
 ) -> None:
     outside = bed.ports[target]
     with traffic.Wire(outside.netns, "eth0") as wire:
-        said = bed.ports[source].run(*PING, outside.ip4)
+        assert talk.all_of_three(bed, source, outside.ip4)
         frames = [Ether(data) for data in wire.frames()]
-    assert "3 packets transmitted, 3 received" in said
     echoes = [frame for frame in frames if ICMP in frame and frame[ICMP].type == 8]
-    assert [frame[IP].src for frame in echoes] == [seen_as] * 3
+    assert {frame[IP].src for frame in echoes} == {seen_as}
+    assert len(echoes) == 3 or bed.topology.mixed
     asked = [frame for frame in frames if ARP in frame and frame[ARP].op == 1]
     assert any(frame[ARP].pdst == outside.ip4 for frame in asked)
 
@@ -92,8 +90,7 @@ def test_a_router_port_answers_at_its_link_local_address(bed: Sandbox, always: s
     guest = bed.ports["vif0"]
     option = f"options:always_learn_from_arp_request={always}"
     bed.nbctl("--wait=hv", "set", "logical_router", "lr0", option)
-    said = guest.run(*PING, f"{LINK_LOCAL}%eth0")
-    assert "3 packets transmitted, 3 received" in said
-    process.wait_until(lambda: learnt(bed, guest.mac) == 1, 10.0, "one row of MAC_Binding")
+    assert talk.all_of_three(bed, guest.name, f"{LINK_LOCAL}%eth0")
+    process.wait_until(lambda: learnt(bed, guest.mac) == 1, 60.0, "one row of MAC_Binding")
     bed.sbctl("--all", "destroy", "mac_binding")
     bed.sync()

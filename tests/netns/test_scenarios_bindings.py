@@ -31,7 +31,7 @@ acls:
   - {switch: sw0, direction: to-lport, priority: 1002, match: "ip", action: allow-related}
 """
 VIFS = ("vm2", "vm3")
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 def row(bed: Sandbox, port: str, column: str) -> str:
@@ -122,14 +122,14 @@ def _asleep(bed: Sandbox, pidfile: Path) -> Iterator[None]:
 
 def test_a_port_whose_interface_came_back_is_reached(bed: Sandbox) -> None:
     hv1 = bed.chassis["hv1"]
-    assert traffic.obeyed(bed, lambda: traffic.answers(bed, "vm1", "vm3"))
+    assert traffic.answers(bed, "vm1", "vm3")
     iface_ids(bed, present=False)
     wait(bed, none_here)
     vif = bed.ports["vm3"].vif
     hv1.vsctl("set", "interface", vif, "external_ids:iface-id=vm3")
     bed.wait_up("vm3")
     bed.sync()
-    assert traffic.obeyed(bed, lambda: traffic.answers(bed, "vm1", "vm3"))
+    assert traffic.answers(bed, "vm1", "vm3")
     iface_ids(bed, present=True)
     wait(bed, all_here)
 
@@ -149,7 +149,7 @@ def test_a_port_whose_device_is_gone_is_down(bed: Sandbox, kind: str) -> None:
     else:
         hv1.vsctl("--no-wait", "set", "interface", "p1", 'type=""')
     process.wait_until(lambda: ofport(bed, "p1") == "-1", PATIENCE, "ofport -1")
-    bed.nbctl("--timeout=20", "wait-until", "logical_switch_port", "gone", "up=false")
+    bed.nbctl("--timeout=60", "wait-until", "logical_switch_port", "gone", "up=false")
     hv1.vsctl("del-port", "br-int", "p1")
     bed.nbctl("--wait=hv", "lsp-del", "gone")
 
@@ -212,4 +212,4 @@ def test_what_goes_and_returns_while_the_southbound_sleeps_is_bound(
         change(bed, True)
     wait(bed, all_here)
     bed.sync()
-    assert traffic.obeyed(bed, lambda: traffic.answers(bed, "vm1", "vm3"))
+    assert traffic.answers(bed, "vm1", "vm3")

@@ -21,12 +21,12 @@ def test_traffic_outlives_the_server_and_changes_resume_with_it(bed: Sandbox) ->
     hv1 = bed.chassis["hv1"]
     bed.stop_database("sb")
     process.wait_until(
-        lambda: hv1.appctl("connection-status") == "not connected", 10, "disconnection"
+        lambda: hv1.appctl("connection-status") == "not connected", 60, "disconnection"
     )
     assert bed.unanswered([("vm1", "vm2"), ("vm2", "vm1")], (4,)) == []
     bed.start_database("sb")
-    process.wait_until(lambda: hv1.appctl("connection-status") == "connected", 30, "reconnection")
-    bed.nbctl("--timeout=30", "--wait=hv", "acl-add", "sw0", "to-lport", "1000", "udp.dst == 7",
+    process.wait_until(lambda: hv1.appctl("connection-status") == "connected", 60, "reconnection")
+    bed.nbctl("--timeout=60", "--wait=hv", "acl-add", "sw0", "to-lport", "1000", "udp.dst == 7",
               "drop")  # fmt: skip
     assert traffic.obeyed(bed, lambda: traffic.blocked(bed, "vm1", "vm2", 7))
     assert traffic.delivers(bed, "vm1", "vm2", 8)
@@ -39,7 +39,7 @@ def test_what_changed_while_the_server_was_away_is_caught_up_with(bed: Sandbox) 
     port = bed.ports["vm1"]
     hv1.vsctl("del-port", "br-int", port.vif)
     bed.start_database("sb")
-    bed.sbctl("--timeout=30", "wait-until", "port_binding", "vm1", "chassis=[]")
+    bed.sbctl("--timeout=60", "wait-until", "port_binding", "vm1", "chassis=[]")
     hv1.vsctl("add-port", "br-int", port.vif, "--", "set", "interface", port.vif,
               "external_ids:iface-id=vm1")  # fmt: skip
     bed.wait_up("vm1")
@@ -61,7 +61,7 @@ def test_a_read_only_server_delays_writes_and_costs_no_traffic(bed: Sandbox) -> 
     hv1.vsctl("set", "Open_vSwitch", ".", f'external_ids:ovn-remote="tcp:{server}:16642"')
     process.wait_until(
         lambda: "16642" in bed.run_in_underlay("ss", "-Htn", "state", "established"),
-        20,
+        60,
         "connection to the read-only server",
     )
     bed.plug("late", "hv1", wait=False)

@@ -108,7 +108,7 @@ def test_ports_are_claimed_within_the_role(bed: Sandbox, pki: Pki) -> None:
     bed.sync()
     assert traffic.answers(bed, "vm1", "vm2")
     pki.hv1.vsctl("set", "Open_vSwitch", ".", "external_ids:ovn-cms-options=a")
-    bed.sbctl("--timeout=30", "wait-until", "chassis", "hv1", "other_config:ovn-cms-options=a")
+    bed.sbctl("--timeout=60", "wait-until", "chassis", "hv1", "other_config:ovn-cms-options=a")
     assert "permission" not in (pki.hv1.root / "ovn-controller.log").read_text()[before:]
     established = bed.run_in_underlay("ss", "-Htn", "state", "established")
     assert f":{PORT}" in established
@@ -150,7 +150,7 @@ def test_what_is_wrong_is_said_and_tried_again_in_peace(
     pki.serve(pki.ca)  # the connection goes, and cannot come back
     says(pki.hv1, text, before)
     spent, start = cpu(pki.hv1), time.monotonic()
-    process.wait_until(lambda: time.monotonic() > start + 2, 10, "two seconds")
+    process.wait_until(lambda: time.monotonic() > start + 2, 60, "two seconds")
     assert cpu(pki.hv1) - spent < (time.monotonic() - start) / 2
     assert not connected(pki.hv1)
     assert traffic.answers(bed, "vm1", "vm2")
@@ -167,7 +167,7 @@ def test_a_certificate_of_another_chassis_may_write_nothing(bed: Sandbox, pki: P
     pki.hv1.vsctl("set", "Open_vSwitch", ".", "external_ids:ovn-cms-options=b")
     says(pki.hv1, "permission error", before)
     spent, start = cpu(pki.hv1), time.monotonic()
-    process.wait_until(lambda: time.monotonic() > start + 2, 10, "two seconds")
+    process.wait_until(lambda: time.monotonic() > start + 2, 60, "two seconds")
     assert cpu(pki.hv1) - spent < (time.monotonic() - start) / 2
     shown = bed.sbctl("get", "chassis", "hv1", "other_config:ovn-cms-options")
     assert shown.strip('"') != "b"

@@ -33,7 +33,7 @@ def tool(bed: Sandbox, module: str, *args: str) -> subprocess.CompletedProcess[s
         env=bed.environment("hv1"),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
 

@@ -41,13 +41,15 @@ def test_the_largest_packet_that_fits_passes(bed: Sandbox, version: int) -> None
     room = bed.topology.vif_mtu - (28 if version == 4 else 48)
     target = bed.ports["vm3"].guest.address(version)
     assert target is not None
-    bed.ports["vm1"].run("ping", "-c1", "-W2", "-q", "-M", "do", "-s", str(room), target)
+    command = ("ping", "-c1", "-W10", "-q", "-M", "do", "-s", str(room), target)
+    argv = bed.ports["vm1"].argv(*command)
+    assert traffic.obeyed(bed, lambda: " 1 received" in traffic.output(argv))
 
 
 @pytest.mark.parametrize("pair", [("vm1", "vm2"), ("vm1", "vm3"), ("vm3", "vm1")])
 @pytest.mark.parametrize("version", [4, 6])
 def test_tcp_crosses_in_bulk(bed: Sandbox, pair: tuple[str, str], version: int) -> None:
-    assert traffic.throughput(bed, *pair, version) > least(bed)
+    assert traffic.carries(bed, *pair, version, least(bed))
 
 
 def test_tunnelled_tcp_stays_in_large_segments(bed: Sandbox) -> None:

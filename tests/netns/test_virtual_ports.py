@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
 from scapy.layers.l2 import ARP, Ether
 
 from ovn_bpf_controller.sandbox import process
 from ovn_bpf_controller.sandbox.bed import Sandbox
-from tests.support import traffic
+from tests.support import learnt, traffic
 
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
@@ -26,7 +28,7 @@ ports:
 """
 VIPS = {4: "10.0.0.50", 6: "fd00::50"}
 MAC = "0e:50:00:00:00:01"
-ARRIVES = 20.0
+ARRIVES = 60.0
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -66,27 +68,24 @@ def state(bed: Sandbox, version: int) -> tuple[str, str, str]:
     return chassis, parent, up
 
 
-def wait_state(bed: Sandbox, version: int, *wanted: str) -> None:
-    process.wait_until(lambda: state(bed, version) == wanted, ARRIVES, f"{version}: {wanted}")
-    bed.sync()
+def follows(bed: Sandbox, version: int, vm: str, chassis: str) -> None:
+    """A guest speaks for the address, until it has it."""
+    wanted = (chassis, vm, "true")
+    say = partial(announce, bed, vm, version)
+    learnt.told(bed, vm, say, lambda: state(bed, version) == wanted, f"{version}: {wanted}")
 
 
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_virtual_port_follows_whoever_speaks_for_it(bed: Sandbox, version: int) -> None:
     assert state(bed, version)[:2] == ("", "")
     announce(bed, "vm3", version)  # which is no parent
-    announce(bed, "vm1", version)
-    wait_state(bed, version, "hv1", "vm1", "true")
-    announce(bed, "vm2", version)
-    wait_state(bed, version, "hv2", "vm2", "true")
-    announce(bed, "vm1", version)
-    wait_state(bed, version, "hv1", "vm1", "true")
+    for vm, chassis in (("vm1", "hv1"), ("vm2", "hv2"), ("vm1", "hv1")):
+        follows(bed, version, vm, chassis)
 
 
 def test_it_is_given_back_with_its_parent(bed: Sandbox) -> None:
-    wait_state(bed, 4, "hv1", "vm1", "true")
+    follows(bed, 4, "vm1", "hv1")
     bed.unplug("vm1")
     process.wait_until(lambda: state(bed, 4)[:2] == ("", ""), ARRIVES, "the release")
     bed.plug("vm1")
-    announce(bed, "vm1", 4)
-    wait_state(bed, 4, "hv1", "vm1", "true")
+    follows(bed, 4, "vm1", "hv1")

@@ -47,12 +47,12 @@ def watching(bed: Sandbox, *args: str) -> Iterator[Watching]:
         command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as running:
         try:
-            process.wait_until(lambda: watched(bed) or running.poll() is not None, 30, "a watcher")
+            process.wait_until(lambda: watched(bed) or running.poll() is not None, 90, "a watcher")
             yield running
         finally:
             running.send_signal(signal.SIGINT)  # it takes its wish back
             try:
-                running.wait(30)
+                running.wait(90)
             finally:
                 running.kill()
 
@@ -94,7 +94,7 @@ def test_a_ping_is_seen_where_it_comes_and_where_it_leaves(bed: Sandbox) -> None
 def test_a_monitor_ends_after_so_many_packets(bed: Sandbox) -> None:
     with watching(bed, "monitor", "--lport", "vm1", "--number", "1") as running:
         assert traffic.answers(bed, "vm1", "vm2")
-        out, _ = running.communicate(timeout=60)
+        out, _ = running.communicate(timeout=120)
         assert running.returncode == 0
     assert len(out.splitlines()) == 1
     assert not watched(bed)
@@ -122,9 +122,9 @@ def test_a_capture_has_inner_frames_and_verdicts(bed: Sandbox, tmp_path: Path) -
     with watching(bed, "capture", "--lport", "vm1", "-w", str(file)) as running:
         assert traffic.answers(bed, "vm1", "vm3")
         assert traffic.blocked(bed, "vm1", "vm2", 7)
-        process.wait_until(lambda: b"acl no-echo" in file.read_bytes(), 30, "the drop")
+        process.wait_until(lambda: b"acl no-echo" in file.read_bytes(), 90, "the drop")
         running.send_signal(signal.SIGINT)
-        running.communicate(timeout=60)
+        running.communicate(timeout=120)
     with RawPcapNgReader(str(file)) as reader:
         packets = [(Ether(data), meta) for data, meta in reader]
     comments = [bytes(meta.comments[0]).decode() for _, meta in packets]
@@ -148,12 +148,12 @@ def test_a_watcher_that_is_killed_costs_nothing(bed: Sandbox) -> None:
     def noticed() -> bool:
         return traffic.answers(bed, "vm1", "vm2") and not watched(bed)
 
-    process.wait_until(noticed, 30, "the program to see that nobody watches")
+    process.wait_until(noticed, 90, "the program to see that nobody watches")
 
 
 def test_there_is_one_watcher_at_a_time(bed: Sandbox) -> None:
     with watching(bed, "monitor", "--json"), watching(bed, "capture", "-w", "/dev/null") as second:
-        _, err = second.communicate(timeout=60)
+        _, err = second.communicate(timeout=120)
         assert second.returncode == 1
         assert b"another ovn-bpf-ctl watches" in err
 
@@ -161,6 +161,6 @@ def test_there_is_one_watcher_at_a_time(bed: Sandbox) -> None:
 @pytest.mark.parametrize("lport", ["nobody"])
 def test_a_port_that_is_not_here_is_an_error(bed: Sandbox, lport: str) -> None:
     with watching(bed, "monitor", "--lport", lport) as running:
-        _, err = running.communicate(timeout=60)
+        _, err = running.communicate(timeout=120)
         assert running.returncode == 1
         assert b"nobody is no port of a local datapath" in err

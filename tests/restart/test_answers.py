@@ -10,8 +10,8 @@ import pytest
 from scapy.layers.inet6 import ICMPv6ND_RA
 from scapy.layers.l2 import Ether
 
+from ovn_bpf_controller.sandbox import process
 from ovn_bpf_controller.sandbox.bed import Sandbox
-from ovn_bpf_controller.sandbox.process import wait_until
 from tests.support import dhcp, traffic
 from tests.support.beds import OURS
 
@@ -41,8 +41,16 @@ def options(bed: Sandbox) -> None:
 
 
 def slow_path(bed: Sandbox) -> int:
-    """Its pid."""
-    return int((bed.chassis["hv1"].root / "ovn-slowpath.pid").read_text())
+    """Its pid, once it runs."""
+    found: list[int] = []
+
+    def runs() -> bool:
+        pid = process.read_pid(bed.chassis["hv1"].root / "ovn-slowpath.pid")
+        found[:] = [pid] if pid else []
+        return pid is not None
+
+    process.wait_until(runs, 60.0, "slow path")
+    return found[0]
 
 
 def leased6(bed: Sandbox, tmp_path: Path) -> bool:
@@ -59,10 +67,10 @@ def test_dhcp_goes_on_while_the_agent_is_dead(bed: Sandbox, tmp_path: Path) -> N
     with traffic.Wire(bed.ports["vm1"].netns, "eth0") as wire:
         assert leased6(bed, tmp_path)
         # By the clock, nobody has asked: of a router's, to all nodes.
-        assert wire.first(lambda data: ICMPv6ND_RA in Ether(data), 16.0) is not None
+        assert wire.first(lambda data: ICMPv6ND_RA in Ether(data), 60.0) is not None
     hv1.start_agent()
     bed.sync()
-    assert slow_path(bed) != before
+    process.wait_until(lambda: slow_path(bed) != before, 60.0, "another slow path")
     assert dhcp.client(bed, "vm1", tmp_path)["ip"] == address
     assert leased6(bed, tmp_path)
 
@@ -79,7 +87,7 @@ def test_a_slow_path_that_dies_is_started_again(bed: Sandbox, tmp_path: Path) ->
     before = slow_path(bed)
     bed.chassis["hv1"].run("kill", "-9", str(before))
     assert dhcp.client(bed, "vm1", tmp_path)["ip"] == bed.ports["vm1"].guest.address(4)
-    wait_until(lambda: slow_path(bed) != before, 30.0, "another slow path")
+    process.wait_until(lambda: slow_path(bed) != before, 60.0, "another slow path")
     assert leased6(bed, tmp_path)
 
 

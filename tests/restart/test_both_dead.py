@@ -43,7 +43,7 @@ OPTIONS = {
     "mtu": "1400",
 }
 RECORDS = {"vm.ovn.org": "10.0.0.4 aef0::4", "4.0.0.10.in-addr.arpa": "vm.ovn.org"}
-SOON = 30.0
+SOON = 60.0
 
 
 class Leased:
@@ -53,7 +53,7 @@ class Leased:
         script, self._log = directory / "script", directory / "events"
         script.write_text(f'#!/bin/sh\necho "$1 $ip $serverid $lease" >>{self._log}\n')
         script.chmod(0o755)
-        client = ["busybox", "udhcpc", "-i", "eth0", "-f", "-t", "20", "-T", "1", "-s", str(script)]
+        client = ["busybox", "udhcpc", "-i", "eth0", "-f", "-t", "60", "-T", "1", "-s", str(script)]
         self._process = subprocess.Popen(
             ["ip", "netns", "exec", bed.ports["vm1"].netns, *client],
             stdout=subprocess.DEVNULL,
@@ -159,7 +159,7 @@ def test_other_names_reach_their_server(bed: Sandbox, dead: signal.Signals) -> N
 
 
 def test_routers_are_found(bed: Sandbox, dead: signal.Signals) -> None:
-    command = ["rdisc6", "-1", "-r", "5", "-w", "2000", "eth0"]
+    command = ["rdisc6", "-1", "-r", "10", "-w", "2000", "eth0"]
     said = netns.run(["ip", "netns", "exec", bed.ports["vm1"].netns, *command])
     assert "fd00::/64" in said and "0E:00:00:00:00:01" in said
 
@@ -174,8 +174,9 @@ def test_pings_are_answered(bed: Sandbox, dead: signal.Signals) -> None:
 
 
 def test_addresses_are_resolved(bed: Sandbox, dead: signal.Signals) -> None:
-    assert "0E:00:00:00:00:01" in inside(bed, "arping", "-c", "1", "-I", "eth0", ROUTER).upper()
-    assert "0E:00:00:00:00:01" in inside(bed, "ndisc6", "-1", "fd00::1", "eth0")
+    found = inside(bed, "arping", "-c", "1", "-w", "30", "-I", "eth0", ROUTER)
+    assert "0E:00:00:00:00:01" in found.upper()
+    assert "0E:00:00:00:00:01" in inside(bed, "ndisc6", "-1", "-r", "10", "fd00::1", "eth0")
 
 
 @pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])

@@ -28,7 +28,7 @@ protocol bfd {{
   neighbor {peer} dev "{device}";
 }}
 """
-_STARTS = 20.0
+_STARTS = 60.0
 
 
 class Bird:

@@ -40,6 +40,17 @@ def flush(bed: Sandbox, *arguments: str) -> None:
     """Forget connections on all chassis; arguments: "zone=N", a tuple."""
     for chassis in bed.chassis.values():
         command(chassis, "dpctl/flush-conntrack", *arguments)
+        if not arguments and chassis.spec.userspace:
+            _settle(chassis)
+
+
+def _settle(chassis: Chassis) -> None:
+    """Flush until nothing comes back: Open vSwitch may have the last packets of ended
+    connections in its hands, and makes a connection of each."""
+    for _ in range(5):
+        if not command(chassis, "dpctl/dump-conntrack"):
+            return
+        command(chassis, "dpctl/flush-conntrack")
 
 
 def towards(where: Sandbox | Chassis, address: str, *arguments: str) -> list[str]:

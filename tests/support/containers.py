@@ -18,7 +18,7 @@ from scapy.packet import Packet
 
 from ovn_bpf_controller.sandbox import netns
 from ovn_bpf_controller.sandbox.bed import Sandbox
-from tests.support import servers
+from tests.support import servers, traffic
 
 _PACKET_AUXDATA, _SOL_PACKET = 8, 263  # linux/if_packet.h
 _OUTGOING = 4
@@ -40,6 +40,7 @@ class Inside:
 
     def __init__(self, bed: Sandbox, container: Container) -> None:
         self.container = container
+        self._bed = bed
         with netns.entered(bed.ports[container.vm].netns):
             self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
         self._socket.bind(("eth0", 0))
@@ -60,6 +61,14 @@ class Inside:
         """An IP packet or ARP, tagged."""
         link = Ether(src=self.container.mac, dst=to) / Dot1Q(vlan=self.container.tag)
         self._socket.send(bytes(link / packet))
+
+    def asks(self, packet: Packet, to: str, layer: type[Packet]) -> Any:
+        """What comes of a packet, which is sent again where it may be lost."""
+        for wait in traffic.tries(self._bed):
+            self.send(packet, to)
+            if (found := self.receive(layer, wait)) is not None:
+                return found
+        return None
 
     def receive(self, layer: type[Packet], seconds: float = servers.ARRIVES) -> Any:
         """The next frame to this container that has the layer; None after `seconds`."""

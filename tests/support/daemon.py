@@ -16,7 +16,7 @@ from tests.support.ovsdb import wait_until
 
 REPO = Path(__file__).parents[2]
 FAKE = Path(__file__).with_name("fake_daemon.py")
-DEADLINE = 20  # Seconds
+DEADLINE = 90  # Seconds
 
 
 class Bed:
@@ -71,7 +71,7 @@ class Bed:
 
     def appctl(self, *args: str) -> subprocess.CompletedProcess[str]:
         """The real ovn-appctl."""
-        return self.run("ovn-appctl", "-T", "10", "-t", "ovn-controller", *args)
+        return self.run("ovn-appctl", "-T", "60", "-t", "ovn-controller", *args)
 
     def close(self) -> None:
         """End by pid whatever still runs."""

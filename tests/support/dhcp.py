@@ -29,14 +29,14 @@ def client(bed: Sandbox, port: str, tmp_path: Path) -> dict[str, str]:
     script = tmp_path / "script"
     script.write_text(CLIENT)
     script.chmod(0o755)
-    command = ["busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-f", "-t", "20", "-T", "1"]
+    command = ["busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-f", "-t", "60", "-T", "1"]
     done = subprocess.run(
         ["ip", "netns", "exec", bed.ports[port].netns, *command, "-O", "mtu", "-O", "121"]
         + ["-s", str(script)],
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     return dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
@@ -69,7 +69,7 @@ def dhclient(
     try:
         process.wait_until(
             lambda: "done=" in files["got"].read_text() or client.poll() is not None,
-            30.0,
+            90.0,
             "dhclient to be told",
         )
     finally:

@@ -26,7 +26,7 @@ _CLONE_NEWNS = 0x00020000
 _CLONE_NEWNET = 0x40000000
 _MS_REC = 0x4000
 _MS_PRIVATE = 1 << 18
-_LEAVE_SECONDS = 5.0
+_LEAVE_SECONDS = 30.0
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -110,7 +110,7 @@ class Node:
         """Stop the loop, as a killed agent would stop."""
         self._stop = True
         self.wake()
-        self._thread.join(10)
+        self._thread.join(60)
 
     def check(self) -> None:
         """Fail the test with the loop's own traceback, if it died."""
@@ -180,7 +180,7 @@ class Node:
         done: queue.SimpleQueue[T] = queue.SimpleQueue()
         self._calls.put(lambda: done.put(function()))
         self.wake()
-        return done.get(timeout=10)
+        return done.get(timeout=60)
 
     def ack(self) -> int:
         """Acknowledge what is desired now; returns its seq."""

@@ -31,7 +31,7 @@ NB_SCHEMA = Path("/usr/share/ovn/ovn-nb.ovsschema")
 SB_SCHEMA = Path("/usr/share/ovn/ovn-sb.ovsschema")
 
 #: Seconds that a server may take for anything; the machine may be busy.
-DEADLINE = 30.0
+DEADLINE = 90.0
 
 
 def wait_until(
@@ -121,10 +121,10 @@ class Daemon:
             process.send_signal(signum)
             process.send_signal(signal.SIGCONT)
         try:
-            process.wait(10)
+            process.wait(30)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(10)
+            process.wait(30)
         self.ctl.unlink(missing_ok=True)
 
     def appctl(self, *args: str) -> str:
@@ -279,7 +279,7 @@ class LocalServer(OvsdbServer):
         super().start()
         self.vsctl("init")
 
-    def vsctl(self, *args: str, wait: bool = False, timeout: int = 20) -> str:
+    def vsctl(self, *args: str, wait: bool = False, timeout: int = 60) -> str:
         """ovs-vsctl; wait=True waits for cur_cfg, which takes somebody in vswitchd's place."""
         flags = [] if wait else ["--no-wait"]
         return run_tool("ovs-vsctl", f"--db={self.remote}", f"-t{timeout}", *flags, *args)
@@ -354,12 +354,12 @@ class OvnCentral:
     def nbctl(self, *args: str) -> str:
         """ovn-nbctl on the Northbound; --wait=sb waits for northd."""
         tool = self.release.command("ovn-nbctl")
-        return run_tool(*tool, "--no-leader-only", f"--db={self.nb.remote}", "-t20", *args)
+        return run_tool(*tool, "--no-leader-only", f"--db={self.nb.remote}", "-t60", *args)
 
     def sbctl(self, *args: str) -> str:
         """ovn-sbctl on the Southbound."""
         tool = self.release.command("ovn-sbctl")
-        return run_tool(*tool, "--no-leader-only", f"--db={self.sb.remote}", "-t20", *args)
+        return run_tool(*tool, "--no-leader-only", f"--db={self.sb.remote}", "-t60", *args)
 
     def sync(self) -> None:
         """Return once northd has translated everything."""

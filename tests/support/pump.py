@@ -17,7 +17,7 @@ from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.store import Changes
 
 #: Seconds; the machine may be busy.
-DEADLINE = 30.0
+DEADLINE = 90.0
 #: Milliseconds after which a condition is looked at even if nothing woke us.
 RECHECK = 2000
 

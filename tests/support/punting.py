@@ -150,13 +150,18 @@ def latencies(bed: Sandbox, source: str, seconds: float, pause: float = 0.02) ->
 
 
 def asked(
-    namespace: str, device: str, question: Question, seconds: float, pause: float = 0.02
+    namespace: str,
+    device: str,
+    question: Question,
+    seconds: float,
+    pause: float = 0.02,
+    least: int = 1,
 ) -> list[float]:
-    """The same of any question, from a device."""
+    """The same of any question, from a device.  least: questions, however long it takes."""
     found: list[float] = []
     end = time.monotonic() + seconds
     with traffic.Wire(namespace, device) as out, Stamps(namespace, device) as stamps:
-        while time.monotonic() < end:
+        while time.monotonic() < end or len(found) < least:
             number = len(found) + 1
             begun = time.monotonic()
             out.send(question.frame(number))

@@ -24,7 +24,7 @@ def synced(cache: SouthboundCache) -> SouthboundCache:
 
 def sbctl(server: OvsdbServer, *args: str) -> str:
     """ovn-sbctl."""
-    return run_tool("ovn-sbctl", "--no-leader-only", f"--db={server.remote}", "-t20", *args)
+    return run_tool("ovn-sbctl", "--no-leader-only", f"--db={server.remote}", "-t60", *args)
 
 
 def sb_schema() -> dict[str, Any]:

@@ -19,6 +19,7 @@ from types import TracebackType
 
 from ovn_bpf_controller.sandbox import netns
 from ovn_bpf_controller.sandbox.bed import Sandbox
+from tests.support import traffic
 
 #: Seconds that an answer may take on a loaded machine, and that one is waited for
 #: which should not come.
@@ -62,7 +63,7 @@ class Servers:
         trace: TracebackType | None,
     ) -> None:
         os.write(self._stop_w, b"x")
-        self._thread.join(10)
+        self._thread.join(60)
         for one in self._open:
             one.close()
         self._selector.close()
@@ -254,8 +255,9 @@ def visit(
 ) -> Seen | None:
     """Ask a server once; None when nothing comes back within `seconds`.
 
-    UDP: one datagram, so a first packet that is lost shows.  Raises
-    ConnectionRefusedError when told so by a reset or an ICMP error.
+    UDP: one datagram, so a first packet that is lost shows, unless Open vSwitch may
+    have lost it (traffic.tries).  Raises ConnectionRefusedError when told so by a reset
+    or an ICMP error.
     """
     if protocol == "tcp":
         try:
@@ -266,13 +268,15 @@ def visit(
         connection.abort() if source_port else connection.close()
         return connection.seen
     with _client(bed, source, address, socket.SOCK_DGRAM, source_port) as one:
-        one.settimeout(seconds)
         one.connect((address, port))
-        one.send(b"?")
-        try:
-            return _understood(one.recv(4096).partition(b"\n")[0])
-        except TimeoutError:
-            return None
+        for wait in traffic.tries(bed, seconds):
+            one.settimeout(wait)
+            one.send(b"?")
+            try:
+                return _understood(one.recv(4096).partition(b"\n")[0])
+            except TimeoutError:
+                continue
+    return None
 
 
 def unheard(bed: Sandbox, source: str, address: str, port: int, protocol: str = "tcp") -> bool:

@@ -12,13 +12,16 @@ import random
 import socket
 import struct
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
 from ovn_bpf_controller.sandbox import netns, ping, process
 from ovn_bpf_controller.sandbox.bed import Sandbox
+from tests.support import traffic
 
 SECONDS = 10.0  # for what should arrive; never waited for when it does
+ABSENT = 0.25  # for what should not
 PORT = 4242
 
 
@@ -35,18 +38,34 @@ def warm(bed: Sandbox, *pairs: tuple[str, str]) -> None:
     nothing is sent there.
     """
     if bed.topology.mixed:
-        process.wait_until(lambda: bed.unanswered([*pairs], seconds=1.0) == [], 60, "way through")
+        process.wait_until(lambda: bed.unanswered([*pairs]) == [], 60, "way through")
 
 
 def pings(bed: Sandbox, source: str, *addresses: str) -> bool:
-    """Whether one echo request from a guest to each address is answered."""
+    """Whether one echo request from a guest to each address is answered.
+
+    As traffic.answers(), asked again where Open vSwitch forwards.
+    """
     probes = [ping.Probe(bed.ports[source].netns, address) for address in addresses]
-    return ping.unanswered(probes, SECONDS) == []
+    again = traffic.AGAIN if bed.topology.mixed else float("inf")
+    return ping.unanswered(probes, SECONDS, again) == []
 
 
-def unanswered(bed: Sandbox, source: str, address: str, seconds: float = 0.25) -> bool:
+def all_of_three(bed: Sandbox, source: str, address: str) -> bool:
+    """Whether none of three echo requests is lost, the first of which may have to wait.
+
+    Where Open vSwitch forwards, which may lose some: whether three come through at last.
+    """
+    command = ("ping", "-n", "-q", "-c", "3", "-i", "0.3", "-W", "20", address)
+    argv = bed.ports[source].argv(*command)
+    done = "3 packets transmitted, 3 received"
+    return traffic.obeyed(bed, lambda: done in traffic.output(argv))
+
+
+def unanswered(bed: Sandbox, source: str, address: str) -> bool:
     """Whether one echo request stays without an answer for a while."""
-    return ping.unanswered([ping.Probe(bed.ports[source].netns, address)], seconds) != []
+    probe = ping.Probe(bed.ports[source].netns, address)
+    return traffic.obeyed(bed, lambda: ping.unanswered([probe], ABSENT) != [])
 
 
 def open_socket(bed: Sandbox, guest: str, kind: socket.SocketKind, version: int) -> socket.socket:
@@ -183,6 +202,7 @@ class Udp(Pair):
         source_port: int = 0,
     ) -> None:
         version = 6 if ":" in address else 4
+        self._bed = bed
         super().__init__(
             open_socket(bed, client, socket.SOCK_DGRAM, version),
             open_socket(bed, server, socket.SOCK_DGRAM, version),
@@ -198,27 +218,43 @@ class Udp(Pair):
 
     def exchange(self, size: int = 32) -> None:
         """One datagram of `size` bytes each way; the answer goes to whom the server saw."""
-        text = os.urandom(size)
-        self.client.send(text)
-        heard, peer = self.server.recvfrom(65536)
-        assert heard == text
+        text, answer = os.urandom(size), os.urandom(size)
+        peer = self._hand_over(text, self.server, lambda: self.client.send(text))
         self.seen = peer[:2]
-        answer = os.urandom(size)
-        self.server.sendto(answer, peer)
-        assert self.client.recv(65536) == answer
+        self._hand_over(answer, self.client, lambda: self.server.sendto(answer, peer))
+
+    def _hand_over(
+        self, text: bytes, target: socket.socket, send: Callable[[], object]
+    ) -> tuple[str, int]:
+        """Send a datagram, again where it may be lost (traffic.tries); whom the target saw."""
+        for wait in traffic.tries(self._bed, SECONDS):
+            send()
+            target.settimeout(wait)
+            try:
+                # What came twice is there before what comes next.
+                while (heard := target.recvfrom(65536))[0] != text:
+                    assert self._bed.topology.mixed, "another datagram than the one sent"
+                target.settimeout(SECONDS)
+                peer: tuple[str, int] = heard[1]
+                return peer
+            except TimeoutError:
+                continue
+        raise TimeoutError(f"no datagram arrived in {SECONDS} s")
 
 
 def refused(bed: Sandbox, client: str, address: str, port: int = 9) -> bool:
     """Whether the client's kernel believes the ICMP error for a port where nobody listens."""
     with open_socket(bed, client, socket.SOCK_DGRAM, 6 if ":" in address else 4) as sender:
         sender.connect((address, port))
-        sender.send(b"nobody listens")
-        try:
-            sender.recv(64)
-        except ConnectionRefusedError:
-            return True
-        except TimeoutError:
-            return False
+        for wait in traffic.tries(bed, SECONDS):
+            sender.settimeout(wait)
+            try:
+                sender.send(b"nobody listens")
+                sender.recv(64)
+            except ConnectionRefusedError:
+                return True
+            except TimeoutError:
+                continue
     return False
 
 

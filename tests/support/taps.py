@@ -24,7 +24,7 @@ _IFF_TAP, _IFF_NO_PI, _IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
 _HEADER = struct.Struct("=BBHHHH")  # flags, gso_type, hdr_len, gso_size, csum_start, _offset
 _NEEDS_CSUM, _TCPV4, _TCPV6, _UDP_L4 = 1, 1, 4, 5
 
-DEADLINE = 10.0  # seconds that a frame may take
+DEADLINE = 30.0  # seconds that a frame may take
 
 
 class Tap:

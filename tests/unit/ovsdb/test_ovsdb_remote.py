@@ -64,5 +64,5 @@ def test_unknown_host_name_is_told(make_cache: MakeCache) -> None:
     cache = make_cache("tcp:no-such-host.invalid:6642")
     started = time.monotonic()
     cache.run()
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 4  # a resolver's own patience is 5 s
     pump(cache, lambda: "cannot resolve no-such-host.invalid" in cache.detail)
