@@ -8,7 +8,7 @@ local_data.c (need_add_peer_to_local) and update_sb_monitors().
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from ovn_bpf_controller.binding.index import PortIndex
 from ovn_bpf_controller.ovsdb.conditions import Clause, Clauses
@@ -29,7 +29,7 @@ from ovn_bpf_controller.ovsdb.tables import (
     PortBinding,
     Row,
 )
-from ovn_bpf_controller.plaindata import dataclass
+from ovn_bpf_controller.plaindata import dataclass, field
 
 Conditions = dict[type[Row], Clauses]
 
@@ -44,26 +44,33 @@ BY_DATAPATH: tuple[tuple[type[Row], str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class HAGroups:
-    """Rows that say where a chassisredirect port may live, by uuid."""
+    """Rows that say where a chassisredirect port may live, by uuid.
+
+    Good until one of them changes: what was found out about a group is remembered.
+    """
 
     groups: Mapping[str, HAChassisGroup]
     members: Mapping[str, HAChassis]
+    _known: dict[str | None, tuple[str, ...]] = field(default_factory=dict)
 
     def contains(self, group: str | None, chassis: str) -> bool:
         """Is Chassis row `chassis` a member of HA_Chassis_Group row `group`?"""
-        return any(member.chassis == chassis for member in self._of(group))
+        return chassis in self._ranked(group)
 
     def elected(self, group: str | None) -> str | None:
         """The Chassis row with the highest priority, the smaller uuid among equals."""
-        ranked = sorted((-member.priority, member.chassis or "") for member in self._of(group))
-        return next((chassis for _, chassis in ranked if chassis), None)
+        ranked = self._ranked(group)
+        return ranked[0] if ranked else None
 
-    def _of(self, group: str | None) -> Iterator[HAChassis]:
-        row = self.groups.get(group or "")
-        for uuid in row.ha_chassis if row is not None else ():
-            member = self.members.get(uuid)
-            if member is not None:
-                yield member
+    def _ranked(self, group: str | None) -> tuple[str, ...]:
+        """Chassis rows of a group, the first choice first."""
+        found = self._known.get(group)
+        if found is None:
+            row = self.groups.get(group or "")
+            rows = [self.members.get(uuid) for uuid in (row.ha_chassis if row is not None else ())]
+            ranked = sorted((-m.priority, m.chassis) for m in rows if m is not None and m.chassis)
+            found = self._known[group] = tuple(chassis for _, chassis in ranked)
+        return found
 
 
 def local_datapaths(

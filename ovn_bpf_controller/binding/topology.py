@@ -73,7 +73,7 @@ class Topology:
         self.ports = PortIndex()
         self.claims: dict[str, Claim] = {}
         self.gateways: dict[str, PortBinding] = {}
-        self._ha = local.HAGroups({}, {})
+        self._ha = self._ha_groups()
         self.keys: dict[str, int] = {}
         self.peers = Peers()
         self.zones = ZoneTable()
@@ -107,6 +107,7 @@ class Topology:
                 self._touch(new.datapath)
         self._touch(*changes.of(DatapathBinding))
         if changes.of(HAChassis) or changes.of(HAChassisGroup):
+            self._ha = self._ha_groups()
             for row in self.ports.kind(PortType.CHASSISREDIRECT.value):
                 self._touch(row.datapath)
         if config is not self._config or changes.of(Chassis) or changes.of(Encap):
@@ -126,6 +127,9 @@ class Topology:
         if (me.uuid if me else "") != (self.me.uuid if self.me else ""):
             self._touch(*self.keys)
         self.me = me
+
+    def _ha_groups(self) -> local.HAGroups:
+        return local.HAGroups(self._sb.table(HAChassisGroup), self._sb.table(HAChassis))
 
     def _touch(self, *datapaths: str) -> None:
         self._touched.update(datapaths)
@@ -162,8 +166,6 @@ class Topology:
 
     def _decide_gateways(self) -> None:
         """Touches datapaths of gateway ports that come here or go."""
-        tables = self._sb.table
-        self._ha = local.HAGroups(tables(HAChassisGroup), tables(HAChassis))
         found = gateways.here(self.me, self.ports, self._ha) if self.me else {}
         for name in found.keys() ^ self.gateways.keys():
             row = found.get(name) or self.gateways[name]

@@ -230,15 +230,17 @@ class Conntrack:
 
     def set_limits(self, limits: Mapping[int, int]) -> None:
         """Most connections by zone; zones that are not named have no limit."""
-        words, pitch = self._zones.words, self._zones.pitch
-        for zone in range(self._zones.capacity):
+        before = self.limits()
+        for zone in before.keys() | limits.keys():
             limit = limits.get(zone, 0)
-            if words[zone * pitch + _LIMIT] != limit:
+            if before.get(zone, 0) != limit and 0 <= zone < self._zones.capacity:
                 self._zones.publish(zone, _LIMIT, limit)
 
     def limits(self) -> dict[int, int]:
         """Zones that have a limit."""
         words = self._zones.words[_LIMIT :: self._zones.pitch].tolist()
+        if not any(words):
+            return {}
         return {zone: limit for zone, limit in enumerate(words) if limit}
 
     def start(self) -> None:

@@ -88,7 +88,7 @@ class MulticastGroups(Duty):
         return transaction
 
     def _wish(self, view: View, reported: Mapping[str, Any]) -> Wish:
-        if not self._ports:
+        if self._snooping and not self._ports:
             snooping = frozenset(self._snooping.values())
             rows = view.southbound.table(PortBinding).values()
             self._ports = {

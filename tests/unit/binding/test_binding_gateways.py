@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from ovn_bpf_controller.binding import gateways, local
+from ovn_bpf_controller.binding.config import read_config
 from ovn_bpf_controller.binding.gateways import GatewayWrites
 from ovn_bpf_controller.binding.if_status import CLAIM_INTERVAL_MS
 from ovn_bpf_controller.binding.index import PortIndex
-from ovn_bpf_controller.ovsdb.tables import Chassis, HAChassis, HAChassisGroup, PortBinding
+from ovn_bpf_controller.binding.topology import Topology
+from ovn_bpf_controller.ovsdb.store import Changes
+from ovn_bpf_controller.ovsdb.tables import Chassis, HAChassis, HAChassisGroup, PortBinding, Row
 
 ME = Chassis("me", name="hv1")
 GROUPS = local.HAGroups(
@@ -109,3 +113,22 @@ def test_a_port_that_another_took_is_not_snatched_back_at_once() -> None:
     assert writer.run("me", {"cr": port}, [], 1001) == ([], 1000 + CLAIM_INTERVAL_MS)
     found, wake = writer.run("me", {"cr": port}, [], 1000 + CLAIM_INTERVAL_MS)
     assert [w.chassis for w in found] == [True] and wake is None
+
+
+def test_a_group_that_changes_is_looked_at_again() -> None:
+    """What is remembered of a group does not outlive its rows."""
+    members = {"m1": HAChassis("m1", chassis="c1", priority=1)}
+    rows: dict[type[Row], dict[str, Any]] = {
+        HAChassisGroup: {"g": HAChassisGroup("g", ha_chassis=("m1", "m2"))},
+        HAChassis: members,
+    }
+    topology = Topology(
+        cast(Any, SimpleNamespace(table=lambda kind: rows.get(kind, {}))), cast(Any, None)
+    )
+    assert topology._ha.elected("g") == "c1"
+    changes = Changes()
+    members["m2"] = HAChassis("m2", chassis="c2", priority=2)
+    changes.note(HAChassis.TABLE, "m2", None, members["m2"])
+    topology.take(changes, read_config({}, ""))
+    assert topology._ha.elected("g") == "c2"
+    assert topology._ha.contains("g", "c1") and not topology._ha.contains("g", "c3")
