@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the integration bridge's row must hold, and all else we write locally.
+"""What the integration bridge's row must hold, and the keys that go with it.
 
-Pure: the engine collects LocalWrites, snapshot.py carries them to the database.
-The bridge is created as ovn-controller creates it; no packet of OVN goes through
-it, but operators, CNI plugins and libvirt find their ports there.
+Pure: fills LocalWrites for the engine.  The bridge is created as ovn-controller
+creates it; no packet of OVN goes through it, but operators, CNI plugins and libvirt
+find their ports there.
 """
 
 from __future__ import annotations
@@ -13,28 +13,11 @@ from collections.abc import Mapping
 
 from ovn_bpf_controller.binding.config import Config
 from ovn_bpf_controller.binding.if_status import INSTALLED, INSTALLED_TS
+from ovn_bpf_controller.binding.ovs_writes import LocalWrites
 from ovn_bpf_controller.binding.view import LocalView
 from ovn_bpf_controller.binding.zones import PREFIX
-from ovn_bpf_controller.plaindata import dataclass, field
 
 DEFAULT_DATAPATH_TYPE = "system"
-
-
-@dataclass(slots=True)
-class LocalWrites:
-    """Changes to the local database; a value None removes the key.
-
-    create_bridge: columns of a new bridge's other_config, None for no creation.
-    """
-
-    create_bridge: dict[str, str] | None = None
-    bridge: dict[str, str] = field(default_factory=dict)
-    bridge_ids: dict[str, str | None] = field(default_factory=dict)
-    iface_ids: dict[str, dict[str, str | None]] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        filled = self.bridge or self.bridge_ids or self.iface_ids
-        return self.create_bridge is not None or bool(filled)
 
 
 def bridge_writes(view: LocalView, config: Config) -> LocalWrites:
@@ -54,6 +37,9 @@ def bridge_writes(view: LocalView, config: Config) -> LocalWrites:
     }
     have = {"datapath_type": view.bridge.datapath_type, "fail_mode": view.bridge.fail_mode}
     writes.bridge = {key: value for key, value in wanted.items() if have[key] != value}
+    # Older schemas have no table Datapath.
+    if view.datapaths is not None and wanted["datapath_type"] not in view.datapaths:
+        writes.datapath = wanted["datapath_type"]
     return writes
 
 

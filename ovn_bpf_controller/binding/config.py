@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -56,6 +56,7 @@ class Config:
     metrics: where to serve them, see observe.metrics_server; "" for nowhere.
     ct_zones: inclusive range.  ct_max: connections to track.  garp_max_seconds: cap of
     the pauses between announcements, which then never end; 0: they do.
+    bridge_mappings: (network, bridge).  tunnel_options: of tunnels' Interface rows.
     """
 
     chassis: str
@@ -71,6 +72,9 @@ class Config:
     encap_csum: str
     encap_tos: int | None
     encap_df: bool
+    set_local_ip: bool
+    tunnel_options: tuple[tuple[str, str], ...]
+    bridge_mappings: tuple[tuple[str, str], ...]
     tunnel: str
     transport_zones: frozenset[str]
     is_interconn: bool
@@ -137,6 +141,9 @@ def read_config(external_ids: Mapping[str, str], override: str | None = None) ->
         encap_csum=keys.text("ovn-encap-csum", "true"),
         encap_tos=_tos(keys),
         encap_df=keys.flag("ovn-encap-df_default", True),
+        set_local_ip=keys.flag("ovn-set-local-ip", False),
+        tunnel_options=tuple(_tunnel_options(keys)),
+        bridge_mappings=tuple(_mappings(keys.text("ovn-bridge-mappings", ""))),
         tunnel=_tunnel(keys),
         transport_zones=frozenset(_split(keys.text("ovn-transport-zones", ""))),
         is_interconn=keys.flag("ovn-is-interconn", False),
@@ -217,6 +224,27 @@ def _tos(keys: _Keys) -> int | None:
         return value
     vlog.warn(f"ovn-encap-tos: {text!r} is neither 'inherit' nor 0..255, ignored")
     return 0
+
+
+def _tunnel_options(keys: _Keys) -> Iterator[tuple[str, str]]:
+    """As the operator wrote them, as ovn-controller passes them on."""
+    tos, df = keys.text("ovn-encap-tos", "none"), keys.get("ovn-encap-df_default")
+    if tos != "none":
+        yield "tos", tos
+    if df is not None:
+        yield "df_default", df
+
+
+def _mappings(text: str) -> Iterator[tuple[str, str]]:
+    """`NETWORK:BRIDGE,…`; what follows a wrong entry does not count, as in OVN."""
+    for entry in text.split(",") if text else ():
+        if not entry:
+            return
+        network, _, bridge = entry.partition(":")
+        if not network or not bridge:
+            vlog.err(f"Invalid ovn-bridge-mappings configuration: '{text}'")
+            return
+        yield network, bridge
 
 
 def _tunnel(keys: _Keys) -> str:

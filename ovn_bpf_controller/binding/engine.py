@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 import ovs.vlog
 
-from ovn_bpf_controller.binding import accepted, bridge, local
+from ovn_bpf_controller.binding import accepted, bridge, local, ovs_ports
 from ovn_bpf_controller.binding.claims import Claim
 from ovn_bpf_controller.binding.config import (
     Config,
@@ -42,6 +42,7 @@ from ovn_bpf_controller.binding.if_status import (
     release_write,
 )
 from ovn_bpf_controller.binding.nb_cfg import NbCfg
+from ovn_bpf_controller.binding.ovs_writes import LocalWrites
 from ovn_bpf_controller.binding.registration import Registration
 from ovn_bpf_controller.binding.topology import Topology
 from ovn_bpf_controller.binding.tunnels import Peers
@@ -75,7 +76,11 @@ class LocalSide(Protocol):
         bridge: name of the integration bridge.
         """
 
-    def write(self, writes: bridge.LocalWrites) -> None:
+    @property
+    def connected(self) -> bool:
+        """Can it be written now?"""
+
+    def write(self, writes: LocalWrites) -> None:
         """Send, unless a write is in flight: wishes come again."""
 
     def wait(self, poller: Any) -> None:
@@ -117,6 +122,7 @@ class Binding:
         self._conditions: local.Conditions | None = None
         self._registration = Registration(southbound)
         self._gateways = GatewayWrites()
+        self._ovs_ports = ovs_ports.OvsPorts(southbound, underlay)
         self._port_lane = PortLane(southbound, self._claim_sent)
         self._nb_cfg_lane = Lane(southbound, "Chassis_Private")
         self._seq = 0
@@ -161,7 +167,7 @@ class Binding:
                 self._reconnected()
             self._write_southbound(now)
         self._synced = self._sb.synced
-        self._write_local()
+        self._write_local(moved)
         self._desired = replace(self._desired, seq=self._seq, complete=self._complete)
         return self._desired
 
@@ -300,7 +306,7 @@ class Binding:
         else:
             self._status.claim_sent(lport, now)
 
-    def _write_local(self) -> None:
+    def _write_local(self, moved: bool) -> None:
         wall = _wall_ms()
         ports = self._port_writes
         writes = bridge.bridge_writes(self._view, self.config)
@@ -309,6 +315,8 @@ class Binding:
         if self._complete:
             writes.bridge_ids |= self._zone_writes()
         writes.iface_ids = bridge.installed_writes(ports.installed, ports.uninstalled, wall)
+        view, topology = self._view, self._topology
+        self._ovs_ports.fill(writes, self.config, view, topology, self._complete, moved)
         if writes:
             self._local.write(writes)
 
@@ -331,9 +339,10 @@ class Binding:
         """
         if not self.config.cleanup_on_exit:
             return True
+        clean = self._clean_local()
         self._topology.take(changes, self.config)
         if not self._sb.synced:
-            return not self._sb.has_ever_connected
+            return clean and not self._sb.has_ever_connected
         me = self._topology.me
         txn = Transaction(f"ovn-bpf-controller: unregistering chassis '{self.config.chassis}'")
         if me is not None:
@@ -344,7 +353,16 @@ class Binding:
             for group in self._sb.table(IGMPGroup).values():
                 if group.chassis == me.uuid:
                     txn.delete(IGMPGroup, group.uuid)
-        return self._registration.remove(me, self._private(), now_ms(), txn)
+        return self._registration.remove(me, self._private(), now_ms(), txn) and clean
+
+    def _clean_local(self) -> bool:
+        """Take our ports out of the local database; True when done, or it is away."""
+        if not self._local.connected:
+            return True
+        writes = ovs_ports.removal(self.config, self._local.view(self.config.bridge))
+        if writes:
+            self._local.write(writes)
+        return not writes
 
     # --- for operators ----------------------------------------------------------
 

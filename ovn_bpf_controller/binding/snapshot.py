@@ -7,14 +7,15 @@ binding touch rows of Open_vSwitch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import ovs.vlog
 
-from ovn_bpf_controller.binding.bridge import LocalWrites
 from ovn_bpf_controller.binding.if_status import INSTALLED
-from ovn_bpf_controller.binding.view import Bridge, Interface, LocalView
+from ovn_bpf_controller.binding.ovs_writes import LocalWrites, PortWish
+from ovn_bpf_controller.binding.tunnel_ports import CHASSIS_ID
+from ovn_bpf_controller.binding.view import Bridge, Interface, LocalView, OvsPort
 from ovn_bpf_controller.binding.writer import BackOff, now_ms
 from ovn_bpf_controller.ovsdb import local_tables as rows
 from ovn_bpf_controller.ovsdb.local import LocalDatabase
@@ -43,7 +44,8 @@ class LocalAdapter:
         """The rows as they are now; the same object while nothing has changed."""
         if not self._database.synced:
             return self._view
-        key = (bridge, *map(self._database.table, (rows.OpenVSwitch, rows.Bridge)))
+        key: tuple[object, ...] = (bridge, self._database.has_lock)
+        key += tuple(map(self._database.table, (rows.OpenVSwitch, rows.Bridge)))
         key += tuple(map(self._database.table, (rows.Port, rows.Interface)))
         # LocalDatabase makes new mappings when anything has changed, and only then.
         same = len(key) == len(self._key) and all(map(_is, key[1:], self._key[1:]))
@@ -72,7 +74,30 @@ class LocalAdapter:
             iface_types=row.iface_types,
             bridge=_bridge(bridge) if bridge is not None else None,
             interfaces=tuple(self._interface(iface) for iface in interfaces),
+            alone=self._database.has_lock,
+            datapaths=row.datapaths if self._database.has(rows.Datapath) else None,
+            bridges={found.name: found.uuid for found in self._database.bridges()},
+            port_names=frozenset(p.name for p in self._database.table(rows.Port).values()),
+            cables=tuple(self._cables()),
         )
+
+    def _cables(self) -> Iterator[OvsPort]:
+        interfaces = self._database.table(rows.Interface)
+        for bridge in self._database.bridges():
+            for port in self._database.ports(bridge):
+                iface = interfaces.get(next(iter(port.interfaces), ""))
+                if iface is None or not (iface.type == "patch" or CHASSIS_ID in port.external_ids):
+                    continue
+                yield OvsPort(
+                    port.uuid,
+                    port.name,
+                    bridge.uuid,
+                    iface.uuid,
+                    iface.type,
+                    iface.options,
+                    port.external_ids,
+                    len(port.interfaces) == 1,
+                )
 
     def _interface(self, row: rows.Interface) -> Interface:
         return Interface(
@@ -85,6 +110,11 @@ class LocalAdapter:
         )
 
     # --- writing ------------------------------------------------------------------
+
+    @property
+    def connected(self) -> bool:
+        """Can it be written now?"""
+        return self._database.connected and self._database.synced
 
     def write(self, writes: LocalWrites) -> None:
         """Send, unless a write is in flight: wishes come again."""
@@ -115,6 +145,18 @@ class LocalAdapter:
         for uuid, pairs in writes.iface_ids.items():
             self._say(uuid, pairs)
             txn.set_keys(rows.Interface, uuid, "external_ids", pairs)
+        self._fill_switch(txn, writes)
+        for wish in writes.ports:
+            _fill_port(txn, wish)
+
+    def _fill_switch(self, txn: LocalTransaction, writes: LocalWrites) -> None:
+        switch = self._database.open_vswitch
+        if switch is None:
+            return
+        txn.set_keys(rows.OpenVSwitch, switch.uuid, "other_config", writes.other_config)
+        if writes.datapath:
+            made = txn.insert(rows.Datapath)
+            txn.set_keys(rows.OpenVSwitch, switch.uuid, "datapaths", {writes.datapath: made})
 
     def _say(self, uuid: str, pairs: Mapping[str, str | None]) -> None:
         iface = next((i for i in self._view.interfaces if i.uuid == uuid), None)
@@ -139,6 +181,24 @@ class LocalAdapter:
         """Wake the poller when a pause after a failed write is over."""
         if self._back_off.until_ms > now_ms():
             poller.timer_wait_until(self._back_off.until_ms)
+
+
+def _fill_port(txn: LocalTransaction, wish: PortWish) -> None:
+    old = wish.old
+    if old is not None and old.single and not wish.remove:
+        vlog.info(f"changing port '{wish.name}'")
+        txn.set(rows.Interface, old.iface, type=wish.type, options=dict(wish.options))
+        txn.set_keys(rows.Port, old.uuid, "external_ids", wish.external_ids)
+        return
+    if old is not None:
+        vlog.info(f"removing port '{old.name}'")
+        txn.remove(rows.Bridge, old.bridge, "ports", old.uuid)
+    if not wish.remove:
+        vlog.info(f"creating {wish.type} port '{wish.name}'")
+        ids, options = dict(wish.external_ids), dict(wish.options)
+        iface = txn.insert(rows.Interface, name=wish.name, type=wish.type, options=options)
+        port = txn.insert(rows.Port, name=wish.name, interfaces=(iface,), external_ids=ids)
+        txn.add(rows.Bridge, wish.bridge, "ports", port)
 
 
 def _is(one: object, other: object) -> bool:

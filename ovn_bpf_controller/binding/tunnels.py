@@ -68,14 +68,23 @@ def choose(
     return peers
 
 
+def meets(me: Chassis, config: Config, row: Chassis) -> bool:
+    """Should there be a tunnel to `row`, whatever it is and whatever we can?"""
+    return _apart(me, config, row) == ""
+
+
 def _unreachable(me: Chassis, config: Config, row: Chassis) -> str:
+    if _true(row, "is-vtep"):
+        return "VTEP gateways are not supported"
+    return _apart(me, config, row)
+
+
+def _apart(me: Chassis, config: Config, row: Chassis) -> str:
     theirs = set(row.transport_zones)
     if (theirs or config.transport_zones) and not theirs & config.transport_zones:
         return "another transport zone"
     if _true(row, "is-remote") and not _true(me, "is-interconn"):
         return "remote, and this chassis is no interconnection gateway"
-    if _true(row, "is-vtep"):
-        return "VTEP gateways are not supported"
     return ""
 
 

@@ -46,10 +46,30 @@ class Bridge:
 
 
 @dataclass(frozen=True, slots=True)
+class OvsPort:
+    """A Port of any bridge that OVN could have made: a tunnel or a patch cable.
+
+    bridge, uuid, iface: of the rows; iface is the first Interface's, and `single`
+    says that it is the only one.  type and options are the Interface's.
+    """
+
+    uuid: str
+    name: str
+    bridge: str
+    iface: str
+    type: str
+    options: Mapping[str, str]
+    external_ids: Mapping[str, str]
+    single: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class LocalView:
     """The local database as far as binding reads it.
 
-    present: there is an Open_vSwitch row.  bridge: None while it is missing.
+    present: there is an Open_vSwitch row.  bridge: None while it is missing.  alone:
+    ovs-vswitchd's duties are ours.  datapaths: type -> uuid of Datapath, None where
+    the schema has no such table.  bridges: name -> uuid.
     """
 
     present: bool = False
@@ -58,3 +78,8 @@ class LocalView:
     iface_types: tuple[str, ...] = ()
     bridge: Bridge | None = None
     interfaces: tuple[Interface, ...] = ()
+    alone: bool = False
+    datapaths: Mapping[str, str] | None = None
+    bridges: Mapping[str, str] = field(default_factory=dict)
+    port_names: frozenset[str] = frozenset()
+    cables: tuple[OvsPort, ...] = ()

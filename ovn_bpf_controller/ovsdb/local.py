@@ -188,6 +188,10 @@ class LocalDatabase:
 
     # --- rows ---
 
+    def has(self, row: type[Row]) -> bool:
+        """Does the server's schema know the table?"""
+        return self._idl_table(row) is not None
+
     def table(self, row: type[R]) -> Mapping[str, R]:
         """uuid -> row, as of the last run(); a missing table or column is empty or default."""
         name = row.TABLE

@@ -84,10 +84,11 @@ class LocalTransaction:
             if getattr(now, name) != wanted:
                 self._write(found, name, value)
 
-    def set_keys(
-        self, row: type[Row], uuid: str, column: str, pairs: Mapping[str, str | None]
-    ) -> None:
-        """Set keys of a map and leave the others alone; None removes a key."""
+    def set_keys(self, row: type[Row], uuid: str, column: str, pairs: Mapping[str, Any]) -> None:
+        """Set keys of a map and leave the others alone; None removes a key.
+
+        Values are texts, or rows just inserted.
+        """
         found = self._find(row, uuid)
         if found is None or column not in found._table.columns:
             return

@@ -25,14 +25,20 @@ DATAPATH_TYPES = ("netdev", "system")
 _DEVICE_TYPES = frozenset({"", "system", "tap", "internal"})
 # Types that need no device: OVN's and provider bridges' patch cables.
 _VIRTUAL_TYPES = frozenset({"patch"})
+_DEVICE_COLUMNS = ("ifindex", "link_state", "admin_state", "mac_in_use", "mtu")
 
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """The Open_vSwitch row with its bridges, each with the Interfaces of its Ports."""
+    """The Open_vSwitch row with its bridges, each with the Interfaces of its Ports.
+
+    served: uuids of Interfaces whose packets the agent's data plane carries although
+    there is no device of their name.
+    """
 
     row: OpenVSwitch
     bridges: tuple[tuple[Bridge, tuple[Interface, ...]], ...] = ()
+    served: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -67,7 +73,7 @@ class Duties:
         names: set[tuple[str, str]] = set()
         for bridge, interfaces in switch.bridges:
             names.update((bridge.name, iface.name) for iface in interfaces)
-            self._bridge(writes, bridge, interfaces, devices)
+            self._bridge(writes, bridge, interfaces, switch.served, devices)
         for key in self._ofports.keys() - names:
             del self._ofports[key]
         _switch(writes, switch.row, self._ovs_version)
@@ -78,16 +84,26 @@ class Duties:
         writes: SwitchWrites,
         bridge: Bridge,
         interfaces: tuple[Interface, ...],
+        served: frozenset[str],
         devices: Mapping[str, NetDevice],
     ) -> None:
+        virtual = {i.uuid for i in interfaces if i.uuid in served or i.type in _VIRTUAL_TYPES}
+        errors = {
+            iface.uuid: None if iface.uuid in virtual else _error(bridge, iface, devices)
+            for iface in interfaces
+        }
         mac = _bridge_mac(bridge, interfaces, devices)
         identity = bridge.other_config.get("datapath-id") or bridge.datapath_id
         wanted = identity or f"0000{mac.replace(':', '')}"
         if bridge.datapath_id != wanted:
             writes.bridges[bridge.uuid] = {"datapath_id": wanted}
-        ofports = self._assign(bridge, interfaces, devices)
+        ofports = self._assign(bridge, interfaces, errors)
         for iface in interfaces:
-            values = _interface(bridge, iface, devices, mac, ofports.get(iface.uuid, -1))
+            values = (
+                _virtual() if iface.uuid in virtual else _interface(bridge, iface, devices, mac)
+            )
+            values["ofport"] = ofports.get(iface.uuid, -1)
+            values["error"] = errors[iface.uuid]
             changed = {k: v for k, v in values.items() if getattr(iface, k) != v}
             if changed:
                 writes.interfaces[iface.uuid] = changed
@@ -96,10 +112,10 @@ class Duties:
         self,
         bridge: Bridge,
         interfaces: tuple[Interface, ...],
-        devices: Mapping[str, NetDevice],
+        errors: Mapping[str, str | None],
     ) -> dict[str, int]:
         """Interface uuid -> ofport, for those that can have one."""
-        usable = [iface for iface in interfaces if _error(bridge, iface, devices) is None]
+        usable = [iface for iface in interfaces if errors[iface.uuid] is None]
         found: dict[str, int] = {}
         choices: tuple[Callable[[Interface], int], ...] = (
             _current,
@@ -132,7 +148,7 @@ def _current(iface: Interface) -> int:
 
 def _error(bridge: Bridge, iface: Interface, devices: Mapping[str, NetDevice]) -> str | None:
     """Why the interface cannot be opened; None when it can."""
-    if iface.name == bridge.name or iface.type in _VIRTUAL_TYPES:
+    if iface.name == bridge.name:
         return None
     if iface.type not in _DEVICE_TYPES:
         return f"{iface.name}: type {iface.type} is not supported without ovs-vswitchd"
@@ -141,21 +157,20 @@ def _error(bridge: Bridge, iface: Interface, devices: Mapping[str, NetDevice]) -
     return None
 
 
+def _virtual() -> dict[str, Any]:
+    """Columns of what has no device, as ovs-vswitchd fills them."""
+    values: dict[str, Any] = dict.fromkeys(_DEVICE_COLUMNS)
+    values["admin_state"] = values["link_state"] = "up"
+    return values
+
+
 def _interface(
-    bridge: Bridge,
-    iface: Interface,
-    devices: Mapping[str, NetDevice],
-    bridge_mac: str,
-    ofport: int,
+    bridge: Bridge, iface: Interface, devices: Mapping[str, NetDevice], bridge_mac: str
 ) -> dict[str, Any]:
-    """Every column that is ours, as it must be."""
-    values: dict[str, Any] = dict.fromkeys(
-        ("ifindex", "link_state", "admin_state", "mac_in_use", "mtu")
-    )
-    values["ofport"] = ofport
-    values["error"] = _error(bridge, iface, devices)
+    """Columns that say what the kernel has under the interface's name."""
+    values: dict[str, Any] = dict.fromkeys(_DEVICE_COLUMNS)
     device = devices.get(iface.name)
-    if device is not None and iface.type not in _VIRTUAL_TYPES:
+    if device is not None:
         values["ifindex"] = device.ifindex
         values["admin_state"] = "up" if device.up else "down"
         values["link_state"] = "up" if device.carrier else "down"

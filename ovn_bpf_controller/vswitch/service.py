@@ -14,6 +14,7 @@ import fcntl
 import operator
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -145,8 +146,17 @@ def read_switch(database: LocalDatabase) -> Switch | None:
     row = database.open_vswitch
     if row is None:
         return None
-    bridges = database.bridges()
-    return Switch(row, tuple((bridge, tuple(database.interfaces(bridge))) for bridge in bridges))
+    bridges = tuple((b, tuple(database.interfaces(b))) for b in database.bridges())
+    return Switch(row, bridges, frozenset(_tunnels(database)))
+
+
+def _tunnels(database: LocalDatabase) -> Iterator[str]:
+    """Interfaces that stand for Geneve tunnels of OVN's, which the agent carries."""
+    interfaces = database.table(Interface)
+    for port in database.table(Port).values():
+        for uuid in port.interfaces if "ovn-chassis-id" in port.external_ids else ():
+            if uuid in interfaces and interfaces[uuid].type == "geneve":
+                yield uuid
 
 
 def vswitchd_runs(pidfile: Path) -> bool:
