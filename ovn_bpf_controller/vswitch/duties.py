@@ -161,6 +161,7 @@ def _virtual() -> dict[str, Any]:
     """Columns of what has no device, as ovs-vswitchd fills them."""
     values: dict[str, Any] = dict.fromkeys(_DEVICE_COLUMNS)
     values["admin_state"] = values["link_state"] = "up"
+    values["ifindex"] = 0
     return values
 
 
