@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import ovs.vlog
 
@@ -42,7 +42,7 @@ from ovn_bpf_controller.binding.if_status import (
     release_write,
 )
 from ovn_bpf_controller.binding.nb_cfg import NbCfg
-from ovn_bpf_controller.binding.ovs_writes import LocalWrites
+from ovn_bpf_controller.binding.ovs_writes import LocalSide
 from ovn_bpf_controller.binding.registration import Registration
 from ovn_bpf_controller.binding.topology import Topology
 from ovn_bpf_controller.binding.tunnels import Peers
@@ -65,26 +65,6 @@ from ovn_bpf_controller.plaindata import replace
 from ovn_bpf_controller.underlay.route import Underlay
 
 vlog = ovs.vlog.Vlog("binding")
-
-
-class LocalSide(Protocol):
-    """The local database as the engine uses it; binding.snapshot implements it."""
-
-    def view(self, bridge: str) -> LocalView:
-        """The rows as they are now; the same object while nothing has changed.
-
-        bridge: name of the integration bridge.
-        """
-
-    @property
-    def connected(self) -> bool:
-        """Can it be written now?"""
-
-    def write(self, writes: LocalWrites) -> None:
-        """Send, unless a write is in flight: wishes come again."""
-
-    def wait(self, poller: Any) -> None:
-        """Wake the poller when write() would send what it held back."""
 
 
 class Binding:
@@ -339,7 +319,7 @@ class Binding:
         """
         if not self.config.cleanup_on_exit:
             return True
-        clean = self._clean_local()
+        clean = ovs_ports.clean(self._local, self.config)
         self._topology.take(changes, self.config)
         if not self._sb.synced:
             return clean and not self._sb.has_ever_connected
@@ -354,15 +334,6 @@ class Binding:
                 if group.chassis == me.uuid:
                     txn.delete(IGMPGroup, group.uuid)
         return self._registration.remove(me, self._private(), now_ms(), txn) and clean
-
-    def _clean_local(self) -> bool:
-        """Take our ports out of the local database; True when done, or it is away."""
-        if not self._local.connected:
-            return True
-        writes = ovs_ports.removal(self.config, self._local.view(self.config.bridge))
-        if writes:
-            self._local.write(writes)
-        return not writes
 
     # --- for operators ----------------------------------------------------------
 

@@ -2,17 +2,19 @@
 """Tunnels and patch ports in the local database, kept as ovn-controller keeps them.
 
 The engine owns one and asks in each iteration; what is wished for is worked out
-again only when rows have changed.  Beside an ovs-vswitchd that would take tunnelled
+again only when what it follows from has changed.  Beside an ovs-vswitchd that would take tunnelled
 packets away from us there are no tunnel ports (see _competes).
 """
 
 from __future__ import annotations
 
+import operator
+
 import ovs.vlog
 
 from ovn_bpf_controller.binding import patch_ports, tunnel_ports
 from ovn_bpf_controller.binding.config import Config
-from ovn_bpf_controller.binding.ovs_writes import LocalWrites, PortWish
+from ovn_bpf_controller.binding.ovs_writes import LocalSide, LocalWrites, PortWish
 from ovn_bpf_controller.binding.topology import Topology
 from ovn_bpf_controller.binding.view import LocalView
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
@@ -28,8 +30,10 @@ class OvsPorts:
     def __init__(self, southbound: SouthboundCache, underlay: Underlay) -> None:
         self._sb = southbound
         self._underlay = underlay
-        self._seen: tuple[object, ...] = ()
-        self._wishes: list[PortWish] = []
+        self._facts: tuple[object, ...] = ()
+        self._things: tuple[object, ...] = ()
+        self._tunnels: list[PortWish] = []
+        self._patches: list[PortWish] = []
         self._competes = False
         self._omitted: set[tuple[str, str]] = set()
 
@@ -42,43 +46,45 @@ class OvsPorts:
         complete: bool,
         moved: bool,
     ) -> None:
-        """Add what is due.  moved: topology, configuration or view are not as before.
+        """Add what is due.  moved: topology or configuration are not as before.
 
         complete: all of the Southbound that concerns us has been read; before that
         nothing is taken away.
         """
-        sb_global = next(iter(self._sb.table(SBGlobal).values()), None)
-        seen = (view, config, sb_global, complete)
-        if moved or not _same(seen, self._seen):
-            self._wishes = self._plan(config, view, topology, sb_global, complete)
-        self._seen = seen
-        writes.ports = self._wishes
-        if view.present and topology.me is not None:
-            writes.other_config |= index_writes(config, view)
-
-    def _plan(
-        self,
-        config: Config,
-        view: LocalView,
-        topology: Topology,
-        sb_global: SBGlobal | None,
-        complete: bool,
-    ) -> list[PortWish]:
-        me = topology.me
-        if me is None or view.bridge is None:
-            return []
-        tunnels = {}
-        if not self._tunnels_are_ovs(config, view, topology):
-            rows, encaps = self._sb.table(Chassis), self._sb.table(Encap)
-            tunnels = tunnel_ports.wanted(me, config, rows.values(), encaps, sb_global)
+        me, bridge = topology.me, view.bridge
+        if not view.present or bridge is None or me is None:
+            return
+        ipsec = tunnel_ports.ipsec(next(iter(self._sb.table(SBGlobal).values()), None))
         index = tunnel_ports.chassis_index(config.chassis, view.other_config)
-        wishes = list(tunnel_ports.plan(view, tunnels, index))
-        if not complete:
-            wishes = [wish for wish in wishes if not wish.remove]
-        patches = patch_ports.wanted(
-            config, view, me.uuid, topology.ports, topology.keys, self._omit
+        # A thousand tunnels are not compared because of a change of nb_cfg.
+        things = (config, me, topology.peers, view.cables)
+        facts = (
+            bridge.uuid,
+            bridge.datapath_type,
+            view.bridges,
+            view.alone,
+            complete,
+            ipsec,
+            index,
         )
-        return wishes + list(patch_ports.plan(view, patches, complete))
+        changed = facts != self._facts or not all(map(operator.is_, things, self._things))
+        competes = self._competes
+        if moved or changed:
+            self._competes = self._tunnels_are_ovs(config, view, topology)
+            wanted = patch_ports.wanted(
+                config, view, me.uuid, topology.ports, topology.keys, self._omit
+            )
+            self._patches = list(patch_ports.plan(view, wanted, complete))
+        if changed or competes != self._competes:
+            tunnels = {}
+            if not self._competes:
+                rows, encaps = self._sb.table(Chassis), self._sb.table(Encap)
+                tunnels = tunnel_ports.wanted(me, config, rows.values(), encaps, ipsec)
+            wishes = tunnel_ports.plan(view, tunnels, index)
+            self._tunnels = [wish for wish in wishes if complete or not wish.remove]
+        self._facts, self._things = facts, things
+        writes.ports = self._tunnels + self._patches
+        writes.other_config |= index_writes(config, view)
 
     def _tunnels_are_ovs(self, config: Config, view: LocalView, topology: Topology) -> bool:
         """Would an ovs-vswitchd take tunnelled packets before our programs see them?
@@ -98,17 +104,12 @@ class OvsPorts:
                 f"no tunnel ports on {config.bridge}: ovs-vswitchd has the underlay's device "
                 "and would take the packets"
             )
-        self._competes = competes
         return competes
 
     def _omit(self, lport: str, why: str) -> None:
         if (lport, why) not in self._omitted:
             self._omitted.add((lport, why))
             vlog.info(f"{lport}: {why}")
-
-
-def _same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
-    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
 
 
 def index_writes(config: Config, view: LocalView) -> dict[str, str | None]:
@@ -121,6 +122,16 @@ def index_writes(config: Config, view: LocalView) -> dict[str, str | None]:
     if view.other_config.get("vlan-limit") != "0":
         writes["vlan-limit"] = "0"
     return writes
+
+
+def clean(local: LocalSide, config: Config) -> bool:
+    """Take our ports out of the local database; True when done, or it is away."""
+    if not local.connected:
+        return True
+    writes = removal(config, local.view(config.bridge))
+    if writes:
+        local.write(writes)
+    return not writes
 
 
 def removal(config: Config, view: LocalView) -> LocalWrites:

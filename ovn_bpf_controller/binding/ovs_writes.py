@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What we write to the local database, as plain data.
+"""The local database as the engine uses it, and what it writes there, as plain data.
 
 bridge.py and ovs_ports.py fill LocalWrites, the engine hands them over, snapshot.py
 carries them to the database.
@@ -8,8 +8,9 @@ carries them to the database.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, Protocol
 
-from ovn_bpf_controller.binding.view import OvsPort
+from ovn_bpf_controller.binding.view import LocalView, OvsPort
 from ovn_bpf_controller.plaindata import dataclass, field
 
 
@@ -57,3 +58,23 @@ class LocalWrites:
     def __bool__(self) -> bool:
         filled = self.bridge or self.bridge_ids or self.iface_ids or self.other_config
         return self.create_bridge is not None or bool(filled or self.datapath or self.ports)
+
+
+class LocalSide(Protocol):
+    """The local database as the engine uses it; snapshot.py implements it."""
+
+    def view(self, bridge: str) -> LocalView:
+        """The rows as they are now; the same object while nothing has changed.
+
+        bridge: name of the integration bridge.
+        """
+
+    @property
+    def connected(self) -> bool:
+        """Can it be written now?"""
+
+    def write(self, writes: LocalWrites) -> None:
+        """Send, unless a write is in flight: wishes come again."""
+
+    def wait(self, poller: Any) -> None:
+        """Wake the poller when write() would send what it held back."""

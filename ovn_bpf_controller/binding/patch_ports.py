@@ -39,8 +39,9 @@ def wanted(
     here = view.bridge
     mappings = dict(config.bridge_mappings)
     for kind in KINDS:
-        for row in sorted(ports.kind(kind), key=lambda row: row.logical_port):
-            if row.datapath not in datapaths or (kind == "l2gateway" and row.chassis != chassis):
+        local = (row for row in ports.kind(kind) if row.datapath in datapaths)
+        for row in sorted(local, key=lambda row: row.logical_port):
+            if kind == "l2gateway" and row.chassis != chassis:
                 continue
             network = row.options.get("network_name", "")
             there = view.bridges.get(mappings.get(network, ""))

@@ -20,6 +20,7 @@ from ovn_bpf_controller.binding.writer import BackOff, now_ms
 from ovn_bpf_controller.ovsdb import local_tables as rows
 from ovn_bpf_controller.ovsdb.local import LocalDatabase
 from ovn_bpf_controller.ovsdb.local_transact import LocalTransaction
+from ovn_bpf_controller.ovsdb.tables import Row
 from ovn_bpf_controller.ovsdb.transact import Pending
 from ovn_bpf_controller.underlay.route import Underlay
 
@@ -35,6 +36,9 @@ class LocalAdapter:
         self._underlay = underlay
         self._view = LocalView()
         self._key: tuple[object, ...] = ()
+        self._made = LocalView()  # what _parts() returned
+        self._ports: tuple[Mapping[str, Row], ...] = ()  # and of what
+        self._bridges: tuple[str, list[tuple[str, tuple[str, ...]]]] = ("", [])
         self._pending: Pending | None = None
         self._back_off = BackOff()
 
@@ -66,20 +70,36 @@ class LocalAdapter:
         if row is None:
             return LocalView()
         bridge = self._database.bridge(name)
-        interfaces = self._database.interfaces(bridge) if bridge is not None else []
+        parts = self._parts(bridge)
         return LocalView(
             present=True,
             external_ids=row.external_ids,
             other_config=row.other_config,
             iface_types=row.iface_types,
             bridge=_bridge(bridge) if bridge is not None else None,
-            interfaces=tuple(self._interface(iface) for iface in interfaces),
+            interfaces=parts.interfaces,
             alone=self._database.has_lock,
             datapaths=row.datapaths if self._database.has(rows.Datapath) else None,
             bridges={found.name: found.uuid for found in self._database.bridges()},
-            port_names=frozenset(p.name for p in self._database.table(rows.Port).values()),
-            cables=tuple(self._cables()),
+            port_names=parts.port_names,
+            cables=parts.cables,
         )
+
+    def _parts(self, bridge: rows.Bridge | None) -> LocalView:
+        """What follows from ports and devices alone: the same objects while those stand."""
+        key = (self._database.table(rows.Port), self._database.table(rows.Interface))
+        bridges = [(found.uuid, found.ports) for found in self._database.bridges()]
+        known = len(self._ports) == len(key) and all(map(_is, key, self._ports))
+        name = bridge.name if bridge is not None else ""
+        if not (known and (name, bridges) == self._bridges and self._devices_stand()):
+            interfaces = self._database.interfaces(bridge) if bridge is not None else []
+            self._ports, self._bridges = key, (name, bridges)
+            self._made = LocalView(
+                interfaces=tuple(self._interface(iface) for iface in interfaces),
+                port_names=frozenset(port.name for port in key[0].values()),
+                cables=tuple(self._cables()),
+            )
+        return self._made
 
     def _cables(self) -> Iterator[OvsPort]:
         interfaces = self._database.table(rows.Interface)

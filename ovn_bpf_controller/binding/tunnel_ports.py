@@ -40,11 +40,11 @@ def wanted(
     config: Config,
     rows: Iterable[Chassis],
     encaps: Mapping[str, Encap],
-    sb_global: SBGlobal | None,
+    ipsec: tuple[str, ...] | None,
 ) -> dict[str, Tunnel]:
     """`<chassis>@<remote ip>` -> the port, for each address of each chassis in reach."""
     ours = _encaps(me, encaps)
-    local = _local_ip(config, ours, sb_global)
+    local = _local_ip(config, ours) if config.set_local_ip or ipsec is not None else ""
     found: dict[str, Tunnel] = {}
     for row in sorted(rows, key=lambda row: row.name):
         if row.uuid == me.uuid or not tunnels.meets(me, config, row):
@@ -54,7 +54,7 @@ def wanted(
         best = max(common, key=_RANKS.__getitem__, default="")
         for encap in sorted(theirs, key=lambda encap: encap.ip):
             if encap.type == best:
-                options = _options(config, row.name, encap, local, sb_global)
+                options = _options(config, row.name, encap, local, ipsec)
                 found[f"{row.name}@{encap.ip}"] = Tunnel(row.name, best, options)
     return found
 
@@ -63,16 +63,21 @@ def _encaps(row: Chassis, encaps: Mapping[str, Encap]) -> list[Encap]:
     return [encap for uuid in row.encaps if (encap := encaps.get(uuid)) is not None]
 
 
-def _local_ip(config: Config, ours: list[Encap], sb_global: SBGlobal | None) -> str:
-    """local_ip for all tunnels, "" for none; a list of addresses is not told apart."""
-    if not ours or not (config.set_local_ip or (sb_global is not None and sb_global.ipsec)):
-        return ""
+def ipsec(sb_global: SBGlobal | None) -> tuple[str, ...] | None:
+    """Options of tunnels that IPsec protects; None while it does not."""
+    if sb_global is None or not sb_global.ipsec:
+        return None
+    return tuple(key for key in _IPSEC if sb_global.options.get(key, "").lower() == "true")
+
+
+def _local_ip(config: Config, ours: list[Encap]) -> str:
+    """local_ip for all tunnels; a list of addresses is not told apart."""
     addresses = {encap.ip for encap in ours}
-    return next((ip for ip in config.encap_ips if ip in addresses), ours[0].ip)
+    return next((ip for ip in config.encap_ips if ip in addresses), "")
 
 
 def _options(
-    config: Config, chassis: str, encap: Encap, local: str, sb_global: SBGlobal | None
+    config: Config, chassis: str, encap: Encap, local: str, ipsec: tuple[str, ...] | None
 ) -> dict[str, str]:
     options = {"remote_ip": encap.ip, "key": "flow", **dict(config.tunnel_options)}
     csum = encap.options.get("csum")
@@ -82,11 +87,8 @@ def _options(
         options["dst_port"] = encap.options["dst_port"]
     if local:
         options["local_ip"] = local
-    if sb_global is not None and sb_global.ipsec:
-        options["remote_name"] = chassis
-        for key in _IPSEC:
-            if sb_global.options.get(key, "").lower() == "true":
-                options[key] = "yes"
+    if ipsec is not None:
+        options |= {"remote_name": chassis, **dict.fromkeys(ipsec, "yes")}
     return options
 
 

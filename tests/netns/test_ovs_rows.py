@@ -62,12 +62,12 @@ def plain(value: Any) -> Any:
 
 
 def tunnels(chassis: Chassis) -> Rows:
-    """Ports with ovn-chassis-id, as the chassis-id without its own name: what it shows."""
+    """Ports with ovn-chassis-id, and their interfaces."""
     ports, ifaces = table(chassis, "Port", "external_ids"), table(chassis, "Interface", *IFACE)
     return {
         name: {**port, **ifaces[name]}
         for name, port in ports.items()
-        if "ovn-chassis-id" in port["external_ids"]
+        if "ovn-chassis-id" in port["external_ids"] and name in ifaces  # read one after the other
     }
 
 
@@ -217,17 +217,18 @@ def provider(bed: Sandbox) -> Iterator[None]:
 
 def patches(chassis: Chassis) -> set[tuple[str, str, str, str, str]]:
     """(bridge, name, type, peer, lport) of each patch port."""
-    ports = table(chassis, "Port", "external_ids")
+    ports, ifaces = table(chassis, "Port", "external_ids"), table(chassis, "Interface", *IFACE)
     return {
         (
-            chassis.vsctl("iface-to-br", name),
+            bridge,
             name,
-            row["type"],
-            row["options"]["peer"],
+            ifaces[name]["type"],
+            ifaces[name]["options"]["peer"],
             ports[name]["external_ids"].get("ovn-localnet-port", ""),
         )
-        for name, row in table(chassis, "Interface", *IFACE).items()
-        if row["type"] == "patch"
+        for bridge in chassis.vsctl("list-br").split()
+        for name in chassis.vsctl("list-ports", bridge).split()
+        if name in ports and ifaces.get(name, {}).get("type") == "patch"
     }
 
 
