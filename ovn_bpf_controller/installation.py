@@ -22,7 +22,7 @@ from ovn_bpf_controller.datapath.loader import Plane
 from ovn_bpf_controller.datapath.tables import Tables
 from ovn_bpf_controller.errors import DataPlaneError
 from ovn_bpf_controller.observe import accounts
-from ovn_bpf_controller.process import stopwatch
+from ovn_bpf_controller.process import coverage, stopwatch
 from ovn_bpf_controller.process.log import Logger, RateLimit
 
 _log: Final = Logger("main")
@@ -115,6 +115,7 @@ class Installation:
         return change
 
     def _went_live(self) -> None:
+        coverage.hit("map_keys_written", sum(self.tables.written.values()))
         wall, cpu = self._woke
         stopwatch.add("change-live", time.monotonic() - wall)
         stopwatch.add("change-live-cpu", time.thread_time() - cpu)

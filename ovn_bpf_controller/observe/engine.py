@@ -23,9 +23,10 @@ NODES = (
     "flow_output",
 )
 
-# ovn-controller's, known to read-counter before they happen; the pinctrl ones are
-# of duties that the agent does not have yet.
+# Known to read-counter before they happen: ovn-controller's, of which the pinctrl ones
+# are of duties that the agent does not have yet, and keys of maps written by changes.
 COUNTERS = (
+    "map_keys_written",
     *("lflow_run", "consider_logical_flow", "physical_run", "flow_generation"),
     *("pinctrl_total_pin_pkts", "pinctrl_notify_main_thread", "pinctrl_drop_put_mac_binding"),
     *("pinctrl_drop_buffered_packets_map", "pinctrl_drop_controller_event"),

@@ -12,7 +12,7 @@ import os
 import platform
 from pathlib import Path
 
-from tests.bench import acls, connections, datapath, slowpath, throughput
+from tests.bench import acls, connections, datapath, live, slowpath, throughput
 from tests.bench.scale.compare import MODES, measure_all
 
 
@@ -29,6 +29,8 @@ def main() -> None:
     print(datapath.report(program), end="\n\n", flush=True)
     stage = acls.measure(options.rounds)
     print(acls.report(stage), end="\n\n", flush=True)
+    one_change = live.measure(options.rounds)
+    print(live.report(one_change), end="\n\n", flush=True)
     tracked = connections.measure(options.rounds)
     print(connections.report(tracked), end="\n\n", flush=True)
     paths = throughput.report(throughput.measure(options.rounds, options.seconds))
@@ -41,6 +43,7 @@ def main() -> None:
         "machine": machine,
         "program": program,
         "acls": stage,
+        "acls, live": one_change,
         "connections": tracked,
         "paths": paths,
         "slow path": answers,

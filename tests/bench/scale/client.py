@@ -48,7 +48,16 @@ class Client:
 
     def transact(self, *operations: Row) -> list[Any]:
         """Results of the operations; RuntimeError when one fails."""
-        results: list[Any] = self._call("transact", [self._database, *operations])
+        self.send(*operations)
+        return self.results()
+
+    def send(self, *operations: Row) -> None:
+        """A transaction whose results() the caller asks for later."""
+        self._ask("transact", [self._database, *operations])
+
+    def results(self) -> list[Any]:
+        """What came of send()."""
+        results: list[Any] = self._answer()
         for result in results:
             if result and "error" in result:
                 raise RuntimeError(str(result))
@@ -95,8 +104,14 @@ class Client:
                     self.rows[table].pop(uuid, None)
 
     def _call(self, method: str, parameters: list[Any]) -> Any:
+        self._ask(method, parameters)
+        return self._answer()
+
+    def _ask(self, method: str, parameters: list[Any]) -> None:
         self._number += 1
         self._send({"method": method, "params": parameters, "id": self._number})
+
+    def _answer(self) -> Any:
         while True:
             for message in self._receive(60):
                 if message.get("id") == self._number and "method" not in message:

@@ -44,7 +44,8 @@ def report(name: str, mode: str, found: dict[str, Any]) -> str:
             units.items()]  # fmt: skip
     for change in found[heads[0]]["changes"]:
         for key, unit in (("median", "ms"), ("worst", "worst ms"), ("cpu", "CPU ms"),
-                          ("live", "live ms, 95 %"), ("live worst", "live ms, worst")):  # fmt: skip
+                          ("live", "live ms, 95 %"), ("live worst", "live ms, worst"),
+                          ("live CPU", "live CPU ms, 95 %")):  # fmt: skip
             values = [found[h]["changes"].get(change, {}).get(key, float("nan")) for h in heads]
             if all(v != v for v in values):
                 continue
