@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from ovn_bpf_controller._native import lib
+from ovn_bpf_controller.compile.difference import difference
 from ovn_bpf_controller.errors import UnsupportedError
 from ovn_bpf_controller.lang.intervals import is_prefix
 from ovn_bpf_controller.lang.normal import constant
@@ -40,7 +41,7 @@ class Names(Protocol):
     """What compile.flow.Env knows of sets."""
 
     def address_set(self, name: str) -> Sequence[str] | None:
-        """See compile.flow.Env."""
+        """See compile.flow.Env.  A tuple has no member twice."""
 
     def port_group(self, dp: int, name: str) -> Sequence[str] | None:
         """See compile.flow.Env."""
@@ -56,6 +57,7 @@ class _List:
     number: int
     texts: dict[str, Member | None] = field(default_factory=dict)
     several: dict[Member, int] = field(default_factory=dict)  # said more than once: how often
+    told: Sequence[str] = ()  # an address set's texts, as Names told them
 
 
 def address(text: str, width: int) -> Member | None:
@@ -100,12 +102,14 @@ class SetBook:
         key = (Name(name, width), dp)
         known = self._lists.get(key)
         if known is None:
-            difference = self._difference(key, {})
-            if difference is None:
+            known = _List(0)
+            news = self._difference(key, known)
+            if news is None:
                 return None
-            known = self._lists[key] = _List(self._numbered(key[0]))
+            known.number = self._numbered(key[0])
+            self._lists[key] = known
             self._uses[key[0]] = self._uses.get(key[0], 0) + 1
-            self._change(key, known, *difference)
+            self._change(key, known, *news)
         return known.number
 
     def name(self, number: int) -> Name | None:
@@ -139,12 +143,12 @@ class SetBook:
             known = self._lists.get(key)
             if known is None:
                 continue
-            difference = self._difference(key, known.texts)
-            if difference is None:
+            news = self._difference(key, known)
+            if news is None:
                 self.drop(key)
                 lost.append(key)
             else:
-                self._change(key, known, *difference)
+                self._change(key, known, *news)
         self._stale.clear()
         return lost
 
@@ -203,10 +207,11 @@ class SetBook:
         return number
 
     def _difference(
-        self, key: tuple[Name, int], texts: dict[str, Member | None]
+        self, key: tuple[Name, int], known: _List
     ) -> tuple[dict[str, Member | None], list[str]] | None:
-        """What the set has and texts has not, and the reverse; None: not one to look up."""
+        """What the set has and `known` has not, and the reverse; None: not one to look up."""
         (name, width), dp = key
+        texts = known.texts
         if not width:
             ports = self._env.port_group(dp, name)
             if ports is None:
@@ -217,11 +222,16 @@ class SetBook:
         found = named_members(name) or self._env.address_set(name)
         if found is None:
             return None
+        if isinstance(found, tuple) and isinstance(known.told, tuple):
+            gone, come = difference(known.told, found)
+        else:
+            gone = list(texts.keys() - set(found))
+            come = [text for text in found if text not in texts]
+        known.told = found
         try:
-            new = {text: address(text, width) for text in found if text not in texts}
+            return {text: address(text, width) for text in come}, gone
         except UnsupportedError:
             return None
-        return new, list(texts.keys() - set(found))
 
     def _port(self, dp: int, port: str) -> Member | None:
         number = self._env.port_key(dp, port)

@@ -9,6 +9,7 @@ exist and how an update's difference is to be read (ovsdb-server(7), update2).
 from __future__ import annotations
 
 import sys
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ _COMPOSITES: Final = {
 }
 _PLAIN: Final[dict[str, type]] = {"string": str, "integer": int, "boolean": bool}
 _intern = sys.intern
+_FEW: Final = 64  # elements of a set that changed, which are found one by one
 _EMPTY: Final[dict[str, str]] = {}
 
 
@@ -125,7 +127,17 @@ def _map(json: Any) -> dict[str, str]:
 
 
 def _xor_set(old: Any, change: Any) -> tuple[Any, ...]:
-    return tuple(sorted(set(old).symmetric_difference(change)))
+    """old: sorted, as _set() leaves it.  To sort 10,000 addresses anew takes 4 ms."""
+    if len(change) > _FEW:
+        return tuple(sorted(set(old).symmetric_difference(change)))
+    new = list(old)
+    for element in dict.fromkeys(change):
+        at = bisect_left(new, element)
+        if at < len(new) and new[at] == element:
+            del new[at]
+        else:
+            new.insert(at, element)
+    return tuple(new)
 
 
 def _xor_map(old: Mapping[str, str], change: Mapping[str, str]) -> dict[str, str]:

@@ -140,7 +140,9 @@ class State:
         self.compiler.remove_flow(uuid)
 
     def do_address_set(self, name: str, members: list[str] | None) -> None:
-        _set(self.world.address_sets, name, members)
+        # As a list from whoever, or as the Southbound's rows have them.
+        plain = members is None or len(members) % 2
+        _set(self.world.address_sets, name, members if plain else tuple(sorted(set(members or ()))))
         self.compiler.address_set_changed(name)
 
     def do_port_group(self, dp: int, members: list[str] | None) -> None:

@@ -170,6 +170,15 @@ def test_a_difference_leads_from_the_old_row_to_the_new(
     assert codec.patch(old, difference) == new
 
 
+@pytest.mark.parametrize("count", [1, 64, 65, 400])
+def test_elements_of_a_long_set_come_and_go(count: int) -> None:
+    old = [f"{n:03}" for n in range(0, 1000, 2)]
+    changed = [f"{n:03}" for n in range(300, 300 + count)]  # every other one is there
+    codec = RowCodec(PortBinding, SCHEMA)
+    new = codec.patch(PortBinding(UUID, mac=tuple(old)), {"mac": ["set", changed]})
+    assert new == PortBinding(UUID, mac=tuple(sorted(set(old) ^ set(changed))))
+
+
 def test_a_patch_leaves_other_columns_and_the_old_row_alone() -> None:
     old = PortBinding(UUID, logical_port="p", options={"a": "1"}, mac=("m",))
     new = RowCodec(PortBinding, SCHEMA).patch(old, {"options": ["map", [["b", "2"]]]})
