@@ -11,14 +11,15 @@ and stop as soon as they exceed the limit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import islice
 from math import prod
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from ovn_bpf_controller.errors import LangError, UnsupportedError
 from ovn_bpf_controller.lang import intervals
+from ovn_bpf_controller.lang.conjuncts import Conjuncts, Subfield, differing, excluded, ordered
 from ovn_bpf_controller.lang.intervals import Intervals, Prefix
 from ovn_bpf_controller.lang.lexer import ConstantError, parse_constant
 from ovn_bpf_controller.lang.named import check, settled
@@ -36,8 +37,8 @@ from ovn_bpf_controller.lang.nodes import (
 from ovn_bpf_controller.lang.operands import constant_width
 from ovn_bpf_controller.lang.registers import pieces
 from ovn_bpf_controller.lang.sets import (
-    ALL,
     DIMENSIONS,
+    MANY,
     MAX_LEFT,
     MAX_PREFIXES,
     MAX_PRODUCT,
@@ -48,9 +49,9 @@ from ovn_bpf_controller.lang.sets import (
     dimension,
     flat,
     listed,
-    may_ask,
     prefix_set,
     shares,
+    ways_to_bar,
     whole_address,
 )
 from ovn_bpf_controller.lang.symbols import ACL_CT_SYMBOLS
@@ -60,8 +61,6 @@ from ovn_bpf_controller.lang.ways import written_out
 __all__ = ["Conj", "MatchEnv", "constant", "disjuncts", "set_members"]
 
 FULL = 0xFFFFFFFF  # mask of a number
-
-Subfield: TypeAlias = tuple[str, int, int]  # root, offset, width
 
 
 class MatchEnv(Protocol):
@@ -108,13 +107,25 @@ def disjuncts(expr: Expr, env: MatchEnv, limit: int) -> list[Conj]:
     if isinstance(expr, Cmp) and expr.relop is Relop.EQ:
         return [lift(expr.root, expr.offset, expr.width, expr.value, expr.mask)]
     expr = written_out(settled(expr, env))
+    refused: UnsupportedError | None = None
+    shortest: list[Conj] | None = None
     try:
-        return _expanded(expr, env, limit, NOTHING)
-    except UnsupportedError:
+        shortest = _expanded(expr, env, limit, NOTHING)
+    except UnsupportedError as error:
+        refused = error
+    if shortest is None or len(shortest) > MANY:
         # Two sets that exclude each other are many combinations only by number.
-        if not may_ask(expr):
-            raise
-        return _expanded(expr, env, limit, ALL)
+        for barred in ways_to_bar(expr):
+            try:
+                found = _expanded(expr, env, limit, barred)
+            except UnsupportedError:
+                continue
+            if shortest is None or len(found) < len(shortest):
+                shortest = found
+    if shortest is None:
+        assert refused is not None
+        raise refused
+    return shortest
 
 
 def _expanded(expr: Expr, env: MatchEnv, limit: int, barred: Barred) -> list[Conj]:
@@ -168,59 +179,6 @@ def _group_keys(ref: PortGroupRef, env: MatchEnv) -> list[int]:
     return [key for key in keys if key is not None]
 
 
-def _excluded(values: Iterable[Prefix], width: int) -> Intervals:
-    """All values of a field but those; the masks are prefixes."""
-    full = (1 << width) - 1
-    ranges = intervals.union((value, value | (full & ~mask)) for value, mask in values)
-    return intervals.complement(ranges, width)
-
-
-def _ordered(cmp: Cmp) -> Intervals:
-    """The values that <, <=, > or >= allows."""
-    top = (1 << cmp.width) - 1
-    if cmp.relop in (Relop.LT, Relop.LE):
-        high = cmp.value - (cmp.relop is Relop.LT)
-        return ((0, high),) if high >= 0 else ()
-    low = cmp.value + (cmp.relop is Relop.GT)
-    return ((low, top),) if low <= top else ()
-
-
-def _differing(value: int, mask: int) -> list[Prefix]:
-    """`!= value/mask` as alternatives, whatever the mask: one for each bit."""
-    found = []
-    for bit in range(mask.bit_length()):
-        if mask >> bit & 1:
-            upper = mask >> bit << bit
-            found.append(((value & upper) ^ (1 << bit), upper))
-    return found
-
-
-class _Conjuncts:
-    """The parts of one AND, sorted by how they are combined."""
-
-    def __init__(self) -> None:
-        self.fixed: dict[str, tuple[int, int]] = {}
-        self.lists: list[list[Conj]] = []
-        self.later: list[tuple[Or, Barred]] = []
-        self.allowed: dict[Subfield, Intervals] = {}
-
-    def fix(self, conj: Conj) -> bool:
-        """Demand conj; False when that contradicts what is fixed."""
-        for root, value, mask in conj:
-            known = self.fixed.get(root)
-            if known is not None:
-                if (known[0] ^ value) & known[1] & mask:
-                    return False
-                value, mask = known[0] | value, known[1] | mask
-            self.fixed[root] = (value, mask)
-        return True
-
-    def allow(self, subfield: Subfield, values: Intervals) -> None:
-        known = self.allowed.get(subfield)
-        both = values if known is None else intervals.intersection(known, values)
-        self.allowed[subfield] = both
-
-
 class _Expansion:
     """One call of disjuncts()."""
 
@@ -255,7 +213,7 @@ class _Expansion:
         return self.conjoin(flat(expr), known, barred)
 
     def conjoin(self, args: Sequence[Expr], known: Conj, barred: Barred) -> list[Conj]:
-        parts = _Conjuncts()
+        parts = Conjuncts()
         for arg, bars in shares(args, barred):
             if not self.sort_in(arg, parts, bars):
                 return []
@@ -279,7 +237,7 @@ class _Expansion:
             result = self.number_ranges(result, parts.allowed, barred)
         return self.restrict(result, parts.allowed, known)
 
-    def number_lists(self, parts: _Conjuncts) -> None:
+    def number_lists(self, parts: Conjuncts) -> None:
         """Make sets of long lists of addresses that would multiply with others."""
         if len(parts.later) + len(parts.lists) < 2 or not any(listed(o) for o, _ in parts.later):
             return
@@ -325,7 +283,7 @@ class _Expansion:
                 terms = [term for term in merged if term is not None]
         return terms
 
-    def sort_in(self, expr: Expr, parts: _Conjuncts, barred: Barred) -> bool:
+    def sort_in(self, expr: Expr, parts: Conjuncts, barred: Barred) -> bool:
         """Put one part of an AND where it belongs; False: it cannot hold."""
         if isinstance(expr, Cmp):
             return self.sort_cmp(expr, parts)
@@ -347,17 +305,17 @@ class _Expansion:
             return expr.value
         return all(self.sort_in(arg, parts, barred) for arg in expr.args)
 
-    def sort_cmp(self, cmp: Cmp, parts: _Conjuncts) -> bool:
+    def sort_cmp(self, cmp: Cmp, parts: Conjuncts) -> bool:
         subfield = (cmp.root, cmp.offset, cmp.width)
         if cmp.relop is Relop.EQ:
             return parts.fix(lift(*subfield, cmp.value, cmp.mask))
         if cmp.relop is not Relop.NE:
-            parts.allow(subfield, _ordered(cmp))
+            parts.allow(subfield, ordered(cmp))
         else:
             return self.choose(Relop.NE, subfield, [(cmp.value, cmp.mask)], parts)
         return True
 
-    def sort_port(self, cmp: PortCmp, parts: _Conjuncts) -> bool:
+    def sort_port(self, cmp: PortCmp, parts: Conjuncts) -> bool:
         key = self.env.port_key(cmp.port)
         if key is None:
             return False
@@ -365,7 +323,7 @@ class _Expansion:
             return self.choose(Relop.NE, (cmp.root, 0, 32), [(key, 0xFFFFFFFF)], parts)
         return parts.fix(lift(cmp.root, 0, 32, key, 0xFFFFFFFF))
 
-    def by_number(self, ref: SetRef | PortGroupRef, parts: _Conjuncts, barred: Barred) -> bool:
+    def by_number(self, ref: SetRef | PortGroupRef, parts: Conjuncts, barred: Barred) -> bool:
         """Let the packet's memberships decide; False: ref must be expanded."""
         root = dimension(ref)
         if not root or root in barred:
@@ -376,7 +334,7 @@ class _Expansion:
             number = self.env.group_number(ref.name)
         return number is not None and parts.fix(((root, number, FULL),))
 
-    def sort_set(self, ref: SetRef, parts: _Conjuncts, barred: Barred) -> bool:
+    def sort_set(self, ref: SetRef, parts: Conjuncts, barred: Barred) -> bool:
         if self.by_number(ref, parts, barred):
             return True
         members = set_members(ref, self.env)
@@ -385,7 +343,7 @@ class _Expansion:
         return self.choose(ref.relop, (ref.root, ref.offset, ref.width), members, parts)
 
     def choose(
-        self, relop: Relop, subfield: Subfield, values: Sequence[Prefix], parts: _Conjuncts
+        self, relop: Relop, subfield: Subfield, values: Sequence[Prefix], parts: Conjuncts
     ) -> bool:
         """Equal to one of the values, or to none of them."""
         if relop is Relop.EQ:
@@ -396,10 +354,10 @@ class _Expansion:
         width = subfield[2]
         simple = [(v, m) for v, m in values if intervals.is_prefix(m, width)]
         if simple:
-            parts.allow(subfield, _excluded(simple, width))
+            parts.allow(subfield, excluded(simple, width))
         for value, mask in values:
             if not intervals.is_prefix(mask, width):
-                alternatives = _differing(value, mask)
+                alternatives = differing(value, mask)
                 parts.lists.append([lift(*subfield, v, m) for v, m in alternatives])
         return True
 

@@ -37,6 +37,8 @@ MAX_PRODUCT: Final = 64
 # costs more in IPv6), and if it is no more than so many prefixes.
 MAX_LEFT: Final = {32: 64, 128: 256}
 MAX_PREFIXES: Final = 4096
+# Above so many combinations it is worth while to look whether members are fewer.
+MANY: Final = 256
 
 Barred: TypeAlias = frozenset[str]  # fields of numbers
 
@@ -118,9 +120,10 @@ def dimensions(expr: Expr) -> Iterator[str]:
             yield from dimensions(arg)
 
 
-def may_ask(expr: Expr) -> bool:
-    """Whether expr may come to ask for numbers of sets."""
-    return any(dimensions(expr))
+def ways_to_bar(expr: Expr) -> list[Barred]:
+    """Fields of numbers without which expr may be expanded, if it asks for any."""
+    asked = sorted(set(filter(None, dimensions(expr))))
+    return [ALL, *(frozenset({field}) for field in asked)] if asked else []
 
 
 def flat(expr: Expr) -> tuple[Expr, ...]:

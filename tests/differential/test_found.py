@@ -107,6 +107,15 @@ CASES: dict[str, tuple[str, str, str]] = {
         f"{A_TO_B} && {IP4} && udp.dst == 53",
         'output("b");',
     ),
+    "two fields' exclusions from their own sets fit their stage": (
+        SWITCH
+        + "create Address_Set name=as4 "
+        + 'addresses=\'"10.0.1.1","10.0.1.2","10.0.1.3","10.0.1.0/30"\'\n'
+        + "acl-add sw from-lport 100 '4 <= udp.src <= 104 && ip4.src == $as4 && ip4.dst == $as4"
+        + " && ip4.src != $as4 && ip4.dst != {10.0.1.1, 10.0.1.3}' drop",
+        f"{A_TO_B} && {IP4} && udp.src == 50",
+        'output("b");',
+    ),
     "MPLS has a name, and no labels": (SWITCH, f"{A_TO_B} && eth.type == 0x8847", "# mpls,reg14="),
     "a later fragment of ICMPv6 has a type": (
         SWITCH,
