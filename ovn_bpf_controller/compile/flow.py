@@ -206,8 +206,6 @@ class _Names:
 
     def expand(self, text: str) -> str:
         """The text with its template variables replaced."""
-        if "^" not in text:
-            return text
         self.refs.update(Ref(Kind.TEMPLATE, name) for name in template_names(text))
         return substitute_templates(text, self._env.template_vars())
 
@@ -217,9 +215,9 @@ def compile_flow(flow: LogicalFlow, dp: int, env: Env, sets: SetBook) -> Compile
     names = _Names(env, dp, sets)
     try:
         _check(flow)
-        actions = names.expand(flow.actions)
+        actions = names.expand(flow.actions) if "^" in flow.actions else flow.actions
         lowered, prereqs = _lower(actions, flow.pipeline, flow.table, names, _about(flow))
-        match = names.expand(flow.match)
+        match = names.expand(flow.match) if "^" in flow.match else flow.match
         if flow.ct_translation:
             keys = _pack(disjuncts(_condition(match, prereqs, True), names, MAX_DISJUNCTS))
         else:

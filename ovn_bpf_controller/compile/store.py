@@ -107,7 +107,7 @@ class RuleStore:
             now = held.claims[0][2] if held.claims else None
             if now is None:
                 self._remove(held)
-            if now is before or now == before:
+            if now is before or (before is not None and now == before):
                 continue
             if before is not None:
                 out.removed.append(before)

@@ -155,7 +155,7 @@ class Matches:
         found = shape_of(match)
         if found is None or not found[1]:
             return None
-        what = (found[0], extra)
+        what = found[0] if extra is nodes.TRUE else (found[0], extra)
         shape = self._shapes.get(what)
         if shape is None:
             if len(self._shapes) >= SHAPES:

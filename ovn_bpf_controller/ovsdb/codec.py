@@ -113,6 +113,13 @@ def _scalar_string(default: Any) -> Decoder:
 
 
 def _set(atom: Decoder) -> Decoder:
+    if atom is _string:  # members of address sets and port groups
+
+        def decode_strings(json: Any) -> tuple[Any, ...]:
+            return tuple(sorted(map(_intern, _elements(json))))
+
+        return decode_strings
+
     def decode(json: Any) -> tuple[Any, ...]:
         return tuple(sorted([atom(element) for element in _elements(json)]))
 

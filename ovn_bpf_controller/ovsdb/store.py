@@ -45,7 +45,7 @@ class Changes(dict[str, dict[str, Change]]):
         changes = self.setdefault(table, {})
         if uuid in changes:
             old = changes[uuid][0]
-        if old is new or old == new:
+        if old is new or (old is not None and old == new):  # of rows: Python's own code
             changes.pop(uuid, None)
             if not changes:
                 del self[table]
@@ -182,7 +182,7 @@ class Store:
             if old is None:
                 return
             del rows[uuid]
-        elif old == new:
+        elif old is not None and old == new:
             return
         else:
             rows[uuid] = new

@@ -120,8 +120,9 @@ class MainLoop:
                 announced = True
                 on_ready()
             self._tell()
-            collector.idle()
             self._wait(poller)
+            if not poller.awake:
+                collector.idle()
             poller.block()
         for request in self._exits:
             request.reply()

@@ -27,6 +27,11 @@ class Poller(ovs.poller.Poller):  # type: ignore[misc]
         super().__init__()
         self._events: dict[int, int] = {}
 
+    @property
+    def awake(self) -> bool:
+        """Whether block() will not wait: somebody has work left."""
+        return self.timeout == 0
+
     def fd_wait(self, fd: int | _HasFileno, events: int) -> None:
         """Make the next block() return when fd is ready for one of events."""
         number = fd if isinstance(fd, int) else fd.fileno()
