@@ -75,6 +75,7 @@ class Agent:
         self._tls = options.tls
         self._tls_files: tls.TlsFiles | None = None
         self._configure_tls(None)
+        self._settle_tls()
         try:
             self._database = LocalDatabase(options.ovs_remote)
         except DatabaseError as error:
@@ -349,6 +350,18 @@ class Agent:
         return replace(desired, tunnels={}) if refused else desired
 
     # --- databases ------------------------------------------------------------
+
+    def _settle_tls(self) -> None:
+        """What the SSL table has no columns for."""
+        options = self._tls
+        settings = tls.TlsSettings(
+            options.ssl_protocols,
+            options.ssl_ciphers,
+            options.ssl_ciphersuites,
+            options.ssl_server_name,
+            options.peer_ca_cert,
+        )
+        tls.settle(settings)
 
     def _configure_tls(self, row: SSL | None) -> None:
         """The database's SSL row beats the command line (ovn-controller(8))."""

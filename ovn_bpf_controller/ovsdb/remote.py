@@ -83,7 +83,7 @@ def _open_address(remote: Remote, host: str) -> tuple[int, Any]:
         return error, stream
     address = f"[{host}]:{remote.port}" if ":" in host else f"{host}:{remote.port}"
     if remote.kind == "ssl":
-        return tls.open_stream(address)
+        return tls.open_stream(address, remote.host if remote.named else "")
     error, stream = ovs.stream.Stream.open(f"tcp:{address}")
     return error, stream
 

@@ -22,6 +22,14 @@ import ovs.stream
 import ovs.vlog
 
 from ovn_bpf_controller.errors import DatabaseError
+from ovn_bpf_controller.ovsdb.tls_settings import (
+    TlsSettings as TlsSettings,
+)
+from ovn_bpf_controller.ovsdb.tls_settings import (
+    apply,
+    checked,
+    load_identity,
+)
 from ovn_bpf_controller.plaindata import dataclass
 
 vlog = ovs.vlog.Vlog("stream_ssl")
@@ -29,7 +37,10 @@ vlog = ovs.vlog.Vlog("stream_ssl")
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """Paths of PEM files.  bootstrap: fetch ca_cert from the first peer if it is missing."""
+    """Paths of PEM files.  bootstrap: fetch ca_cert from the first peer if it is missing.
+
+    ca_cert "none": any peer will do, as ovn-controller's `-C none`.
+    """
 
     private_key: str = ""
     certificate: str = ""
@@ -38,6 +49,7 @@ class TlsFiles:
 
 
 _files = TlsFiles()
+_settings = TlsSettings()
 
 
 def configure(files: TlsFiles) -> None:
@@ -49,22 +61,35 @@ def configure(files: TlsFiles) -> None:
     ovs.stream.Stream.ssl_set_ca_cert_file(files.ca_cert or None)
 
 
-def open_stream(address: str) -> tuple[int, Any]:
-    """(errno, stream) to HOST:PORT, an address; DatabaseError or OSError for bad files."""
-    context, bootstrap = _context(_files)
+def settle(settings: TlsSettings) -> None:
+    """Speak TLS so from now on.  python-ovs' connection to a local ssl: database does not."""
+    global _settings
+    _settings = checked(settings)
+
+
+def open_stream(address: str, name: str = "") -> tuple[int, Any]:
+    """(errno, stream) to HOST:PORT, an address; DatabaseError or OSError for bad files.
+
+    name: the host's, to ask for (SNI), if the remote is given by name.
+    """
+    context, bootstrap = _context(_files, _settings)
     error, inner = ovs.stream.Stream.open(f"tcp:{address}")
-    return (error, None) if error else (0, TlsStream(inner, context, bootstrap))
+    name = _settings.server_name or name
+    return (error, None) if error else (0, TlsStream(inner, context, bootstrap, name))
 
 
-def _context(files: TlsFiles) -> tuple[ssl.SSLContext, str]:
+def _context(files: TlsFiles, settings: TlsSettings) -> tuple[ssl.SSLContext, str]:
     """A client context, and the path to bootstrap the CA certificate to, or ""."""
     if not (files.private_key and files.certificate and files.ca_cert):
         raise DatabaseError("private key, certificate and CA certificate must be configured")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # OVSDB peers are known by their CA, not by a host name.
     context.check_hostname = False
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(files.certificate, files.private_key)
+    apply(context, settings)
+    load_identity(context, files.certificate, files.private_key, settings.peer_ca_cert)
+    if files.ca_cert == "none":
+        context.verify_mode = ssl.CERT_NONE
+        return context, ""
     if files.bootstrap and not Path(files.ca_cert).exists():
         context.verify_mode = ssl.CERT_NONE
         return context, files.ca_cert
@@ -76,10 +101,13 @@ def _context(files: TlsFiles) -> tuple[ssl.SSLContext, str]:
 class TlsStream:
     """A TLS client over a TCP stream, with the interface of ovs.stream.Stream."""
 
-    def __init__(self, inner: Any, context: ssl.SSLContext, bootstrap: str) -> None:
+    def __init__(
+        self, inner: Any, context: ssl.SSLContext, bootstrap: str, server_name: str
+    ) -> None:
         self._inner = inner
         self._context = context
         self._bootstrap = bootstrap
+        self._server_name = server_name or None
         self._socket: ssl.SSLSocket | None = None
         self._ready = False
         self._write = False
@@ -93,7 +121,9 @@ class TlsStream:
             if error:
                 return error
             self._socket = self._context.wrap_socket(
-                self._inner.socket, do_handshake_on_connect=False
+                self._inner.socket,
+                do_handshake_on_connect=False,
+                server_hostname=self._server_name,
             )
             self._inner.socket = self._socket
         try:

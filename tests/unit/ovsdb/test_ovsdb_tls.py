@@ -4,16 +4,21 @@
 from __future__ import annotations
 
 import socket
+import ssl
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import ovs.poller
 import pytest
 
 from ovn_bpf_controller.ovsdb.local import LocalDatabase
 from ovn_bpf_controller.ovsdb.tables import AddressSet
-from ovn_bpf_controller.ovsdb.tls import TlsFiles, configure
+from ovn_bpf_controller.ovsdb.tls import TlsFiles, configure, settle
+from ovn_bpf_controller.ovsdb.tls_settings import TlsSettings, checked, versions
 from ovn_bpf_controller.plaindata import replace
 from tests.support.certs import Authority
 from tests.support.ovsdb import OVS_SCHEMA, OvsdbServer
@@ -151,3 +156,146 @@ def test_local_database_over_tls(tmp_path: Path, ca: Authority, files: TlsFiles)
         database = LocalDatabase(f"ssl:127.0.0.1:{running.listen('pssl')}")
         pump(database, lambda: database.synced)
         database.close()
+
+
+# --- settings ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def settled() -> Iterator[None]:
+    """Settings are taken back at the end."""
+    yield
+    settle(TlsSettings())
+
+
+def test_versions_of_tls_are_those_asked_for(
+    tmp_path: Path, ca: Authority, files: TlsFiles, settled: None, make_cache: MakeCache
+) -> None:
+    """A real ovsdb-server that speaks TLS 1.2 alone."""
+    options = [*ca.server_options("old"), "--ssl-protocols=TLSv1.2"]
+    with OvsdbServer(tmp_path / "sb12", extra=options) as server:
+        sbctl(server, "init")
+        remote = f"ssl:127.0.0.1:{server.listen('pssl')}"
+        settle(TlsSettings(protocols="TLSv1.3"))
+        cache = make_cache(remote)
+        pump(cache, lambda: "protocol version" in cache.detail)
+        settle(TlsSettings(protocols="TLSv1.2-TLSv1.3"))
+        synced(cache)
+
+
+def test_ciphers_are_those_asked_for(
+    tmp_path: Path, ca: Authority, files: TlsFiles, settled: None, make_cache: MakeCache
+) -> None:
+    weak, strong = "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384"
+    options = [*ca.server_options("c"), "--ssl-protocols=TLSv1.2", f"--ssl-ciphers={strong}"]
+    with OvsdbServer(tmp_path / "sbc", extra=options) as server:
+        sbctl(server, "init")
+        remote = f"ssl:127.0.0.1:{server.listen('pssl')}"
+        settle(TlsSettings(protocols="TLSv1.2", ciphers=weak))
+        cache = make_cache(remote)
+        pump(cache, lambda: "handshake failure" in cache.detail)
+        settle(TlsSettings(protocols="TLSv1.2", ciphers=f"{weak}:{strong}"))
+        synced(cache)
+
+
+class TlsListener:
+    """A TLS server of Python's that notes what a client asked for and sent."""
+
+    def __init__(self, ca: Authority) -> None:
+        self.names: list[str | None] = []
+        self.chains: list[str] = []
+        pem = ca.issue("listener")
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(pem.cert, pem.key)
+        self._context.load_verify_locations(ca.pem.cert)
+        self._context.verify_mode = ssl.CERT_REQUIRED
+        self._context.sni_callback = lambda _, name, __: self.names.append(name)
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket.settimeout(30)
+        self.port = self._socket.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            while True:
+                peer, _ = self._socket.accept()
+                with suppress(OSError), self._context.wrap_socket(peer, server_side=True) as tls:
+                    chain = tls._sslobj.get_unverified_chain()  # type: ignore[attr-defined]
+                    self.chains.append(str([ssl.DER_cert_to_PEM_cert(_der(c)) for c in chain]))
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def _der(certificate: Any) -> bytes:
+    """Public only since Python 3.13, and there it is bytes."""
+    if isinstance(certificate, bytes):
+        return certificate
+    return ssl.PEM_cert_to_DER_cert(certificate.public_bytes())
+
+
+@pytest.mark.parametrize(
+    ("host", "wanted", "name"),
+    [("127.0.0.1", "", None), ("localhost", "", "localhost"), ("127.0.0.1", "sb.cloud", "sb.cloud"),
+     ("localhost", "sb.cloud", "sb.cloud")],
+)  # fmt: skip
+def test_the_server_is_asked_for_by_name(
+    ca: Authority, files: TlsFiles, settled: None, make_cache: MakeCache, host: str, wanted: str,
+    name: str | None,
+) -> None:  # fmt: skip
+    """Host names are sent, addresses are not; --ssl-server-name beats both."""
+    settle(TlsSettings(server_name=wanted))
+    listener = TlsListener(ca)
+    cache = make_cache(f"ssl:{host}:{listener.port}")
+    pump(cache, lambda: bool(listener.names), recheck=200)
+    assert listener.names[0] == name
+    listener.close()
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_certificates_for_the_peer_go_along(
+    tmp_path: Path, ca: Authority, files: TlsFiles, settled: None, make_cache: MakeCache, more: bool
+) -> None:
+    """One that we do not need ourselves: OpenSSL would send those by itself."""
+    peer = Authority(tmp_path / "peer", "peer").pem.cert
+    settle(TlsSettings(peer_ca_cert=str(peer) if more else ""))
+    listener = TlsListener(ca)
+    cache = make_cache(f"ssl:127.0.0.1:{listener.port}")
+    pump(cache, lambda: bool(listener.chains), recheck=200)
+    sent = ssl.DER_cert_to_PEM_cert(ssl.PEM_cert_to_DER_cert(peer.read_text()))
+    assert (repr(sent)[1:-1] in listener.chains[0]) == more
+    listener.close()
+
+
+def test_any_peer_will_do_when_none_is_to_be_checked(
+    tmp_path: Path, server: OvsdbServer, files: TlsFiles, make_cache: MakeCache
+) -> None:
+    configure(replace(files, ca_cert="none"))
+    synced(make_cache(f"ssl:127.0.0.1:{server.listen('pssl')}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "lowest", "highest"),
+    [("TLSv1.2", "TLSv1_2", "TLSv1_2"), ("TLSv1,TLSv1.1,TLSv1.2", "TLSv1_2", "TLSv1_2"),
+     ("tlsv1.3", "TLSv1_3", "TLSv1_3"), ("TLSv1.2+", "TLSv1_2", "MAXIMUM_SUPPORTED"),
+     ("TLSv1+", "TLSv1_2", "MAXIMUM_SUPPORTED"), ("TLSv1.1-TLSv1.3", "TLSv1_2", "TLSv1_3"),
+     ("TLSv1.3 TLSv1.2", "TLSv1_2", "TLSv1_3")],
+)  # fmt: skip
+def test_protocols_are_lists_ranges_or_open(text: str, lowest: str, highest: str) -> None:
+    """As stream-ssl.c of Open vSwitch 3.1 and 3.5 reads them, but for what is deprecated."""
+    assert versions(text) == (ssl.TLSVersion[lowest], ssl.TLSVersion[highest])
+
+
+@pytest.mark.parametrize("text", ["", ",", "SSLv3", "TLSv1.2,x", "TLSv1,TLSv1.1", "TLSv1.4+"])
+def test_protocols_that_cannot_be_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"not (recognized|supported)"):
+        versions(text)
+
+
+def test_settings_that_cannot_be_obeyed_are_left_out() -> None:
+    wrong = TlsSettings("SSLv2", "no such cipher", "", ".leading.dot", "/a/file")
+    assert checked(wrong) == TlsSettings(peer_ca_cert="/a/file")
+    right = TlsSettings("TLSv1.3", "ECDHE-ECDSA-AES256-GCM-SHA384", "", "name", "/a/file")
+    assert checked(right) == right
+    suites = checked(TlsSettings(suites="TLS_AES_256_GCM_SHA384")).suites
+    assert bool(suites) == hasattr(ssl.SSLContext, "set_ciphersuites")
