@@ -27,6 +27,7 @@ DIMENSIONS: Final = {
     "outport": "set.outport",
 }
 _WIDTHS: Final = {"ip4.src": 32, "ip4.dst": 32, "ip6.src": 128, "ip6.dst": 128}
+ADDRESSES: Final = frozenset(_WIDTHS)
 
 # A list of at least so many addresses may become a set, if otherwise there were more
 # than so many combinations.

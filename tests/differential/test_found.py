@@ -116,6 +116,15 @@ CASES: dict[str, tuple[str, str, str]] = {
         f"{A_TO_B} && {IP4} && udp.src == 50",
         'output("b");',
     ),
+    "an exclusion beside one of a large set is not left out": (
+        SWITCH
+        + "create Address_Set name=many addresses='"
+        + ",".join(f'"172.16.{n}.{n * 7 % 256}"' for n in range(150))
+        + "'\nacl-add sw from-lport 90 ip4 drop\nacl-add sw from-lport 100"
+        + " '!(ip4.src == 10.0.0.2 && udp.dst == 53) && ip4.src != $many' allow",
+        f"{A_TO_B} && {IP4} && udp.dst == 53",
+        'output("b");',
+    ),
     "MPLS has a name, and no labels": (SWITCH, f"{A_TO_B} && eth.type == 0x8847", "# mpls,reg14="),
     "a later fragment of ICMPv6 has a type": (
         SWITCH,

@@ -192,6 +192,8 @@ BOTH_EXCLUDED = (
     "!(ip4.src == $a && ip4.dst == $b) && !(ip4.src == $c && ip4.dst == $d)",
     "!(ip4.src == $a && tcp.dst == 80) && !(ip4.dst == $c && udp.dst == 53)",
     "ip4 && tcp && (ip4.src != $a || ip4.dst != $b) && (ip4.src != $c || ip4.dst != $d)",
+    "!(ip4.src == 10.0.0.2 && udp.dst == 53) && ip4.src != $a",
+    "(ip4.src != 10.0.0.2 || ip4.dst != 10.0.0.2) && ip4.dst != $a && ip4.src != $b",
 )
 
 
