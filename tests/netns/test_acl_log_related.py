@@ -27,7 +27,7 @@ ports:
   vm2: {switch: sw0, chassis: hv1}
 port_groups: {pg1: [vm1, vm2]}
 """
-PATIENCE = 20.0
+PATIENCE = 60.0
 SIDE = {"from-lport": "inport", "to-lport": "outport"}
 numbers = itertools.count(20_000)
 

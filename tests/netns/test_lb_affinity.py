@@ -97,8 +97,9 @@ def asked(bed: Sandbox, client: str, version: int, protocol: str, tries: int = T
 
 def learnt(bed: Sandbox, client: str, version: int, protocol: str) -> servers.Seen:
     """The first answer to a client that may be unknown."""
-    for _ in range(40):
-        answer = servers.visit(bed, client, VIP[version], 8080, protocol, seconds=servers.ABSENT)
+    for number in range(40):
+        patience = servers.ABSENT * (1 + number / 4)  # the machine may be slow
+        answer = servers.visit(bed, client, VIP[version], 8080, protocol, seconds=patience)
         settle(bed)
         if answer:
             return answer

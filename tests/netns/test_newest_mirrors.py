@@ -54,7 +54,7 @@ def mirror(bed: Sandbox, way: str, target: str) -> None:
     """A mirror of vm1 whose port is bound when this returns."""
     bed.nbctl("mirror-add", "m", "lport", way, target)
     bed.nbctl("--wait=hv", "lsp-attach-mirror", "vm1", "m")
-    process.wait_until(lambda: bound(bed, target), 20, "the mirror's port to be bound")
+    process.wait_until(lambda: bound(bed, target), 60, "the mirror's port to be bound")
     bed.sync()
 
 

@@ -35,7 +35,7 @@ def ctl(bed: Sandbox, *args: str) -> str:
         env=bed.environment("hv1"),
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=180,
         check=False,
     )
     assert done.returncode == 0, done.stderr

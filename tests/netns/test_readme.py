@@ -48,7 +48,7 @@ def run(bed: Sandbox, command: str, directory: Path, sandbox: str) -> str:
     env = {**os.environ, **bed.environment("hv1"), "PATH": f"{SCRIPTS}:{os.environ['PATH']}"}
     env["OVN_BPF_SANDBOX_DIR"] = sandbox
     done = subprocess.run(
-        argv, env=env, cwd=directory, capture_output=True, text=True, timeout=110, check=False
+        argv, env=env, cwd=directory, capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     return done.stdout

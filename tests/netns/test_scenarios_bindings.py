@@ -210,6 +210,7 @@ def test_what_goes_and_returns_while_the_southbound_sleeps_is_bound(
     with southbound_asleep(bed):
         change(bed, False)
         change(bed, True)
+    bed.sync()  # what the Southbound said before it slept is not to be believed
     wait(bed, all_here)
     bed.sync()
     assert traffic.answers(bed, "vm1", "vm3")
