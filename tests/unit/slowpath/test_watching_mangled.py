@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""No IGMP, MLD, BFD or service-check packet, however mangled, does more than be rejected."""
+"""No IGMP, MLD, BFD or service-check packet, however mangled, does more than be rejected.
+
+As in test_fuzz.py; `pytest -rP -m long` shows what became of them.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,8 @@ from ovn_bpf_controller.slowpath.multicast import Multicast
 from ovn_bpf_controller.slowpath.services import Services
 from tests.unit.slowpath.test_snooping import G4, igmp, igmp3, mld, mld2, record
 
-MUTATIONS = 10_000
+SHARE, WHOLE = 2_000, 50_000  # packets of a kind
+MOST_REASONS = 32
 WORDS = tuple(1 if word in (lib.OW_DP, lib.OW_INPORT) else 0 for word in range(lib.OVN_WORDS))
 IP4 = {"src": "0a000002", "dst": "0a000001"}
 IP6 = {"src": "fd" + "00" * 14 + "02", "dst": "fd" + "00" * 14 + "01"}
@@ -115,13 +119,24 @@ def repair(data: bytearray) -> None:
 
 
 @pytest.mark.parametrize("name", FRAMES)
-def test_mangled_packets_are_rejected_and_counted(name: str) -> None:
+def test_a_share_of_mangled_packets(name: str) -> None:
+    mangle(name, SHARE)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", FRAMES)
+def test_all_mangled_packets(name: str) -> None:
+    mangle(name, WHOLE)
+
+
+def mangle(name: str, packets: int) -> None:
+    """Each goes on, or is rejected for a reason of few that is counted."""
     make, frame = FRAMES[name]
     rng = random.Random(name)
     duty = taught(make())
     [handler] = duty.verbs().values()
     outcomes: Counter[str] = Counter()
-    for _ in range(MUTATIONS):
+    for _ in range(packets):
         made = mutated(frame, rng)
         try:
             for punt in handler(Punt(made, WORDS), {}, Knowledge()):
@@ -129,6 +144,7 @@ def test_mangled_packets_are_rejected_and_counted(name: str) -> None:
             outcomes["taken"] += 1
         except RejectedError as error:
             outcomes[str(error)] += 1
-    assert outcomes.total() == MUTATIONS
-    assert len(outcomes) > 2
+    assert outcomes.total() == packets
+    assert 2 < len(outcomes) <= MOST_REASONS
+    print(f"{name}: {packets} packets:", *(f"{n} {what};" for what, n in outcomes.most_common()))
     duty.reports()
