@@ -63,7 +63,7 @@ def zone_writes(view: LocalView, persistent: Mapping[str, str]) -> dict[str, str
 
 
 def nb_cfg_writes(
-    view: LocalView, nb_cfg: int, now_ms: int, startup_ms: int
+    view: LocalView, nb_cfg: int, since_ms: int, startup_ms: int
 ) -> dict[str, str | None]:
     """ovn-nb-cfg, ovn-nb-cfg-ts and ovn-startup-ts; times in ms of the Unix epoch."""
     if view.bridge is None:
@@ -74,7 +74,7 @@ def nb_cfg_writes(
         writes["ovn-startup-ts"] = str(startup_ms)
     if nb_cfg and have.get("ovn-nb-cfg") != str(nb_cfg):
         writes["ovn-nb-cfg"] = str(nb_cfg)
-        writes["ovn-nb-cfg-ts"] = str(now_ms)
+        writes["ovn-nb-cfg-ts"] = str(since_ms)
     return writes
 
 

@@ -237,13 +237,12 @@ class Binding:
         row = next(iter(self._sb.table(SBGlobal).values()), None)
         if row is not None:
             self._nb_cfg.see(row.nb_cfg, self._seq, self._settled)
-        live = self._nb_cfg.live(self._acked)
+        live = self._nb_cfg.live(self._acked, _wall_ms())
         ready = self._nb_cfg_lane.ready(now)
         if ready and private is not None and live and private.nb_cfg != live:
-            since = self._nb_cfg.told(live, now, _wall_ms())
-            if since is None:
+            if not self._nb_cfg.may_tell(live, now):
                 return
-            txn = Transaction()
+            since, txn = self._nb_cfg.since, Transaction()
             txn.update(ChassisPrivate, private.uuid, nb_cfg=live, nb_cfg_timestamp=since)
             self._nb_cfg_lane.send(txn)
 
@@ -290,8 +289,9 @@ class Binding:
         wall = _wall_ms()
         ports = self._port_writes
         writes = bridge.bridge_writes(self._view, self.config)
-        live = self._nb_cfg.live(self._acked)
-        writes.bridge_ids = bridge.nb_cfg_writes(self._view, live, wall, self._startup_ms)
+        live = self._nb_cfg.live(self._acked, wall)
+        since, startup = self._nb_cfg.since, self._startup_ms
+        writes.bridge_ids = bridge.nb_cfg_writes(self._view, live, since, startup)
         if self._complete:
             writes.bridge_ids |= self._zone_writes()
         writes.iface_ids = bridge.installed_writes(ports.installed, ports.uninstalled, wall)

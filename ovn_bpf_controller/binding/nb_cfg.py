@@ -22,7 +22,8 @@ class NbCfg:
         self._seen: deque[tuple[int, int]] = deque()
         self._live = 0
         self._last = 0
-        self._held = (0, 0, 0)
+        self._held = (0, 0)
+        self.since = 0  # when what live() says came into force, ms of the Unix epoch
         self.delay = 0  # seconds
 
     def see(self, nb_cfg: int, seq: int, settled: bool) -> None:
@@ -31,29 +32,29 @@ class NbCfg:
             self._last = nb_cfg
             self._seen.append((seq, nb_cfg))
 
-    def live(self, acked: int) -> int:
-        """The newest number that is in force when iteration `acked` is; 0: none."""
+    def live(self, acked: int, wall: int) -> int:
+        """The newest number that is in force when iteration `acked` is; 0: none.
+
+        wall: now, in ms of the Unix epoch.  Both databases are told one time for one
+        number, `since`: OVN's tests and exporters compare them.
+        """
         while self._seen and self._seen[0][0] <= acked:
             self._live = self._seen.popleft()[1]
+            self.since = wall
         return self._live
 
-    def told(self, live: int, now: int, wall: int) -> int | None:
-        """When `live` was in force, ms of the Unix epoch, if it may be told now.
-
-        now: ms of the monotonic clock; wall: of the Unix epoch.  It may, but for
-        debug/delay-nb-cfg-report.
-        """
+    def may_tell(self, live: int, now: int) -> bool:
+        """Not yet for a while if debug/delay-nb-cfg-report says so; now: monotonic ms."""
         if not self.delay:
-            return wall
+            return True
         if self._held[0] != live:
-            self._held = live, now + self.delay * 1000, wall
+            self._held = live, now + self.delay * 1000
             _log.info(f"Sleep for {self.delay} sec")
-        _, until, since = self._held
-        return since if now >= until else None
+        return now >= self._held[1]
 
     @property
     def wake(self) -> int:
-        """When told() will say something else, ms of the monotonic clock."""
+        """When may_tell() will say something else, ms of the monotonic clock."""
         return self._held[1]
 
     def due(self, acked: int) -> bool:

@@ -40,6 +40,8 @@ def test_nb_cfg_goes_to_chassis_private_alone(bed: Sandbox) -> None:
     assert column(bed, "Chassis", "nb_cfg") == ["0"]
     ids = ("get", "bridge", "br-int", "external_ids:ovn-nb-cfg")
     until(lambda: bed.chassis["hv1"].vsctl(*ids).strip('"') == "999", "ovn-nb-cfg of br-int")
+    stamp = bed.chassis["hv1"].vsctl("get", "bridge", "br-int", "external_ids:ovn-nb-cfg-ts")
+    assert column(bed, "Chassis_Private", "nb_cfg_timestamp") == [stamp.strip('"')]
 
 
 def test_nb_cfg_begins_anew_behind_its_largest_value(bed: Sandbox) -> None:

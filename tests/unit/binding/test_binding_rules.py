@@ -373,15 +373,24 @@ def test_zones_in_the_bridge_are_replaced_not_piled_up() -> None:
 def test_nb_cfg_is_told_once_its_iteration_is_live_and_never_unsettled() -> None:
     numbers = NbCfg()
     numbers.see(5, seq=1, settled=False)
-    assert numbers.live(10) == 0
+    assert numbers.live(10, 0) == 0
     numbers.see(5, seq=2, settled=True)
     numbers.see(6, seq=3, settled=True)
-    assert not numbers.due(1) and numbers.live(1) == 0
-    assert numbers.due(2) and numbers.live(2) == 5
+    assert not numbers.due(1) and numbers.live(1, 0) == 0
+    assert numbers.due(2) and numbers.live(2, 0) == 5
     numbers.see(6, seq=4, settled=True)
-    assert numbers.live(3) == 6 and not numbers.due(9)
+    assert numbers.live(3, 0) == 6 and not numbers.due(9)
     numbers.see(0, seq=5, settled=True)
-    assert numbers.live(5) == 0
+    assert numbers.live(5, 0) == 0
+
+
+def test_nb_cfg_has_one_time_for_all_who_are_told() -> None:
+    numbers = NbCfg()
+    numbers.see(5, seq=1, settled=True)
+    assert (numbers.live(1, wall=70), numbers.since) == (5, 70)
+    assert (numbers.live(1, wall=71), numbers.since) == (5, 70)
+    numbers.see(6, seq=2, settled=True)
+    assert (numbers.live(2, wall=90), numbers.since) == (6, 90)
 
 
 def test_keys_that_do_nothing_are_told_once() -> None:
