@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import ovs.vlog
 
-from ovn_bpf_controller.binding import gateways, local, physical, tunnels
+from ovn_bpf_controller.binding import chassis_macs, gateways, local, physical, tunnels
 from ovn_bpf_controller.binding import zones as ct_zones
 from ovn_bpf_controller.binding.claims import Bind, Claim, ClaimRules, PortType, by_iface_id
 from ovn_bpf_controller.binding.config import Config
@@ -113,6 +113,8 @@ class Topology:
         if config is not self._config or changes.of(Chassis) or changes.of(Encap):
             self._config, self._chassis_moved = config, True
             self._find_ourselves(config.chassis)
+            for text in chassis_macs.complaints(changes.of(Chassis).values(), config.chassis):
+                vlog.warn(text)
         return any(changes.of(table) for table in INPUTS)
 
     def wake(self, lport: str) -> None:

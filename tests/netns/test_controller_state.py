@@ -22,7 +22,10 @@ ports:
   vm2: {switch: sw0, chassis: hv1}
 """
 LLONG_MAX = (1 << 63) - 1
-TYPES = ("patch", "chassisredirect", "l3gateway", "localport", "l2gateway", "virtual", "external")
+TYPES = (
+    *("patch", "chassisredirect", "l3gateway", "localnet", "localport", "l2gateway"),
+    *("virtual", "external", "remote", "vtep"),
+)
 RULE = "-" * 40
 
 
@@ -50,6 +53,45 @@ def test_nb_cfg_begins_anew_behind_its_largest_value(bed: Sandbox) -> None:
     bed.nbctl("--wait=hv", "--timeout=30", "sync")
     assert column(bed, "SB_Global", "nb_cfg") == column(bed, "Chassis_Private", "nb_cfg") == ["1"]
     assert column(bed, "Chassis", "nb_cfg") == ["0"]
+
+
+@pytest.fixture
+def foo(bed: Sandbox) -> Iterator[None]:
+    """A chassis that is rows only, whose mapping of MAC addresses is mostly nonsense."""
+    mapping = "invalid1,invalid2,br1:00:00:00:00:00:00"
+    bed.sbctl("chassis-add", "foo", "geneve", "192.0.2.99", "--", "set", "chassis", "foo",
+              f'other_config:ovn-chassis-mac-mappings="{mapping}"')  # fmt: skip
+    yield
+    bed.sbctl("chassis-del", "foo")
+
+
+def test_what_other_chassis_say_of_their_macs_is_checked(bed: Sandbox, foo: None) -> None:
+    bed.nbctl("--wait=hv", "sync")
+    lines = bed.chassis["hv1"].log().splitlines()
+    told = [line for line in lines if "Parsing of ovn-chassis-mac-mappings failed" in line]
+    assert all("|WARN|" in line for line in told)
+    for entry, wrong in (("invalid1", True), ("invalid2", True), ("br1", False)):
+        assert any(f'"{entry}' in line for line in told) == wrong
+
+
+# --- connection to the Southbound -----------------------------------------------------
+
+
+def test_connection_status_follows_the_remote(bed: Sandbox) -> None:
+    hv1 = bed.chassis["hv1"]
+    remote = hv1.vsctl("get", "open", ".", "external_ids:ovn-remote")
+
+    def status(wanted: str) -> None:
+        until(lambda: hv1.appctl("connection-status") == wanted, wanted)
+
+    status("connected")
+    hv1.vsctl("set", "open", ".", "external_ids:ovn-remote=tcp:127.0.0.9:6642")
+    try:
+        status("not connected")
+    finally:
+        hv1.vsctl("set", "open", ".", f"external_ids:ovn-remote={remote}")
+    status("connected")
+    bed.sync()
 
 
 # --- types of bindings ------------------------------------------------------------
