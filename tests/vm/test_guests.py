@@ -31,7 +31,10 @@ SUITES = {
         for name in ("states", "commit", "nat", "tcp", "sctp", "room", "cpus")
     ],
     "answers": [
-        *("tests/bpf/test_served.py", "tests/bpf/test_calls.py"),
+        *(
+            f"tests/bpf/test_{name}.py"
+            for name in ("served", "served_writes", "served_frames", "calls")
+        ),
         *("-k", "not left_to_a_device and not Tcx"),  # no taps; tcx is not on 6.1
     ],
     "tables": [
