@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from ovn_bpf_controller._native import lib
-from ovn_bpf_controller.compile.actions import QUOTED_SOURCE, Lowered, Traits, lower
+from ovn_bpf_controller.compile.actions import Lowered, Traits, lower
+from ovn_bpf_controller.compile.field_actions import QUOTED_SOURCE
 from ovn_bpf_controller.compile.holes import Names
 from ovn_bpf_controller.compile.insns import INSN_BYTES, decode
 from ovn_bpf_controller.compile.layout import chunks, cut, place

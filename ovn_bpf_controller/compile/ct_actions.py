@@ -73,6 +73,10 @@ def _commit_nat(made: InsnList, action: nodes.CtCommitNat) -> None:
     _track(made, _named_zone(made, action.zone), lib.OVN_CT_COMMIT | lib.OVN_CT_NAT)
 
 
+def _clear(made: InsnList, _: nodes.CtClear) -> None:
+    made.emit(lib.OP_CT_CLEAR)
+
+
 def _commit(made: InsnList, action: nodes.CtCommit) -> None:
     """The list goes on after it.  With NAT, as OVS translates here what it is for."""
     at = len(made.insns)
@@ -257,6 +261,7 @@ def _original(root: str) -> Callable[[InsnList, nodes.Result], None]:
 
 HANDLERS: Final[dict[type[nodes.Action], Callable[[Any, Any], None]]] = {
     nodes.CtNext: _next,
+    nodes.CtClear: _clear,
     nodes.CtCommit: _commit,
     nodes.CtCommitToZone: _commit_to_zone,
     nodes.CtCommitNat: _commit_nat,
