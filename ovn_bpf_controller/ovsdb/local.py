@@ -203,7 +203,9 @@ class LocalDatabase:
                 uuid = str(key)
                 # Converting a row is dear; a busy host has thousands of interfaces.
                 known = old.get(uuid) if uuid not in stale else None
-                rows[uuid] = known if known is not None else reader.read(found)
+                known = known if known is not None else reader.read(found)
+                if known is not None:
+                    rows[uuid] = known
             self._rows[name] = rows
         return cast("Mapping[str, R]", self._rows[name])
 

@@ -78,10 +78,10 @@ class LocalTransaction:
         found = self._find(row, uuid)
         if found is None:
             return
-        now = self._readers[row.TABLE].read(found)
+        now = self._readers[row.TABLE].value
         for name, value in columns.items():
             wanted = tuple(sorted(value)) if isinstance(value, (tuple, list, set)) else value
-            if getattr(now, name) != wanted:
+            if now(found, name) != wanted:
                 self._write(found, name, value)
 
     def set_keys(self, row: type[Row], uuid: str, column: str, pairs: Mapping[str, Any]) -> None:
