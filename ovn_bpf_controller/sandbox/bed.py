@@ -116,8 +116,8 @@ class Sandbox:
         for spec in self.topology.ports.values():
             if spec.chassis:
                 self.plug(spec.name, wait=False)
-        for name in self.ports:
-            self.wait_up(name)
+        for name, port in self.ports.items():
+            self.wait_up(name, port.chassis)
         self.sync()
         self.layout.topology.write_text(dump(self.topology))
 
@@ -222,7 +222,7 @@ class Sandbox:
         self.ports[lsp] = port
         self._add_to_br_int(place, port)
         if wait:
-            self.wait_up(lsp)
+            self.wait_up(lsp, place.name)
         return port
 
     def unplug(self, lsp: str, wait: bool = True) -> None:
@@ -235,12 +235,13 @@ class Sandbox:
             self.sbctl("wait-until", "port_binding", lsp, "chassis=[]")
 
     def move(self, lsp: str, chassis: str) -> None:
-        """Unplug the port and plug the same guest on `chassis` at once."""
+        """Unplug the port and plug the same guest on `chassis` at once; waits as plug() does."""
         port = self._plugged(lsp)
         place = self._chassis(chassis, lsp)
         self._detach(port)
         port.wire(place, self.topology)
         self._add_to_br_int(place, port)
+        self.wait_up(lsp, chassis)
 
     def _add_to_br_int(self, chassis: Chassis, port: Port) -> None:
         chassis.vsctl("add-port", "br-int", port.vif, "--", "set", "interface", port.vif,
@@ -279,8 +280,14 @@ class Sandbox:
 
     # Waiting and tools
 
-    def wait_up(self, lsp: str) -> None:
-        """Return once Northbound says that `lsp` is up; SandboxError after 60 s."""
+    def wait_up(self, lsp: str, chassis: str = "") -> None:
+        """Return once `lsp` is up, on `chassis` if given; SandboxError after 60 s.
+
+        By the Southbound first: Northbound may still say so of where the port was.
+        """
+        where = self.sbctl("get", "chassis", chassis, "_uuid") if chassis else ""
+        bound = f"chassis={where}" if where else "chassis!=[]"
+        self.sbctl("--timeout=60", "wait-until", "port_binding", lsp, "up=true", bound)
         self.nbctl("--timeout=60", "wait-until", "logical_switch_port", lsp, "up=true")
 
     def sync(self) -> None:
