@@ -175,7 +175,7 @@ class LocalAdapter:
             return
         txn.set_keys(rows.OpenVSwitch, switch.uuid, "other_config", writes.other_config)
         if writes.datapath:
-            made = txn.insert(rows.Datapath)
+            made = txn.insert(rows.Datapath, datapath_version="")
             txn.set_keys(rows.OpenVSwitch, switch.uuid, "datapaths", {writes.datapath: made})
 
     def _say(self, uuid: str, pairs: Mapping[str, str | None]) -> None:

@@ -65,7 +65,11 @@ class LocalTransaction:
             self.abort()
 
     def insert(self, row: type[Row], **columns: object) -> Any:
-        """Make a row; the result can stand for it as a value.  DatabaseError: no such table."""
+        """Make a row; the result can stand for it as a value.
+
+        columns: at least one, since python-ovs 3.1 leaves a row out in which nothing was
+        written; a default is enough.  DatabaseError: no such table.
+        """
         if row.TABLE not in self._idl.tables:
             raise DatabaseError(f"the local database has no table {row.TABLE}")
         made = self._txn.insert(self._idl.tables[row.TABLE])
