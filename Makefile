@@ -14,7 +14,7 @@ BUILD := build
 # What the build, the tests and the demonstration need of Debian 12.
 PACKAGES := ovn-central ovn-host openvswitch-switch clang-16 clang-format-16 llvm-16 \
 	libbpf-dev libelf-dev linux-libc-dev bpftool gcc make git python3-dev python3-venv \
-	python3-openvswitch iproute2 iputils-ping traceroute ethtool tcpdump iperf3 procps openssl libcap2-bin \
+	python3-openvswitch python3-prometheus-client python3-pyroute2 iproute2 iputils-ping traceroute ethtool tcpdump iperf3 procps openssl libcap2-bin \
 	busybox-static groff-base isc-dhcp-client ndisc6 bind9-dnsutils iputils-arping isc-dhcp-server bird2
 # And `make check-long`, for guests with other kernels.
 LONG_PACKAGES := systemd-container qemu-system-x86 mmdebstrap cpio kmod xz-utils e2fsprogs
