@@ -58,17 +58,22 @@ class Layout:
         return f"unix:{self.root}/sb.sock"
 
     @property
+    def netns_prefix(self) -> str:
+        """What the names of this sandbox's namespaces begin with, and no other's."""
+        return f"obs-{self.tag}-"
+
+    @property
     def underlay_netns(self) -> str:
-        return f"obs-{self.tag}-underlay"
+        return f"{self.netns_prefix}underlay"
 
     def chassis(self, name: str) -> Path:
         return self.root / name
 
     def chassis_netns(self, name: str) -> str:
-        return f"obs-{self.tag}-chassis-{name}"
+        return f"{self.netns_prefix}chassis-{name}"
 
     def port_netns(self, lsp: str) -> str:
-        return f"obs-{self.tag}-port-{token(lsp)}"
+        return f"{self.netns_prefix}port-{token(lsp)}"
 
 
 def layout_of(directory: str | os.PathLike[str] | None) -> Layout:

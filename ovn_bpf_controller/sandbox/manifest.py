@@ -3,7 +3,7 @@
 
 Each line is written before the thing is made, so cleanup() after a SIGKILL at
 any point misses nothing.  Processes are not listed: they are those found in the
-listed namespaces, which no recycled pid can fool.
+listed namespaces, which no recycled pid can fool, and tools run on the sandbox.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from ovn_bpf_controller.sandbox.layout import Layout
 
 _MNT_DETACH = 2
 _KILL_SECONDS = 30.0
+# What a killed maker was waiting for: one waits on for a database that is gone, one
+# would make a namespace after the list was worked off.
+_TOOLS = {"ip", "ovn-nbctl", "ovn-sbctl", "ovs-vsctl", "ovsdb-tool"}
 
 
 class Manifest:
@@ -79,6 +82,7 @@ def cleanup(layout: Layout) -> bool:
         return False
     entries = Manifest(layout.manifest).entries()
     names = [what for kind, what in entries if kind == "netns"]
+    kill_all(_tools(layout))
     kill_all(netns.pids(names))
     for kind, what in reversed(entries):
         if kind == "mount":
@@ -96,6 +100,23 @@ def cleanup(layout: Layout) -> bool:
     layout.manifest.unlink()
     layout.root.rmdir()
     return True
+
+
+def _tools(layout: Layout) -> list[int]:
+    """Running command-line tools whose arguments name something of the sandbox."""
+    marks = (os.fsencode(f"{layout.root}/"), layout.netns_prefix.encode())
+    found = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            command = Path(f"/proc/{entry}/cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # ended meanwhile
+        program = os.fsdecode(command.partition(b"\0")[0])
+        if os.path.basename(program) in _TOOLS and any(mark in command for mark in marks):
+            found.append(int(entry))
+    return found
 
 
 def kill_all(pids: Iterable[int]) -> None:

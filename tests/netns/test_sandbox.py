@@ -127,14 +127,16 @@ def test_env_makes_the_tools_talk_to_it(layout: Layout) -> None:
         assert "vm1" in done.stdout and "ovn-controller 2" in done.stdout
 
 
+# It waits in a tool, which is to go with it: ovs-vsctl would go on waiting for the switch.
 MAKER = """
-import sys, time
+import sys
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from ovn_bpf_controller.sandbox.topology import parse
-with Sandbox(parse(sys.stdin.read()), sys.argv[1]):
+with Sandbox(parse(sys.stdin.read()), sys.argv[1]) as bed:
     print("up", flush=True)
     sys.stdin.close()
-    time.sleep(1000)
+    bed.chassis["hv1"].freeze_vswitchd()
+    bed.chassis["hv1"].vsctl("--timeout=1000", "add-port", "br-int", "never")
 """
 
 
@@ -155,11 +157,20 @@ def maker(layout: Layout) -> Iterator[subprocess.Popen[str]]:
     child.wait()
 
 
+def await_tool(layout: Layout) -> None:
+    """Return once the maker waits for ovs-vsctl."""
+
+    def waits() -> bool:
+        return any("\0never\0" in line for line in leftovers(layout))
+
+    process.wait_until(waits, 60, "ovs-vsctl")
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_the_death_of_its_maker_takes_it_down(
     layout: Layout, maker: subprocess.Popen[str], number: signal.Signals
 ) -> None:
-    assert leftovers(layout) != []
+    await_tool(layout)
     maker.send_signal(number)
     maker.wait(60)
     process.wait_until(lambda: leftovers(layout) == [], 60, "clean machine")
@@ -174,6 +185,7 @@ def test_down_after_maker_and_janitor_were_killed_together(
         if entry.name.isdigit() and is_janitor(entry, layout)
     ]
     assert len(janitors) == 1
+    await_tool(layout)
     for pid in (janitors[0], maker.pid):
         os.kill(pid, signal.SIGKILL)
     maker.wait(60)
