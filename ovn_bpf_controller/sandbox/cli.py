@@ -13,15 +13,12 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NoReturn
 
 from ovn_bpf_controller import __version__
 from ovn_bpf_controller.errors import OvnBpfError, SandboxError
 from ovn_bpf_controller.sandbox import manifest
 from ovn_bpf_controller.sandbox.layout import Layout, layout_of
-
-if TYPE_CHECKING:
-    from ovn_bpf_controller.sandbox.bed import Sandbox
 
 Command = Callable[[argparse.Namespace, Layout], int]
 
@@ -109,35 +106,29 @@ def _unplug(options: argparse.Namespace, layout: Layout) -> int:
 def _exec(options: argparse.Namespace, layout: Layout) -> int:
     if not options.argv:
         raise SandboxError("exec: no command given")
-    argv = _inside(options.place, layout, options.argv)
-    sys.stdout.flush()
-    os.execvp(argv[0], argv)
+    _become(layout, options.place, options.argv)
 
 
 def _shell(options: argparse.Namespace, layout: Layout) -> int:
+    _become(layout, options.place, [os.environ.get("SHELL", "/bin/sh")])
+
+
+def _become(layout: Layout, place: str, command: list[str]) -> NoReturn:
+    """Go on as `command` in the guest of port `place`, in the chassis of that name, or here.
+
+    OVN's tools talk to the sandbox from there; those of a chassis to that chassis.
+    """
     from ovn_bpf_controller.sandbox.bed import Sandbox
 
-    shell = os.environ.get("SHELL", "/bin/sh")
-    sandbox = Sandbox.attach(layout)
-    environment = {**os.environ, **sandbox.environment(_chassis_of(sandbox, options.place))}
-    argv = _inside(options.place, layout, [shell]) if options.place else [shell]
-    os.execvpe(argv[0], argv, environment)
-
-
-def _inside(place: str, layout: Layout, command: list[str]) -> list[str]:
-    """`command` in the guest of port `place`, or in the chassis of that name."""
-    from ovn_bpf_controller.sandbox.bed import Sandbox
-
-    sandbox = Sandbox.attach(layout)
+    sandbox, chassis = Sandbox.attach(layout), place
     if place in sandbox.ports:
-        return sandbox.ports[place].argv(*command)
-    if place in sandbox.chassis:
-        return sandbox.chassis[place].argv(*command)
-    raise SandboxError(f"{place}: neither a plugged port nor a chassis")
-
-
-def _chassis_of(sandbox: Sandbox, place: str) -> str:
-    return sandbox.ports[place].chassis if place in sandbox.ports else place
+        command, chassis = sandbox.ports[place].argv(*command), sandbox.ports[place].chassis
+    elif place in sandbox.chassis:
+        command = sandbox.chassis[place].argv(*command)
+    elif place:
+        raise SandboxError(f"{place}: neither a plugged port nor a chassis")
+    sys.stdout.flush()
+    os.execvpe(command[0], command, {**os.environ, **sandbox.environment(chassis)})
 
 
 def _status(options: argparse.Namespace, layout: Layout) -> int:

@@ -23,6 +23,8 @@ from ovn_bpf_controller.sandbox.bed import Sandbox
 from ovn_bpf_controller.sandbox.layout import Layout, layout_of
 from ovn_bpf_controller.sandbox.topology import parse
 
+PROGRAM, NEITHER = "ovn-bpf-sandbox", "neither a plugged port nor a chassis"
+TOOL = ("ovn-appctl", "-t", "ovn-controller")
 TEXT = """
 chassis: {hv1: {agent: ovn-controller}, hv2: {agent: ovn-controller}}
 switches: {sw0: {ipv4: 10.0.0.0/24}}
@@ -89,6 +91,11 @@ def test_up_returns_and_later_commands_find_it(layout: Layout, tmp_path: Path) -
     assert cli(layout, "up", str(file)).returncode == 1
     assert cli(layout, "exec", "vm1", "ping", "-c1", "-w30", "10.0.0.3").returncode == 0
     assert cli(layout, "exec", "vm1", "sh", "-c", "exit 7").returncode == 7
+    for place in ("hv1", "vm1"):  # tools talk to that chassis
+        assert "vm1\n" in cli(layout, "exec", place, "ovs-vsctl", "list-ports", "br-int").stdout
+        assert "connected" in cli(layout, "exec", place, *TOOL, "connection-status").stdout
+    nowhere = cli(layout, "exec", "hv9", "true")
+    assert (nowhere.returncode, nowhere.stderr) == (1, f"{PROGRAM}: hv9: {NEITHER}\n")
     assert cli(layout, "unplug", "vm2").returncode == 0
     assert cli(layout, "exec", "vm2", "true").returncode == 1
     assert cli(layout, "plug", "vm2", "--chassis", "hv1").returncode == 0
