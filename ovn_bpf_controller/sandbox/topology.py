@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import shlex
 from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -43,8 +44,10 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         seen = set()
         for key, _ in node.value:
             name = self.construct_object(key, deep=True)
+            line = key.start_mark.line + 1
+            if not isinstance(name, Hashable):
+                raise SandboxError(f"line {line}: a key cannot be a list or a mapping")
             if name in seen:
-                line = key.start_mark.line + 1
                 raise SandboxError(f"line {line}: {name!r} is there twice")
             seen.add(name)
         return super().construct_mapping(node, deep)
@@ -70,8 +73,10 @@ def parse(text: str) -> Topology:
         document = yaml.load(text, _UniqueKeyLoader)  # noqa: S506 - derived from SafeLoader
     except yaml.YAMLError as error:
         where = getattr(error, "problem_mark", None)
-        what = getattr(error, "problem", None) or str(error)
+        what = getattr(error, "problem", None) or str(error).partition("\n")[0]
         raise SandboxError(f"line {where.line + 1}: {what}" if where else what) from error
+    except RecursionError:
+        raise SandboxError("too many lists or mappings in each other") from None
     return _Reader(_Node("", document)).topology()
 
 
@@ -110,6 +115,15 @@ class _Node:
 
     def texts(self) -> tuple[str, ...]:
         return tuple(item.text() for item in self.items())
+
+    def command(self) -> str:
+        """Text that a shell would take apart into words."""
+        text = self.text()
+        try:
+            shlex.split(text)
+        except ValueError as error:
+            self.fail(str(error))
+        return text
 
     def flag(self) -> bool:
         if not isinstance(self.value, bool):
@@ -191,7 +205,7 @@ class _Reader:
             address_sets=sets,
             port_groups=groups,
             acls=tuple(self._acl(node, set(groups)) for node in section["acls"].items()),
-            nbctl=section["nbctl"].texts(),
+            nbctl=tuple(node.command() for node in section["nbctl"].items()),
             underlay="ipv4" if underlay.value is None else underlay.choice("ipv4", "ipv6"),
             mtu=1500 if mtu.value is None else mtu.integer(1400, 9000),
         )

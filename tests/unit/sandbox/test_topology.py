@@ -114,6 +114,9 @@ def test_northbound_commands_say_all_of_it_in_order() -> None:
         ("chassis: [", "line 1: "),
         ("chasis: {hv1: {}}", "topology: unknown key 'chasis' (known: underlay"),
         ("chassis: {hv1: {}, hv1: {}}", "line 1: 'hv1' is there twice"),
+        ("chassis: {[hv1]: {}}", "line 1: a key cannot be a list or a mapping"),
+        ("\0", "unacceptable character #x0000"),
+        ('chassis: {hv1: {}}\nnbctl: ["show \'s"]', "nbctl[0]: No closing quotation"),
         ("chassis: {hv_1: {}}", "chassis.hv_1: a chassis name is"),
         ("chassis: {underlay: {}}", "chassis.underlay: a chassis name is"),
         ("chassis: {hv1: {agent: ovs}}", "chassis.hv1.agent: 'ovs' is none of ovn-bpf-controller"),
@@ -163,6 +166,11 @@ def test_a_mistake_is_named_with_its_place_in_one_line(text: str, message: str) 
         parse(text)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_too_deep_for_the_parser_is_a_mistake_too() -> None:
+    with pytest.raises(SandboxError, match="too many lists or mappings in each other"):
+        parse("[" * 5000)
 
 
 def test_a_file_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
