@@ -10,124 +10,21 @@ whose keys meet, are left to the parser (None here).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Final
 
+from ovn_bpf_controller.compile.choices import Choices, first_alone, listed
 from ovn_bpf_controller.compile.holes import Hole, Names, free_literals
-from ovn_bpf_controller.compile.layout import _CUTS as CUTS
 from ovn_bpf_controller.compile.layout import Key
-from ovn_bpf_controller.compile.literals import (
-    GROUP,
-    SET,
-    STRING,
-    Text,
-    another,
-    shape_of,
-    take_apart,
-    whole,
-)
+from ovn_bpf_controller.compile.literals import Text, another, shape_of, take_apart, whole
+from ovn_bpf_controller.compile.plans import Plan, plan_for
+from ovn_bpf_controller.errors import LangError
 from ovn_bpf_controller.lang import nodes
-from ovn_bpf_controller.lang.registers import pieces
 
 PLANS: Final = 64  # per shape: how many combinations of other literals are worth one
 SHAPES: Final = 4096
-PAIRS: Final = 256  # of keys that may meet: more are not worth the comparisons
+TRIED: Final = 32  # literals: to try more of them takes longer than compiling what has them
 _TRIES: Final = 3  # instances from which no plan came, before none is tried again
-
-
-class _Slot(NamedTuple):
-    """Where a literal goes: word `at` gets (value & mask) >> pos & ones, << shift."""
-
-    at: int
-    pos: int
-    ones: int
-    shift: int
-
-
-# A key with its holes emptied, and what fills them: (number of the hole, its slots).
-_Form = tuple[Key, tuple[tuple[int, tuple[_Slot, ...]], ...]]
-
-# Two keys of which the one with the first number absorbs the other, if they agree in
-# (index of a word in the first, index in the second, mask).
-_Pair = tuple[int, int, tuple[tuple[int, int, int], ...]]
-
-
-class _Plan(NamedTuple):
-    """A template's keys, with what is to be filled in for each."""
-
-    holes: tuple[Hole, ...]
-    forms: tuple[_Form, ...]
-    pairs: tuple[_Pair, ...]
-
-    def fill(self, literals: Sequence[int | str], names: Names) -> tuple[Key, ...] | None:
-        """The keys of an instance; None when a value does not fit, or keys meet."""
-        values = []
-        for hole in self.holes:
-            value = hole.value(literals[hole.literal], names)
-            if value is None:
-                return None
-            values.append(value)
-        found = []
-        for key, holes in self.forms:
-            words = list(key.values)
-            for number, slots in holes:
-                value = values[number]
-                for at, pos, ones, shift in slots:
-                    words[at] |= (value >> pos & ones) << shift
-            found.append(Key(key.mask, tuple(words)))
-        if len(found) > 1:
-            for wide, narrow, common in self.pairs:
-                a, b = found[wide].values, found[narrow].values
-                if all(not (a[i] ^ b[j]) & mask for i, j, mask in common):
-                    return None
-            found.sort()
-        return tuple(found)
-
-
-def _pairs(forms: Sequence[_Form]) -> tuple[_Pair, ...] | None:
-    """What fill() has to compare; None: too much."""
-    found: list[_Pair] = []
-    for a, (wide, _) in enumerate(forms):
-        for b, (narrow, _) in enumerate(forms):
-            common = _common(wide, narrow) if a != b else None
-            if common is None or _differ(forms[a], forms[b], common):
-                continue
-            found.append((a, b, common))
-            if len(found) > PAIRS:
-                return None
-    return tuple(found)
-
-
-def _common(wide: Key, narrow: Key) -> tuple[tuple[int, int, int], ...] | None:
-    """The words of `wide`, if `narrow` looks at all its bits too."""
-    where = {word: (at, mask) for at, (word, mask) in enumerate(narrow.mask)}
-    found = []
-    for at, (word, mask) in enumerate(wide.mask):
-        other, bits = where.get(word, (0, 0))
-        if mask & ~bits:
-            return None
-        found.append((at, other, mask))
-    return tuple(found)
-
-
-def _differ(one: _Form, two: _Form, common: Sequence[tuple[int, int, int]]) -> bool:
-    """Whether two keys differ in bits that no literal decides."""
-    for at, other, mask in common:
-        known = mask & ~_open_bits(one, at) & ~_open_bits(two, other)
-        if (one[0].values[at] ^ two[0].values[other]) & known:
-            return True
-    return False
-
-
-def _open_bits(form: _Form, at: int) -> int:
-    slots = (slot for _, slots in form[1] for slot in slots if slot.at == at)
-    bits = 0
-    for slot in slots:
-        bits |= slot.ones << slot.shift
-    return bits
-
-
-# --- templates --------------------------------------------------------------------
 
 
 class Matches:
@@ -152,16 +49,38 @@ class Matches:
 
         extra: whatever else parse() and compile_() depend on.
         """
+        if "{" in match:
+            made = self._keys_of_lists(match, extra, names, parse, compile_)
+            if made is not None:
+                return made
         found = shape_of(match)
         if found is None or not found[1]:
             return None
-        what = found[0] if extra is nodes.TRUE else (found[0], extra)
+        shape = self._shape(found[0], extra)
+        return shape.keys(match, found[1], names, parse, compile_) if shape else None
+
+    def _shape(self, parts: object, extra: object) -> _MatchShape | None:
+        what = parts if extra is nodes.TRUE else (parts, extra)
         shape = self._shapes.get(what)
-        if shape is None:
-            if len(self._shapes) >= SHAPES:
-                return None
+        if shape is None and len(self._shapes) < SHAPES:
             shape = self._shapes[what] = _MatchShape()
-        return shape.keys(match, found[1], names, parse, compile_)
+        return shape
+
+    def _keys_of_lists(
+        self,
+        match: str,
+        extra: object,
+        names: Names,
+        parse: Callable[[str], nodes.Expr],
+        compile_: Callable[[str], tuple[Key, ...]],
+    ) -> tuple[Key, ...] | None:
+        """keys() of a match with lists of numbers."""
+        cut = first_alone(match)
+        found = shape_of(cut[0]) if cut is not None else None
+        shape = self._shape(found[0], extra) if found is not None else None
+        if cut is None or found is None or shape is None:
+            return None
+        return shape.keys_of_lists(cut[0], found[1], cut[1], names, parse, compile_)
 
 
 class _MatchShape:
@@ -175,7 +94,8 @@ class _MatchShape:
         self._hopeless = False
         self._fixed: tuple[int, ...] = ()
         self._residents: tuple[int, ...] = ()
-        self._plans: dict[object, _Plan | int] = {}
+        self._lists: tuple[int, ...] = ()  # in matches that had lists of numbers there
+        self._plans: dict[object, Plan | int] = {}
         # What is free in the match that came first: its plan is due at once.
         self._first: tuple[list[Hole], list[int]] | None = None
 
@@ -187,6 +107,36 @@ class _MatchShape:
         parse: Callable[[str], nodes.Expr],
         compile_: Callable[[str], tuple[Key, ...]],
     ) -> tuple[Key, ...] | None:
+        plan = self._plan_of(match, values, names, parse, compile_)
+        return plan.fill(values, names) if plan is not None else None
+
+    def keys_of_lists(
+        self,
+        match: str,
+        values: Sequence[int | str],
+        choices: Choices,
+        names: Names,
+        parse: Callable[[str], nodes.Expr],
+        compile_: Callable[[str], tuple[Key, ...]],
+    ) -> tuple[Key, ...] | None:
+        """The same of `match` with any of the numbers of each list in its first's place."""
+        try:
+            plan = self._plan_of(match, values, names, parse, compile_)
+        except LangError:
+            return None  # it is to be told of the whole text
+        if plan is None or len(self._lists) != len(choices):
+            return None
+        return plan.fill_each(values, dict(zip(self._lists, choices, strict=True)), names)
+
+    def _plan_of(
+        self,
+        match: str,
+        values: Sequence[int | str],
+        names: Names,
+        parse: Callable[[str], nodes.Expr],
+        compile_: Callable[[str], tuple[Key, ...]],
+    ) -> Plan | None:
+        """What is to be filled in; None: ask the parser."""
         if not self._known:
             self._learn(match, whole(match), parse)
         if self._hopeless:
@@ -201,12 +151,14 @@ class _MatchShape:
                 return None
             made = self._plan(match, whole(match), names, parse, compile_)
             self._plans[which] = plan + 1 if made is None else made
-            if made is None:
-                return None
-            plan = made
-        return plan.fill(values, names)
+            return made
+        return plan
 
     def _learn(self, match: str, text: Text, parse: Callable[[str], nodes.Expr]) -> None:
+        if len(text.literals) > TRIED:
+            self._known = self._hopeless = True
+            return
+        self._lists = listed(text)
         self._first = free, residents = free_literals(match, text, parse)
         holes = {hole.literal for hole in free}
         self._residents = tuple(residents)
@@ -224,7 +176,7 @@ class _MatchShape:
         names: Names,
         parse: Callable[[str], nodes.Expr],
         compile_: Callable[[str], tuple[Key, ...]],
-    ) -> _Plan | None:
+    ) -> Plan | None:
         free, residents = self._first or free_literals(match, text, parse)
         self._first = None
         known = {hole.literal for hole in free} | set(residents) | set(self._fixed)
@@ -237,11 +189,9 @@ class _MatchShape:
         if len(known_values) != len(values):
             return None
         keys = compile_(match)
-        forms = tuple(_cut(key, holes, known_values) for key in keys)
-        pairs = _pairs(forms)
-        if pairs is None or not _all_used(holes, forms) or any(map(_ambiguous, forms)):
+        plan = plan_for(keys, holes, known_values)
+        if plan is None:
             return None
-        plan = _Plan(tuple(holes), forms, pairs)
         other = self._other(text, holes)
         others = [value for _, value in other.values]
         if plan.fill(literals, names) != keys or plan.fill(others, names) != compile_(other.text()):
@@ -257,64 +207,3 @@ class _MatchShape:
                 varied = take_apart(text.with_literal(hole.literal, other))
                 text = varied if varied is not None else text
         return text
-
-
-def _all_used(holes: Sequence[Hole], forms: Sequence[_Form]) -> bool:
-    """Whether each literal decides something, if there are keys at all."""
-    used = {number for _, filled in forms for number, _ in filled}
-    return not forms or all(n in used or not hole.mask for n, hole in enumerate(holes))
-
-
-def _ambiguous(form: _Form) -> bool:
-    """Whether two literals of one value could both stand in one place."""
-    taken: dict[int, int] = {}
-    for _, slots in form[1]:
-        for slot in slots:
-            bits = slot.ones << slot.shift
-            if taken.get(slot.at, 0) & bits:
-                return True
-            taken[slot.at] = taken.get(slot.at, 0) | bits
-    return False
-
-
-def _cut(key: Key, holes: Sequence[Hole], values: Sequence[int]) -> _Form:
-    """A key with its holes emptied, and what fills them.
-
-    Of several literals that may stand in a word, it is the one whose value is there.
-    """
-    at = {word: n for n, (word, _) in enumerate(key.mask)}
-    rest = list(key.values)
-    found = []
-    for number, hole in enumerate(holes):
-        slots = tuple(_slots(hole, key, at))
-        there = all(
-            key.values[s.at] >> s.shift & s.ones == values[number] >> s.pos & s.ones for s in slots
-        )
-        if slots and there:
-            found.append((number, slots))
-            for slot in slots:
-                rest[slot.at] &= ~(slot.ones << slot.shift)
-    return Key(key.mask, tuple(rest)), tuple(found)
-
-
-def _slots(hole: Hole, key: Key, at: dict[int, int]) -> Iterator[_Slot]:
-    """Where in a key's words the bits of a literal would stand."""
-    for root, low, width, shift in _pieces(hole):
-        ones_of_piece = (1 << width) - 1
-        for word, pos, ones, left in CUTS[root]:
-            # Bits of the literal in this word: field bits [low, low + width).
-            field = (hole.mask >> shift & ones_of_piece) << low
-            bits = (field >> pos & ones) << left
-            if not bits or word not in at or key.mask[at[word]][1] & bits != bits:
-                continue
-            start = max(low, pos)
-            wide = (1 << min(low + width, pos + ones.bit_length()) - start) - 1
-            yield _Slot(
-                at[word], shift + start - low, wide & bits >> left + start - pos, left + start - pos
-            )
-
-
-def _pieces(hole: Hole) -> Sequence[tuple[str, int, int, int]]:
-    if hole.kind in (STRING, SET, GROUP):
-        return ((hole.root, 0, 32, 0),)
-    return pieces(hole.root, hole.offset, hole.mask.bit_length())

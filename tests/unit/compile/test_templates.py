@@ -30,6 +30,10 @@ ip6 = st.integers(0, 2**128 - 1).map(lambda n: str(ipaddress.IPv6Address(n)))
 mac = st.binary(min_size=6, max_size=6).map(lambda b: ":".join(f"{x:02x}" for x in b))
 group = st.sampled_from(["group", "other", "nowhere"])
 address_set = st.sampled_from(["set", "more", "odd", "nowhere"])
+listed = st.lists(number | st.integers(0, 40), min_size=1, max_size=20) | st.integers(21, 80).map(
+    lambda size: list(range(1024, 1024 + size))
+)
+numbers = listed.map(lambda found: "{" + ", ".join(map(str, found)) + "}")
 port = st.sampled_from([*PORTS, "nowhere", "none", ""])
 
 # Each shape many times over, with literals that now and then meet, or do not fit.
@@ -75,6 +79,26 @@ MATCHES = [
     "eth.dst[40] == {n} && eth.src == {e}",
     "reg6[{k}..15] == {k} && ip4.dst == {a}",
     "ip.proto == {n} && ip4.dst == {a}",
+    "tcp.dst == {l}",
+    "outport == @{g} && ip4.src == ${s} && tcp.dst == {l}",
+    "tcp.src == {l} && tcp.dst == {o} && ip4.dst == {a}",
+    "tcp.src == {l} || tcp.dst == {o}",
+    "(tcp.src == {l} || tcp.dst == {o}) && tcp.flags == {o}",
+    "(udp || tcp.dst == {l}) && ip4.src == {a}",
+    "(udp.dst == {l} || tcp.dst == {l}) && ip4.src == {a}",
+    "ip4.src == {a} && tcp.dst != {l}",
+    "!(ip4.src == {a} && tcp.dst == {l})",
+    "tcp.dst == {l} && tcp.dst == {o}",
+    "tcp.dst > 80 && udp.dst == {l}",
+    "tcp.dst > 80 && ip.ttl == {l}",
+    "ip.proto == {l} && tcp.dst == {n}",
+    "tcp.dst < {l}",
+    "reg0[4..9] == {l} && reg1 == {o}",
+    "icmp4.type == {l} || icmp4.code == {o}",
+    "ip4.dst == {{{a}, {b}}} && tcp.dst == {l}",
+    "ip4.dst != {{{a}, {b}}} && tcp.dst == {l}",
+    'inport == "{p}" && {l} == tcp.dst && outport == "{{1, 2}}"',
+    'is_chassis_resident("{p}") && tcp.dst == {l}',
 ]
 ACTIONS = [
     "next;",
@@ -120,7 +144,7 @@ def flows(draw: st.DrawFn) -> list[LogicalFlow]:
             "a": draw(ip4), "b": draw(ip4), "v": draw(ip6), "e": draw(mac), "n": draw(number),
             "m": draw(number), "k": draw(st.integers(0, 3)), "p": draw(port), "q": draw(port),
             "w": draw(ip6), "f": draw(mac), "g": draw(group), "s": draw(address_set),
-            "t": draw(address_set),
+            "t": draw(address_set), "l": draw(numbers), "o": draw(numbers),
         }  # fmt: skip
         if draw(st.booleans()):
             values |= {"b": values["a"], "w": values["v"], "f": values["e"], "t": values["s"]}

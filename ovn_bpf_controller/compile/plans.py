@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a template of matches becomes: keys with holes, and what fills them.
+
+compile.templates makes one Plan for each shape of match and combination of literals
+that are not free, and fills it in for every flow of the shape.  Where keys of an
+instance may meet, filling compares them, and leaves those that do to the parser.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from math import prod
+from typing import Final, NamedTuple
+
+from ovn_bpf_controller.compile.holes import Hole, Names
+from ovn_bpf_controller.compile.layout import _CUTS as CUTS
+from ovn_bpf_controller.compile.layout import Key
+from ovn_bpf_controller.compile.literals import GROUP, SET, STRING
+from ovn_bpf_controller.lang.registers import pieces
+from ovn_bpf_controller.lang.sets import MANY
+
+PAIRS: Final = 256  # of keys that may meet: more are not worth the comparisons
+
+
+class _Slot(NamedTuple):
+    """Where a literal goes: word `at` gets (value & mask) >> pos & ones, << shift."""
+
+    at: int
+    pos: int
+    ones: int
+    shift: int
+
+
+# A key with its holes emptied, and what fills them: (number of the hole, its slots).
+_Form = tuple[Key, tuple[tuple[int, tuple[_Slot, ...]], ...]]
+
+# Two keys of which the one with the first number absorbs the other, if they agree in
+# (index of a word in the first, index in the second, mask).
+_Pair = tuple[int, int, tuple[tuple[int, int, int], ...]]
+
+
+class Plan(NamedTuple):
+    """A template's keys, with what is to be filled in for each."""
+
+    holes: tuple[Hole, ...]
+    forms: tuple[_Form, ...]
+    pairs: tuple[_Pair, ...]
+
+    def fill(self, literals: Sequence[int | str], names: Names) -> tuple[Key, ...] | None:
+        """The keys of an instance; None when a value does not fit, or keys meet."""
+        values = []
+        for hole in self.holes:
+            value = hole.value(literals[hole.literal], names)
+            if value is None:
+                return None
+            values.append(value)
+        found = self._keys(values)
+        if found is not None and len(found) > 1:
+            found.sort()
+        return None if found is None else tuple(found)
+
+    def fill_each(
+        self, literals: Sequence[int | str], lists: Mapping[int, Sequence[int]], names: Names
+    ) -> tuple[Key, ...] | None:
+        """The same of an instance some of whose literals are several: any of each list.
+
+        Keys with different numbers of one list never meet, as both look at all of it.
+        """
+        choices: list[list[int]] = []
+        several = 0
+        for hole in self.holes:
+            given = lists.get(hole.literal, (literals[hole.literal],))
+            values = [v for each in given if (v := hole.value(each, names)) is not None]
+            if len(values) < len(given):
+                return None
+            several += len(values) > 1
+            choices.append(values)
+        if several < sum(len(each) > 1 for each in lists.values()):
+            return None  # of a list that is not free each number decides something else
+        if prod(map(len, choices)) * len(self.forms) > MANY:
+            return None
+        if not self.pairs:
+            keys = (key for form in self.forms for key in _each(form, choices))
+            return tuple(sorted(dict.fromkeys(keys)))
+        found: dict[Key, None] = {}
+        for each in product(*choices):
+            made = self._keys(each)
+            if made is None:
+                return None
+            found.update(dict.fromkeys(made))
+        return tuple(sorted(found))
+
+    def _keys(self, values: Sequence[int]) -> list[Key] | None:
+        """The keys with these values in the holes; None when they meet."""
+        found = []
+        for key, holes in self.forms:
+            words = list(key.values)
+            for number, slots in holes:
+                value = values[number]
+                for at, pos, ones, shift in slots:
+                    words[at] |= (value >> pos & ones) << shift
+            found.append(Key(key.mask, tuple(words)))
+        if len(found) > 1:
+            for wide, narrow, common in self.pairs:
+                a, b = found[wide].values, found[narrow].values
+                if all(not (a[i] ^ b[j]) & mask for i, j, mask in common):
+                    return None
+        return found
+
+
+def _each(form: _Form, choices: Sequence[Sequence[int]]) -> list[Key]:
+    """The keys of a form with any of the values in each hole."""
+    key, holes = form
+    found = [list(key.values)]
+    for number, slots in sorted(holes, key=lambda hole: len(choices[hole[0]])):
+        several = len(choices[number]) > 1
+        made = []
+        for value in choices[number]:
+            for words in found:
+                filled = words.copy() if several else words
+                for at, pos, ones, shift in slots:
+                    filled[at] |= (value >> pos & ones) << shift
+                made.append(filled)
+        found = made
+    return [Key(key.mask, tuple(words)) for words in found]
+
+
+def plan_for(keys: Sequence[Key], holes: Sequence[Hole], values: Sequence[int]) -> Plan | None:
+    """What `keys` are with these values in the holes; None in doubt."""
+    forms = tuple(_cut(key, holes, values) for key in keys)
+    pairs = _pairs(forms)
+    if pairs is None or not _all_used(holes, forms) or any(map(_ambiguous, forms)):
+        return None
+    return Plan(tuple(holes), forms, pairs)
+
+
+def _pairs(forms: Sequence[_Form]) -> tuple[_Pair, ...] | None:
+    """What fill() has to compare; None: too much."""
+    found: list[_Pair] = []
+    for a, (wide, _) in enumerate(forms):
+        for b, (narrow, _) in enumerate(forms):
+            common = _common(wide, narrow) if a != b else None
+            if common is None or _differ(forms[a], forms[b], common):
+                continue
+            found.append((a, b, common))
+            if len(found) > PAIRS:
+                return None
+    return tuple(found)
+
+
+def _common(wide: Key, narrow: Key) -> tuple[tuple[int, int, int], ...] | None:
+    """The words of `wide`, if `narrow` looks at all its bits too."""
+    where = {word: (at, mask) for at, (word, mask) in enumerate(narrow.mask)}
+    found = []
+    for at, (word, mask) in enumerate(wide.mask):
+        other, bits = where.get(word, (0, 0))
+        if mask & ~bits:
+            return None
+        found.append((at, other, mask))
+    return tuple(found)
+
+
+def _differ(one: _Form, two: _Form, common: Sequence[tuple[int, int, int]]) -> bool:
+    """Whether two keys differ in bits that no literal decides."""
+    for at, other, mask in common:
+        known = mask & ~_open_bits(one, at) & ~_open_bits(two, other)
+        if (one[0].values[at] ^ two[0].values[other]) & known:
+            return True
+    return False
+
+
+def _open_bits(form: _Form, at: int) -> int:
+    slots = (slot for _, slots in form[1] for slot in slots if slot.at == at)
+    bits = 0
+    for slot in slots:
+        bits |= slot.ones << slot.shift
+    return bits
+
+
+def _all_used(holes: Sequence[Hole], forms: Sequence[_Form]) -> bool:
+    """Whether each literal decides something, if there are keys at all."""
+    used = {number for _, filled in forms for number, _ in filled}
+    return not forms or all(n in used or not hole.mask for n, hole in enumerate(holes))
+
+
+def _ambiguous(form: _Form) -> bool:
+    """Whether two literals of one value could both stand in one place."""
+    taken: dict[int, int] = {}
+    for _, slots in form[1]:
+        for slot in slots:
+            bits = slot.ones << slot.shift
+            if taken.get(slot.at, 0) & bits:
+                return True
+            taken[slot.at] = taken.get(slot.at, 0) | bits
+    return False
+
+
+def _cut(key: Key, holes: Sequence[Hole], values: Sequence[int]) -> _Form:
+    """A key with its holes emptied, and what fills them.
+
+    Of several literals that may stand in a word, it is the one whose value is there.
+    """
+    at = {word: n for n, (word, _) in enumerate(key.mask)}
+    rest = list(key.values)
+    found = []
+    for number, hole in enumerate(holes):
+        slots = tuple(_slots(hole, key, at))
+        there = all(
+            key.values[s.at] >> s.shift & s.ones == values[number] >> s.pos & s.ones for s in slots
+        )
+        if slots and there:
+            found.append((number, slots))
+            for slot in slots:
+                rest[slot.at] &= ~(slot.ones << slot.shift)
+    return Key(key.mask, tuple(rest)), tuple(found)
+
+
+def _slots(hole: Hole, key: Key, at: dict[int, int]) -> Iterator[_Slot]:
+    """Where in a key's words the bits of a literal would stand."""
+    for root, low, width, shift in _pieces(hole):
+        ones_of_piece = (1 << width) - 1
+        for word, pos, ones, left in CUTS[root]:
+            # Bits of the literal in this word: field bits [low, low + width).
+            field = (hole.mask >> shift & ones_of_piece) << low
+            bits = (field >> pos & ones) << left
+            if not bits or word not in at or key.mask[at[word]][1] & bits != bits:
+                continue
+            start = max(low, pos)
+            wide = (1 << min(low + width, pos + ones.bit_length()) - start) - 1
+            yield _Slot(
+                at[word], shift + start - low, wide & bits >> left + start - pos, left + start - pos
+            )
+
+
+def _pieces(hole: Hole) -> Sequence[tuple[str, int, int, int]]:
+    if hole.kind in (STRING, SET, GROUP):
+        return ((hole.root, 0, 32, 0),)
+    return pieces(hole.root, hole.offset, hole.mask.bit_length())
