@@ -83,9 +83,9 @@ def _check_already_running(path: str) -> None:
     except OSError as error:
         raise StartupError(f"{path}: pidfile check failed ({error.strerror}), aborting") from error
     try:
-        holder = _holder(fd)
-        if holder:
-            raise StartupError(f"{path}: already running as pid {holder}, aborting")
+        pid = holder(fd)
+        if pid:
+            raise StartupError(f"{path}: already running as pid {pid}, aborting")
         _remove_stale(path, fd)
     except OSError as error:
         raise StartupError(f"{path}: pidfile check failed ({error.strerror}), aborting") from error
@@ -93,7 +93,7 @@ def _check_already_running(path: str) -> None:
         os.close(fd)
 
 
-def _holder(fd: int) -> int:
+def holder(fd: int) -> int:
     """The pid that has the file locked, or 0."""
     query = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_GETLK, query))

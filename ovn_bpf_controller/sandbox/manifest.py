@@ -13,7 +13,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ovn_bpf_controller.errors import SandboxError
@@ -82,8 +82,8 @@ def cleanup(layout: Layout) -> bool:
         return False
     entries = Manifest(layout.manifest).entries()
     names = [what for kind, what in entries if kind == "netns"]
-    kill_all(_tools(layout))
-    kill_all(netns.pids(names))
+    kill_all(lambda: _tools(layout))
+    kill_all(lambda: netns.pids(names))
     for kind, what in reversed(entries):
         if kind == "mount":
             unmount(what)
@@ -119,25 +119,27 @@ def _tools(layout: Layout) -> list[int]:
     return found
 
 
-def kill_all(pids: Iterable[int]) -> None:
-    """SIGKILL each of `pids` and wait for its end, at most 30 s in all."""
+def kill_all(find: Callable[[], Iterable[int]]) -> None:
+    """SIGKILL the processes that find() finds and wait for their end, at most 30 s in all."""
     pidfds: dict[int, int] = {}
     try:
-        for pid in pids:
+        for pid in find():
             try:
-                pidfds[os.pidfd_open(pid)] = pid
+                pidfds[pid] = os.pidfd_open(pid)
             except ProcessLookupError:
                 continue
-        for pidfd in pidfds:
+        # A number may have passed on to a stranger before it was held: look once more.
+        theirs = [pid for pid in find() if pid in pidfds]
+        for pid in theirs:
             try:
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                signal.pidfd_send_signal(pidfds[pid], signal.SIGKILL)
             except ProcessLookupError:
                 continue
         deadline = time.monotonic() + _KILL_SECONDS
-        for pidfd, pid in pidfds.items():
-            process.wait_gone(pidfd, pid, max(0.0, deadline - time.monotonic()))
+        for pid in theirs:
+            process.wait_gone(pidfds[pid], pid, max(0.0, deadline - time.monotonic()))
     finally:
-        for pidfd in pidfds:
+        for pidfd in pidfds.values():
             os.close(pidfd)
 
 

@@ -106,7 +106,7 @@ class Port:
 
     def forget(self) -> None:
         """Remove the namespace and the record."""
-        manifest.kill_all(netns.pids([self.netns]))
+        manifest.kill_all(lambda: netns.pids([self.netns]))
         netns.delete(self.netns)
         self._file.unlink(missing_ok=True)
 

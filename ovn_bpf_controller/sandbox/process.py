@@ -7,6 +7,7 @@ gave us; whoever made the sandbox may end and leave them running.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import signal
@@ -16,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ovn_bpf_controller.errors import SandboxError
+from ovn_bpf_controller.process.pidfile import holder
 
 POLL_SECONDS = 0.02
 
@@ -66,12 +68,28 @@ def accepts(path: Path) -> bool:
 
 
 def read_pid(pidfile: Path) -> int | None:
-    """The living process that `pidfile` names, or None."""
+    """The living process that `pidfile` names, or None.
+
+    Whoever was killed leaves its file behind, and the kernel gives its number to somebody
+    else before long: only a file that is still locked is believed.
+    """
     try:
-        pid = int(pidfile.read_text())
+        with pidfile.open("rb") as file:
+            pid = int(file.read())
+            return pid if alive(pid) and _locked(file.fileno()) else None
     except (FileNotFoundError, ValueError):
         return None
-    return pid if alive(pid) else None
+
+
+def _locked(descriptor: int) -> bool:
+    """By fcntl(), as OVS's daemons and the agent do, or by flock(), as the slow path does."""
+    if holder(descriptor):
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
 
 
 def alive(pid: int) -> bool:

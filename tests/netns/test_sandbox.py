@@ -35,7 +35,7 @@ ports: {vm1: {switch: sw0, chassis: hv1}, vm2: {switch: sw0, chassis: hv2}}
 @pytest.fixture
 def layout() -> Iterator[Layout]:
     """A directory for one sandbox, which the test must leave as clean as it found it."""
-    chosen = layout_of(f"/run/obs-test-{os.getpid()}")
+    chosen = layout_of(f"/run/obs-test-{os.getpid():07}")  # none begins like another
     yield chosen
     try:
         assert leftovers(chosen) == []
