@@ -82,9 +82,15 @@ class Sandbox:
         try:
             self._janitor = Janitor(self.layout)
             self._build()
-        except BaseException:
+        except BaseException as error:
+            for name, end in self.last_words().items():
+                error.add_note(f"{name}:\n{end}")
             self.down()
             raise
+
+    def last_words(self) -> dict[str, str]:
+        """The end of what each agent has logged and printed, by chassis."""
+        return {name: chassis.last_words() for name, chassis in self.chassis.items()}
 
     def leave_running(self) -> None:
         """Let the sandbox outlive this process."""

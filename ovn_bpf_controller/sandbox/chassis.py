@@ -22,6 +22,7 @@ from ovn_bpf_controller.sandbox.underlay import Addresses
 
 VSWITCH_SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
 _QUIET = "-vconsole:off"
+_LAST_LINES = 40
 
 
 class Chassis:
@@ -128,17 +129,19 @@ class Chassis:
 
         def ready() -> bool:
             if not process.alive(pid):
-                raise SandboxError(f"{self.name}: {self.spec.agent} ended: {self._last_words()}")
+                raise SandboxError(f"{self.name}: {self.spec.agent} ended: {self._last_line()}")
             return self.agent_pid() == pid
 
         process.wait_until(ready, 60, f"pidfile of {self.spec.agent} on {self.name}")
         self._name_agent(pid)
 
-    def _last_words(self) -> str:
+    def _last_line(self) -> str:
         """The last line that the agent printed."""
-        program = Path(agent_command(self.spec.agent)[0]).name
-        output = (self.root / f"{program}.out").read_text().strip()
+        output = self._printed().read_text().strip()
         return output.splitlines()[-1] if output else "no output"
+
+    def _printed(self) -> Path:
+        return self.root / f"{Path(agent_command(self.spec.agent)[0]).name}.out"
 
     def _name_agent(self, pid: int) -> None:
         """Let `ovn-appctl -t <chassis>` find the agent from the sandbox's own directory."""
@@ -221,6 +224,14 @@ class Chassis:
     def log(self) -> str:
         """The agent's log so far."""
         return (self.root / "ovn-controller.log").read_text()
+
+    def last_words(self) -> str:
+        """The end of what the agent has logged and printed, and whether it still runs."""
+        files = (self.root / "ovn-controller.log", self._printed())
+        ends = [file.read_text().splitlines()[-_LAST_LINES:] for file in files if file.exists()]
+        lines = [line for end in ends for line in end]
+        lines += ["no agent runs"] if self.agent_pid() is None else []
+        return "\n".join(lines)
 
 
 def agent_command(agent: str) -> Sequence[str]:
