@@ -24,8 +24,9 @@ from ovn_bpf_controller.lang import nodes
 from ovn_bpf_controller.lang.actions import parse_actions
 from ovn_bpf_controller.lang.templates import substitute_templates
 from ovn_bpf_controller.observe import microflow
+from ovn_bpf_controller.observe.trace_actions import FlowText
 from ovn_bpf_controller.observe.trace_node import Kind, Node, detailed, minimal, summary
-from ovn_bpf_controller.observe.trace_walk import FlowText, walk
+from ovn_bpf_controller.observe.trace_walk import walk
 from ovn_bpf_controller.plaindata import dataclass
 
 FORMS: Final = ("detailed", "summary", "minimal")  # in the order of ovn-trace --all
