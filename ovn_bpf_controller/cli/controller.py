@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from ovn_bpf_controller.errors import OvnBpfError, StartupError
-from ovn_bpf_controller.process import log, log_control
+from ovn_bpf_controller.process import log, log_control, log_ovs
 from ovn_bpf_controller.process.daemon import Daemon
 from ovn_bpf_controller.process.dirs import PROGRAM
 from ovn_bpf_controller.process.main_loop import AgentProtocol, MainLoop
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None, agent_factory: AgentFactory | None =
     try:
         options = parse_options(sys.argv[1:] if argv is None else argv, os.environ)
         options.dirs.install()
-        log.install()
+        log_ovs.install()
         if options.action == "run":
             # Before -v is looked at: modules have names only once they are loaded.
             agent_factory = agent_factory or _load_agent()

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +19,8 @@ from ovn_bpf_controller.errors import OvnBpfError
 from ovn_bpf_controller.process.log import Logger
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from prometheus_client.core import Metric
 
     from ovn_bpf_controller.observe.metrics_http import HttpServer
@@ -86,6 +87,8 @@ class MetricsServer:
 
     def collect(self) -> Iterable[Metric]:
         """prometheus_client's collector, in the thread of a scrape."""
+        from concurrent.futures import Future  # with the library: only where it is asked for
+
         future: Future[list[Metric]] = Future()
         self._asked.put(future)
         os.write(self._waker, b"x")

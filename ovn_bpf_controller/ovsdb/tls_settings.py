@@ -20,7 +20,7 @@ from ovn_bpf_controller.plaindata import dataclass
 vlog = ovs.vlog.Vlog("stream_ssl")
 
 _DEPRECATED: Final = ("tlsv1", "tlsv1.1")
-_VERSIONS: Final = {"tlsv1.2": ssl.TLSVersion.TLSv1_2, "tlsv1.3": ssl.TLSVersion.TLSv1_3}
+_VERSIONS: Final = {"tlsv1.2": "TLSv1_2", "tlsv1.3": "TLSv1_3"}  # members of ssl.TLSVersion
 _ORDER: Final = (*_DEPRECATED, *_VERSIONS)
 
 
@@ -51,7 +51,8 @@ def versions(text: str) -> tuple[ssl.TLSVersion, ssl.TLSVersion]:
         raise ValueError(f"{', '.join(unknown) or text!r}: SSL/TLS protocol not recognized")
     places = [_ORDER.index(word.lower()) for word in words]
     last = len(_ORDER) - 1 if open_end else max(places)
-    allowed = [_VERSIONS[word] for word in _ORDER[min(places) : last + 1] if word in _VERSIONS]
+    asked = [_VERSIONS[word] for word in _ORDER[min(places) : last + 1] if word in _VERSIONS]
+    allowed = [ssl.TLSVersion[name] for name in asked]
     if not allowed:
         raise ValueError(f"{text}: deprecated by RFC 8996, not supported")
     return allowed[0], ssl.TLSVersion.MAXIMUM_SUPPORTED if open_end else allowed[-1]
@@ -68,6 +69,8 @@ def checked(settings: TlsSettings) -> TlsSettings:
     good = {"peer_ca_cert": settings.peer_ca_cert}
     for name in ("protocols", "ciphers", "suites", "server_name"):
         value = getattr(settings, name)
+        if not value:
+            continue  # and a host without TLS need not load ssl
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         try:
             apply(context, TlsSettings(**{name: value}))

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import ovs.dirs
-import ovs.util
-
 from ovn_bpf_controller.plaindata import dataclass
 
 PROGRAM = "ovn-controller"
@@ -58,6 +55,9 @@ class Dirs:
 
     def install(self) -> None:
         """Make python-ovs use these directories and our program name."""
+        import ovs.dirs  # here, as PROGRAM is wanted where python-ovs is not
+        import ovs.util
+
         ovs.dirs.RUNDIR = self.ovs_rundir
         ovs.dirs.LOGDIR = self.ovn_logdir
         ovs.util.PROGRAM_NAME = PROGRAM

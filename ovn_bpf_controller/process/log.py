@@ -1,22 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """vlog: levels per module and destination, files that read like ovn-controller's.
 
-Every module logs through `Logger(name)` or `ovs.vlog.Vlog(name)`, which install()
-points here, so python-ovs's own messages share the file and the sequence.  Why
-not ovs.vlog's output: it pads fields with blanks, counts from 0, knows no rate
-limits, refuses loggers made after start, and writes a traceback as loose lines.
+Every module logs through `Logger(name)` or `ovs.vlog.Vlog(name)`, which
+process.log_ovs points here, so python-ovs's own messages share the file and the
+sequence.  Why not ovs.vlog's output: it pads fields with blanks, counts from 0, knows
+no rate limits, refuses loggers made after start, and writes a traceback as loose lines.
 """
 
 from __future__ import annotations
 
 import os
 import time
-import traceback
-from collections.abc import Callable
 
-import ovs.vlog
-
-from ovn_bpf_controller.process.log_core import DBG, EMER, ERR, INFO, LEVELS, OFF, WARN, core
+from ovn_bpf_controller.process.log_core import DBG, EMER, ERR, INFO, WARN, core
 
 
 class Logger:
@@ -59,7 +55,7 @@ class Logger:
 
     def exception(self, message: str) -> None:
         """Log message and the current exception's traceback at ERR, a record a line."""
-        self.log(ERR, f"{message}\n{traceback.format_exc()}")
+        self.log(ERR, f"{message}\n{_trace()}")
 
     def is_enabled(self, level: int) -> bool:
         """Whether a message of level would go anywhere."""
@@ -67,11 +63,17 @@ class Logger:
 
     def fatal_exception(self, message: str) -> None:
         """Log message and traceback at EMER, but never on the console."""
-        self.fatal(f"{message}\n{traceback.format_exc()}")
+        self.fatal(f"{message}\n{_trace()}")
 
     def fatal(self, message: str) -> None:
         """Log at EMER, but not on the console: the caller prints it there itself."""
         core.log(self._module, EMER, message, console=False)
+
+
+def _trace() -> str:
+    import traceback  # seldom needed, and the slow path logs too
+
+    return traceback.format_exc()
 
 
 _log = Logger("vlog")
@@ -139,43 +141,6 @@ class RateLimit:
     def dbg(self, logger: Logger, message: str) -> None:
         """Log at DBG."""
         self.log(logger, DBG, message)
-
-
-_jsonrpc_rate = RateLimit(5, 5)
-
-
-def _log_for_ovs(vlog: Logger, level: int, message: str, kwargs: dict[str, object]) -> None:
-    """What ovs.vlog.Vlog's methods do, with two levels and limits as the C library has them."""
-    module = core.module(vlog.name)
-    if module.name == "reconnect" and level == WARN and " attempt failed (" in message:
-        # Waiting for a database is nothing to warn of, and OVN's tests fail on warnings.
-        level = INFO
-    if module.max_level < level:
-        return
-    if module.name == "jsonrpc" and level == WARN:
-        _jsonrpc_rate.warn(vlog, message)
-        return
-    trace = f"\n{traceback.format_exc()}" if kwargs.get("exc_info") else ""
-    core.log(module, level, message + trace)
-
-
-def install() -> None:
-    """Send everything logged through ovs.vlog.Vlog here; may be called again."""
-
-    def logging_method(level: int) -> Callable[..., None]:
-        return lambda vlog, message, **kwargs: _log_for_ovs(vlog, level, str(message), kwargs)
-
-    def enabled_method(level: int) -> Callable[[Logger], bool]:
-        return lambda vlog: core.module(vlog.name).max_level >= level
-
-    def init(vlog: Logger, name: str) -> None:
-        vlog.name = core.module(name.lower()).name
-
-    for level, name in enumerate(LEVELS):
-        if level != OFF:
-            setattr(ovs.vlog.Vlog, name.lower(), logging_method(level))
-            setattr(ovs.vlog.Vlog, f"{name.lower()}_is_enabled", enabled_method(level))
-    ovs.vlog.Vlog.__init__ = init
 
 
 def open_file(name: str) -> OSError | None:

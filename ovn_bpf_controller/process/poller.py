@@ -13,6 +13,10 @@ from typing import Protocol
 
 import ovs.poller
 
+# For the library's own look at a connection, for the same reason; and its emulation
+# asks for ssl's types each time, which loads that (process.later).
+ovs.poller.SelectPoll = select.poll
+
 
 class _HasFileno(Protocol):
     def fileno(self) -> int: ...

@@ -273,7 +273,7 @@ def test_many_rows_at_once(sb: OvsdbServer, make_cache: MakeCache) -> None:
 def test_everything_works_without_orjson(
     sb: OvsdbServer, make_cache: MakeCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(framing, "HAVE_ORJSON", False)
+    monkeypatch.setattr(framing, "_orjson", False)
     cache = synced(make_cache(sb.remote))
     transaction = Transaction("Zeichen: äöü")
     transaction.insert(AddressSet, name="ä\u2028ö", addresses=["10.0.0.1"])

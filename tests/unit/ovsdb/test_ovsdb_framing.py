@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -26,7 +27,7 @@ space = st.text(" \t\r\n", max_size=3)
 @pytest.fixture(params=["orjson", "json"])
 def parser(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both parsers must do: Debian 12 has no orjson."""
-    monkeypatch.setattr(framing, "HAVE_ORJSON", request.param == "orjson")
+    monkeypatch.setattr(framing, "_orjson", orjson if request.param == "orjson" else False)
     return str(request.param)
 
 
