@@ -7,6 +7,7 @@
 #include <linux/bpf.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -232,6 +233,21 @@ int ovn_map_dump(int fd, uint64_t *cursor, void *keys, void *values, uint32_t n,
 int ovn_hash_dump(int fd, uint64_t *cursor, void *keys, void *values, uint32_t n, int *more)
 {
 	return ovn_map_dump(fd, cursor, keys, values, n, 0, more);
+}
+
+/* --- arrays in memory --------------------------------------------------------- */
+
+int ovn_memory_reserve(void *at, uint64_t length)
+{
+	return mprotect(at, length, PROT_NONE) < 0 ? -errno : 0;
+}
+
+int ovn_memory_map(void *at, int fd, uint64_t offset, uint64_t length)
+{
+	void *got =
+		mmap(at, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, (off_t)offset);
+
+	return got == MAP_FAILED ? -errno : 0;
 }
 
 /* --- ordering ------------------------------------------------------------- */

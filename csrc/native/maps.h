@@ -56,6 +56,10 @@ int ovn_hash_dump(int fd, uint64_t *cursor, void *keys, void *values, uint32_t n
 int ovn_map_dump(int fd, uint64_t *cursor, void *keys, void *values, uint32_t n, int locked,
 		 int *more);
 
+/* Makes a range of memory inaccessible, and puts part of an array map in its place. */
+int ovn_memory_reserve(void *at, uint64_t length);
+int ovn_memory_map(void *at, int fd, uint64_t offset, uint64_t length);
+
 /* Returns once no program runs that was running at the call. */
 int ovn_grace_period(void);
 /* Stores *where after everything stored before it. */

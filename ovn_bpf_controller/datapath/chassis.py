@@ -160,6 +160,7 @@ class Chassis:
         self.shared = Shared(self._make, self._free)
         self._wanted = {}
         self._names = {}
+        self._array.reach(self._array.capacity - 1)
         for index in range(1, self._array.capacity):
             side = self._array.words[index * self._array.pitch + _LIVE] % 2
             at = _SIDE + side * TUNNEL.size

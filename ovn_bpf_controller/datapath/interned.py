@@ -135,6 +135,7 @@ class MemberLists:
 
     def read(self, first: int, count: int) -> Members:
         """`count` members from `first` on."""
+        self._array.reach(first + count)
         words, pitch = self._array.words, self._array.pitch
         return tuple(words[(first + i) * pitch] for i in range(count))
 
@@ -188,6 +189,7 @@ class Datapaths:
 
     def key_at(self, index: int) -> int:
         """Tunnel key that the map has at `index`."""
+        self._array.reach(index)
         return int(self._array.words[index * self._array.pitch])
 
     def declared(self) -> set[int]:

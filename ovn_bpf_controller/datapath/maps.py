@@ -18,6 +18,7 @@ from ovn_bpf_controller.errors import DataPlaneError
 from ovn_bpf_controller.plaindata import dataclass
 
 _DUMP = 4096  # hash entries read by one system call
+_FIRST = 1 << 16  # bytes that are mapped of an array that grows, at first
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +65,13 @@ def check(result: int, what: str) -> int:
 class ArrayMap:
     """A BPF_F_MMAPABLE array.  Elements lie `stride` bytes apart.
 
-    memory: the bytes; words: the same as 32-bit numbers, `pitch` to an element.
+    memory: the bytes; words: the same as 32-bit numbers, `pitch` to an element.  Only
+    elements below `reached` may be touched there, all of them unless it grows.
     """
 
-    def __init__(self, name: str, fd: int) -> None:
+    def __init__(self, name: str, fd: int, *, grows: bool = False) -> None:
+        """grows: mapped as far as reach() was asked for, since the kernel makes a
+        process pay for every page of a map that it maps."""
         info = map_info(fd)
         self.name = name
         self.fd = fd
@@ -75,24 +79,46 @@ class ArrayMap:
         self.stride = (info.value_size + 7) & ~7
         self.pitch = self.stride // 4
         self.capacity = info.max_entries
+        length = self.stride * self.capacity
+        grows = grows and length > _FIRST
+        self.reached = 0 if grows else self.capacity
+        self._mapped = 0  # bytes, if it grows
         try:
-            self.memory = mmap.mmap(fd, self.stride * self.capacity)
+            self.memory = _reserved(length) if grows else mmap.mmap(fd, length)
         except OSError as error:
             raise DataPlaneError(f"map {name} cannot be mapped: {error.strerror}") from error
         self.words = memoryview(self.memory).cast("I")
 
+    def reach(self, index: int) -> None:
+        """Makes elements up to `index` accessible.  Raises DataPlaneError."""
+        if index < self.reached or self.reached == self.capacity:
+            return
+        whole = -(-len(self.memory) // mmap.PAGESIZE) * mmap.PAGESIZE
+        wanted = max((index + 1) * self.stride, 2 * self._mapped, _FIRST)
+        end = min(-(-wanted // mmap.PAGESIZE) * mmap.PAGESIZE, whole)
+        at, length = _address(self.memory) + self._mapped, end - self._mapped
+        result = lib.ovn_memory_map(ffi.cast("void *", at), self.fd, self._mapped, length)
+        check(result, f"map {self.name} cannot be mapped")
+        self._mapped = end
+        self.reached = min(end // self.stride, self.capacity)
+
     def get(self, index: int) -> bytes:
         """Element `index`."""
+        if index >= self.reached:
+            self.reach(index)
         at = index * self.stride
         return self.memory[at : at + self.size]
 
     def put(self, index: int, data: bytes, at: int = 0) -> None:
         """Writes `data` from byte `at` of element `index` on."""
         start = index * self.stride + at
+        if start + len(data) > self.reached * self.stride:
+            self.reach((start + len(data) - 1) // self.stride)
         self.memory[start : start + len(data)] = data
 
     def publish(self, index: int, word: int, value: int) -> None:
         """Stores a word of an element after every store before it."""
+        self.reach(index)
         base = ffi.cast("uint32_t *", ffi.from_buffer(self.memory, require_writable=True))
         lib.ovn_publish(base + index * self.pitch + word, value)
 
@@ -100,6 +126,21 @@ class ArrayMap:
         """Unmaps; the fd is the owner's."""
         self.words.release()
         self.memory.close()
+
+
+def _reserved(length: int) -> mmap.mmap:
+    """Addresses for a map, none of which can be accessed yet."""
+    memory = mmap.mmap(-1, length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    check(
+        lib.ovn_memory_reserve(ffi.cast("void *", _address(memory)), length),
+        "no addresses for a map",
+    )
+    return memory
+
+
+def _address(memory: mmap.mmap) -> int:
+    with ffi.from_buffer(memory, require_writable=True) as start:
+        return int(ffi.cast("uintptr_t", start))
 
 
 class HashMap:

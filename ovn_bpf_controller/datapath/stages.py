@@ -267,6 +267,7 @@ class Stages:
         self._written[stage] = old
 
     def _born(self, stage: int, side: int) -> int:
+        self._stages.reach(stage)
         return int(self._stages.words[stage * self._stages.pitch + side * VERSION.size // 4])
 
     def _older_side(self, stage: int) -> int:
@@ -281,6 +282,7 @@ class Stages:
             self._known.pop(stage, None)
         base = dp_index * PER_DP * self._stages.stride
         size = PER_DP * self._stages.stride
+        self._stages.reach((dp_index + 1) * PER_DP - 1)
         self._stages.memory[base : base + size] = bytes(size)
 
     # --- adoption -------------------------------------------------------------

@@ -113,7 +113,7 @@ class Tables:
         self.past = self.generation  # no packet obeys a generation before this one
 
     def _array(self, name: str) -> ArrayMap:
-        self._arrays.append(ArrayMap(name, self._fd(name)))
+        self._arrays.append(ArrayMap(name, self._fd(name), grows=True))
         return self._arrays[-1]
 
     def _index(self, name: str) -> Index:

@@ -72,8 +72,8 @@ class Tracer:
         self._program = program
         self._lock = threading.Lock()  # there is one log
         self._control = ArrayMap("ovn_trace_ctl", maps["ovn_trace_ctl"])
-        self._log = ArrayMap("ovn_trace_log", maps["ovn_trace_log"])
-        self._insns = ArrayMap("ovn_insns", maps["ovn_insns"])
+        self._log = ArrayMap("ovn_trace_log", maps["ovn_trace_log"], grows=True)
+        self._insns = ArrayMap("ovn_insns", maps["ovn_insns"], grows=True)
 
     def close(self) -> None:
         """Unmaps what was mapped."""

@@ -136,6 +136,7 @@ class VersionedTable:
 
     def body(self, slot: int) -> bytes:
         """An element without its header."""
+        self.array.reach(slot)
         at = slot * self.array.stride
         return self.array.memory[at + HEADER.size : at + self.array.size]
 
@@ -219,6 +220,7 @@ class VersionedTable:
     def take(self, extra: Iterable[int]) -> None:
         """After the keys are adopted: exactly their slots and `extra` are in use."""
         used = [*self.index.live.values(), *extra]
+        self.array.reach(max(used, default=0))
         for slot in used:
             at = slot * self.array.pitch
             self.array.words[at + DEAD] = FOREVER
@@ -230,6 +232,7 @@ class VersionedTable:
         for _ in range(self.array.capacity):
             if not 0 < slot < self.array.capacity:
                 return 0
+            self.array.reach(slot)
             at = slot * self.array.stride + self._key_at
             if self.array.memory[at : at + len(key)] != key:
                 return 0
