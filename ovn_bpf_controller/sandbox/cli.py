@@ -84,8 +84,9 @@ def _up(options: argparse.Namespace, layout: Layout) -> int:
     wanted = topology.load(file) if file else topology.parse(spec.DEFAULT)
     sandbox = bed.Sandbox(wanted, layout.root)
     sandbox.up()
-    sandbox.leave_running()
-    print(sandbox.sbctl("show"))
+    shown = sandbox.sbctl("show")
+    sandbox.leave_running()  # the last step: until then Ctrl-C takes all of it down
+    print(shown)
     return 0
 
 
