@@ -16,21 +16,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import ovs.daemon
-import ovs.dirs
-import ovs.unixctl
-import ovs.unixctl.client
-
 from ovn_bpf_controller import __version__
 from ovn_bpf_controller.cli import monitor, samples, southbound, top, watching
+from ovn_bpf_controller.cli.asking import Refused, transact
 from ovn_bpf_controller.datapath import leftovers
-from ovn_bpf_controller.errors import DataPlaneError, OvnBpfError, StartupError
+from ovn_bpf_controller.errors import DataPlaneError, StartupError
 from ovn_bpf_controller.process.dirs import PROGRAM, Dirs
 from ovn_bpf_controller.process.pidfile import PidFile
-
-
-class Refused(OvnBpfError):
-    """The agent answered with an error."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -251,27 +243,6 @@ def _version(text: str, as_json: bool) -> str:
         return text
     versions = dict(line.rsplit(" ", 1) for line in text.splitlines())
     return json.dumps(versions, indent=2) + "\n"
-
-
-def transact(target: str, command: str, args: list[str]) -> str:
-    """The agent's answer to one control command.  Raises StartupError and Refused."""
-    ovs.dirs.RUNDIR = Dirs.from_environment(os.environ).ovn_rundir
-    error, path = ovs.unixctl.socket_name_from_target(target)
-    if error:
-        raise StartupError(f"{path} ({os.strerror(error)}); is ovn-bpf-controller running?")
-    error, client = ovs.unixctl.client.UnixctlClient.create(path)
-    if error:
-        raise StartupError(f"cannot connect to {path} ({os.strerror(error)})")
-    try:
-        error, problem, result = client.transact(command, args)
-    finally:
-        client.close()
-    if error:
-        reason = os.strerror(error) if error > 0 else "the agent ended"
-        raise StartupError(f"{path}: transaction error ({reason})")
-    if problem is not None:
-        raise Refused(str(problem))
-    return str(result)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from ovn_bpf_controller import __version__
 from ovn_bpf_controller.cli import southbound
-from ovn_bpf_controller.cli.ctl import Refused, transact
+from ovn_bpf_controller.cli.asking import Refused, transact
 from ovn_bpf_controller.errors import DatabaseError, StartupError
 from ovn_bpf_controller.observe import trace
 from ovn_bpf_controller.observe.trace_node import from_json, uuids

@@ -343,14 +343,17 @@ class FlowCompiler:
 
     def dump(self, dp: int | None = None) -> Iterator[str]:
         """The rules as text, one a line, each with its flow."""
-        for rule in self.rules(dp):
-            pipeline = "egress" if rule.table >= lib.OVN_EGRESS_BASE else "ingress"
-            yield (
-                f"dp={rule.dp:#x} {pipeline} table={rule.table % lib.OVN_EGRESS_BASE}"
-                f" priority={rule.prio} flow={self._ids.uuid(rule.flow) or 'agent'}"
-                f" match=({describe(Key(rule.mask, rule.values))})"
-                f" actions=({'; '.join(line.strip() for line in disassemble(rule.insns))})"
-            )
+        return map(self.line, self.rules(dp))
+
+    def line(self, rule: Rule) -> str:
+        """One of them."""
+        pipeline = "egress" if rule.table >= lib.OVN_EGRESS_BASE else "ingress"
+        return (
+            f"dp={rule.dp:#x} {pipeline} table={rule.table % lib.OVN_EGRESS_BASE}"
+            f" priority={rule.prio} flow={self._ids.uuid(rule.flow) or 'agent'}"
+            f" match=({describe(Key(rule.mask, rule.values))})"
+            f" actions=({'; '.join(line.strip() for line in disassemble(rule.insns))})"
+        )
 
     # --- books -----------------------------------------------------------------
 

@@ -117,10 +117,14 @@ class RuleStore:
         return out
 
     def winners(self, dp: int | None = None) -> Iterator[Rule]:
-        """The rules that hold, by stage, the highest priority first."""
+        """The rules that hold, by stage, the highest priority first.
+
+        They may change meanwhile: a stage is looked at when its turn comes.
+        """
         for stage in sorted(self._stages):
             if dp is None or dp == stage[0]:
-                rules = [held.claims[0][2] for held in self._stages[stage].values() if held.claims]
+                keys = self._stages.get(stage, {})
+                rules = [held.claims[0][2] for held in keys.values() if held.claims]
                 yield from sorted(rules, key=lambda r: (-r.prio, r.mask, r.values))
 
     def unsorted(self) -> Iterator[Rule]:

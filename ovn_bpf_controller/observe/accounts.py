@@ -8,7 +8,8 @@ for every flow that it matches, clones and members of groups included.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.datapath.counters import Counters, DropCounters
@@ -27,27 +28,25 @@ def forget(maps: Mapping[str, int], numbers: Collection[int] | None = None) -> N
     drops.forget([d for d in drops.read() if numbers is None or d.flow in numbers])
 
 
-def flows(chassis: Chassis, which: str) -> Rows:
-    """Logical flows that are in the data plane, one row for each rule."""
+def flows(chassis: Chassis, which: str) -> Iterator[dict[str, Any]]:
+    """Logical flows that are in the data plane, one row for each rule.
+
+    Rows are made as they are asked for: there may be a hundred thousand.
+    """
     compiler = chassis.flows.compiler
     counters = Counters("ovn_flows", chassis.plane.maps["ovn_flows"])
     counts = counters.used()
-    found: Rows = []
     for dp in sorted(datapath_keys(chassis, which)):
-        rules = zip(compiler.rules(dp), compiler.dump(dp), strict=True)
-        for rule, line in rules:
+        for rule in compiler.rules(dp):
             count = counts.get(rule.flow) if rule.flow else None
             uuid = compiler.flow_ids.uuid(rule.flow) or "" if rule.flow else ""
-            found.append(
-                {
-                    "datapath": dp,
-                    "packets": f"n_packets={count.packets if count else 0}",
-                    "bytes": f"n_bytes={count.bytes if count else 0}",
-                    "uuid": f"uuid=0x{uuid[:8]}" if uuid else "uuid=-",
-                    "rule": line,
-                }
-            )
-    return found
+            yield {
+                "datapath": dp,
+                "packets": f"n_packets={count.packets if count else 0}",
+                "bytes": f"n_bytes={count.bytes if count else 0}",
+                "uuid": f"uuid=0x{uuid[:8]}" if uuid else "uuid=-",
+                "rule": compiler.line(rule),
+            }
 
 
 def drops(chassis: Chassis, _which: str) -> Rows:

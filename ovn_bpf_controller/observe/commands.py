@@ -9,8 +9,9 @@ and `ct-zone-list` answer as ovn-controller's do; ovn-bpf/* are ours and take
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from textwrap import indent
 from typing import Any
 
 from ovn_bpf_controller.datapath.events import told
@@ -47,7 +48,7 @@ def register(commands: Commands, chassis: Chassis) -> None:
         ("chassis", "[--json]", inventory.others),
         ("tunnels", "[--json]", inventory.tunnels),
     ):
-        commands.register(f"ovn-bpf/{name}", usage, 0, 2, partial(_answer, chassis, rows, table))
+        commands.register(f"ovn-bpf/{name}", usage, 0, 2, partial(_answer, chassis, rows, _table))
     commands.register("ovn-bpf/check", "[--json]", 0, 1, partial(check.start, chassis))
     trace_command.register(commands, chassis)
     inject.register(commands, chassis)
@@ -59,21 +60,35 @@ def register(commands: Commands, chassis: Chassis) -> None:
 
 def _answer(
     chassis: Chassis,
-    rows: Callable[[Chassis, str], Rows],
-    text: Callable[[Rows], str],
+    rows: Callable[[Chassis, str], Iterable[dict[str, Any]]],
+    pieces: Callable[[Iterable[dict[str, Any]]], Iterator[str]],
     request: Request,
-) -> str:
+) -> None:
+    """Answers at once if that does not take long, else with the loop going on meanwhile."""
     args = [arg for arg in request.args if arg != "--json"]
     if len(args) > 1:
         raise CommandError(f"unexpected argument {args[1]}")
     found = rows(chassis, args[0] if args else "")
-    if len(args) < len(request.args):
-        return json.dumps(found, indent=2) + "\n"
-    return text(found)
+    as_json = len(args) < len(request.args)
+    chassis.jobs.start(request, _json(found) if as_json else pieces(found))
 
 
-def _lines(rows: Rows) -> str:
-    return "".join("  ".join(map(str, row.values())) + "\n" for row in rows)
+def _json(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """What json.dumps(rows, indent=2) makes of them, one by one."""
+    between = "["
+    for row in rows:
+        yield between + "\n" + indent(json.dumps(row, indent=2), "  ")
+        between = ","
+    yield "[]\n" if between == "[" else "\n]\n"
+
+
+def _lines(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    for row in rows:
+        yield "  ".join(map(str, row.values())) + "\n"
+
+
+def _table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    yield table(list(rows))
 
 
 def _zones(chassis: Chassis) -> str:

@@ -12,19 +12,31 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from ovn_bpf_controller.errors import OvnBpfError
-from ovn_bpf_controller.process.log import Logger, RateLimit
+from ovn_bpf_controller.plaindata import dataclass, field
+from ovn_bpf_controller.process.log import Logger
 from ovn_bpf_controller.process.unixctl import Request
 
 _log = Logger("jobs")
-_rate = RateLimit(5, 5)
 _SLICE: Final = 0.05  # seconds of an iteration
 
 
+@dataclass(slots=True)
+class _Job:
+    request: Request
+    pieces: Iterator[str]
+    done: list[str] = field(default_factory=list)
+
+
 class Jobs:
-    """Answers under way, first come, first served."""
+    """Answers under way.  Each gets its share of every round: short ones overtake."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[Request, Iterator[str], list[str]]] = []
+        self._waiting: list[_Job] = []
+
+    @property
+    def busy(self) -> bool:
+        """Whether any is under way."""
+        return bool(self._waiting)
 
     def start(self, request: Request, pieces: Iterator[str]) -> None:
         """Answers with all pieces, now if there are few.
@@ -32,33 +44,37 @@ class Jobs:
         An empty piece: it is to be asked again in the next iteration.  An OvnBpfError
         becomes an error reply.
         """
-        self._waiting.append((request, pieces, []))
-        if len(self._waiting) == 1:
-            self.run()
+        job = _Job(request, pieces)
+        if _goes_on(job, time.monotonic() + _SLICE):
+            self._waiting.append(job)
 
     def run(self) -> None:
         """Goes on for a moment."""
-        until = time.monotonic() + _SLICE
-        while self._waiting and time.monotonic() < until:
-            request, pieces, done = self._waiting[0]
-            try:
-                piece = next(pieces, None)
-            except OvnBpfError as error:
-                request.error(str(error))
-            except Exception as error:
-                # A bug in one command must not take the chassis down.
-                _log.exception(f"{error}")
-                request.error("internal error, see the log")
-            else:
-                if piece:
-                    done.append(piece)
-                    continue
-                if piece is not None:
-                    return  # it waits for something
-                request.reply("".join(done))
-            del self._waiting[0]
+        share = _SLICE / max(1, len(self._waiting))
+        self._waiting = [job for job in self._waiting if _goes_on(job, time.monotonic() + share)]
 
     def wait(self, poller: Any) -> None:
         """Wakes the poller while there is something left."""
         if self._waiting:
             poller.immediate_wake()
+
+
+def _goes_on(job: _Job, until: float) -> bool:
+    """Works on it until then; False once it is answered."""
+    while True:
+        try:
+            piece = next(job.pieces, None)
+        except OvnBpfError as error:
+            job.request.error(str(error))
+            return False
+        except Exception as error:
+            # A bug in one command must not take the chassis down.
+            _log.exception(f"{error}")
+            job.request.error("internal error, see the log")
+            return False
+        if piece is None:
+            job.request.reply("".join(job.done))
+            return False
+        job.done.append(piece)
+        if not piece or time.monotonic() >= until:
+            return True

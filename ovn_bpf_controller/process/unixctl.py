@@ -10,6 +10,7 @@ exception in a command, and its `version` ends in a number that ovn-ctl misreads
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -128,11 +129,26 @@ def _carry_out(name: str, command: _Command, request: Request) -> None:
             request.reply(reply)
 
 
+class _Rpc(ovs.jsonrpc.Connection):  # type: ignore[misc]
+    """Encodes with C's encoder: a reply may have many megabytes, and python-ovs goes
+    through it character by character.  ASCII alone: what the socket does not take at
+    once, python-ovs cuts off by characters for bytes."""
+
+    def send(self, msg: Any) -> int:
+        """As the parent's."""
+        if not self.status:
+            waits = bool(self.output)
+            self.output += json.dumps(msg.to_json())
+            if not waits:
+                self.run()
+        return int(self.status)
+
+
 class _Connection:
     """One client.  It gets the next request only when the last is answered."""
 
     def __init__(self, stream: Any, registry: Registry) -> None:
-        self._rpc = ovs.jsonrpc.Connection(stream)
+        self._rpc = _Rpc(stream)
         self._registry = registry
         self._pending: Request | None = None
 
