@@ -43,7 +43,7 @@ class Answering:
 
     def __init__(self, plane: Plane, pidfile: Path, southbound: SouthboundCache) -> None:
         self._plane = plane
-        self._supervisor = Supervisor(plane.directory, pidfile)
+        self._supervisor = Supervisor(plane.directory, plane.programs.directory, pidfile)
         self._duties = [_Running(make(), southbound) for make in duties.ALL]
         self._arguments: Mapping[int, str] = {}
         self._texts: Mapping[str, str] = {}  # the same, as the process is told

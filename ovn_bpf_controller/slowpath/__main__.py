@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python3 -m ovn_bpf_controller.slowpath PLANE SOCKET`: the slow-path process.
+"""`python3 -m ovn_bpf_controller.slowpath PLANE PROGRAMS SOCKET`: the slow-path process.
 
-PLANE: directory of the pins.  SOCKET: number of an inherited descriptor, the
-agent's end of the conversation.  It ends by SIGTERM.
+PLANE: directory of the pins.  PROGRAMS: the one below it of this build's programs.
+SOCKET: number of an inherited descriptor, the agent's end of the conversation.  It ends
+by SIGTERM.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ NICE = -15  # before guests, and before the agent, which ovn-ctl starts with -10
 
 def main(argv: list[str]) -> int:
     """Serves until SIGTERM; returns the exit status."""
-    plane, number = Path(argv[0]), int(argv[1])
+    plane, programs, number = Path(argv[0]), Path(argv[1]), int(argv[2])
     set_comm(COMM)
     _hurry()
     stopping = False
@@ -47,8 +48,7 @@ def main(argv: list[str]) -> int:
             name: libbpf.pinned(plane / "maps" / name)
             for name in ("ovn_punts", "ovn_resume_ctl", "ovn_macs")
         }
-        [program] = plane.glob("programs-*/ovn_resume")
-        punts = Punts(maps, libbpf.pinned(program), lock_of(plane))
+        punts = Punts(maps, libbpf.pinned(programs / "ovn_resume"), lock_of(plane))
     except (OvnBpfError, OSError, ValueError) as error:
         sys.stderr.write(f"ovn-slowpath: {error}\n")
         return 1

@@ -42,9 +42,11 @@ class Supervisor:
     (slowpath.duty.Duty.reports); empty until a new process has said it.
     """
 
-    def __init__(self, plane: Path, pidfile: Path) -> None:
-        """plane: directory of the pins.  pidfile: names and locks the process."""
+    def __init__(self, plane: Path, programs: Path, pidfile: Path) -> None:
+        """plane: directory of the pins.  programs: of this build's programs, below it
+        perhaps beside those of another.  pidfile: names and locks the process."""
         self._plane = plane
+        self._programs = programs
         self._pidfile = pidfile
         self._process: subprocess.Popen[bytes] | None = None
         self._sock: socket.socket | None = None
@@ -127,7 +129,7 @@ class Supervisor:
             fcntl.flock(lock, fcntl.LOCK_EX)
             os.set_inheritable(lock, True)
             self._process = subprocess.Popen(
-                [*_COMMAND, str(self._plane), str(theirs.fileno())],
+                [*_COMMAND, str(self._plane), str(self._programs), str(theirs.fileno())],
                 pass_fds=(theirs.fileno(), lock),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,

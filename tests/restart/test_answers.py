@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from scapy.layers.inet6 import ICMPv6ND_RA
 from scapy.layers.l2 import Ether
 
+from ovn_bpf_controller.datapath import libbpf
 from ovn_bpf_controller.sandbox import process
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import dhcp, traffic
@@ -87,6 +89,22 @@ def test_a_slow_path_that_dies_is_started_again(bed: Sandbox, tmp_path: Path) ->
     before = slow_path(bed)
     bed.chassis["hv1"].run("kill", "-9", str(before))
     assert dhcp.client(bed, "vm1", tmp_path)["ip"] == bed.ports["vm1"].guest.address(4)
+    process.wait_until(lambda: slow_path(bed) != before, 60.0, "another slow path")
+    assert leased6(bed, tmp_path)
+
+
+def test_it_starts_beside_what_another_build_left(bed: Sandbox, tmp_path: Path) -> None:
+    """An agent that is killed while it takes another build's place leaves both programs."""
+    before = slow_path(bed)
+    [pin] = bed.chassis["hv1"].bpffs.glob("**/programs-*/ovn_resume")
+    other = pin.parents[1] / "programs-0000" / pin.name
+    other.parent.mkdir()
+    fd = libbpf.pinned(pin)
+    try:
+        libbpf.pin(fd, other)
+    finally:
+        os.close(fd)
+    bed.chassis["hv1"].run("kill", "-9", str(before))
     process.wait_until(lambda: slow_path(bed) != before, 60.0, "another slow path")
     assert leased6(bed, tmp_path)
 
