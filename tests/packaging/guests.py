@@ -8,12 +8,12 @@ import re
 from tests.packaging.container import Container
 
 
-def configure(host: Container) -> None:
-    """A chassis of its own Southbound, with one switch."""
+def configure(host: Container, encap: str = "127.0.0.1") -> None:
+    """A chassis of its own Southbound, with one switch.  encap: its tunnels' address."""
     host.run(
         *("ovs-vsctl", "set", "open", ".", "external-ids:system-id=hv1"),
         "external-ids:ovn-remote=unix:/var/run/ovn/ovnsb_db.sock",
-        *("external-ids:ovn-encap-type=geneve", "external-ids:ovn-encap-ip=127.0.0.1"),
+        *("external-ids:ovn-encap-type=geneve", f"external-ids:ovn-encap-ip={encap}"),
         # This machine's kernel has no module for vswitchd's other kind.
         "external-ids:ovn-bridge-datapath-type=netdev",
     )
@@ -56,11 +56,11 @@ def unplug(host: Container, number: int) -> None:
     host.run("ovn-nbctl", "lsp-del", f"vm{number}")
 
 
-def pings(host: Container, count: int = 1, interval: float = 0.2) -> int:
-    """How many of `count` echo requests from one guest to the other are lost."""
+def pings(host: Container, count: int = 1, interval: float = 0.2, to: str = "10.0.0.2") -> int:
+    """How many of `count` echo requests from one guest to another are lost."""
     out = host.call(
         *("ip", "netns", "exec", "vm1", "ping", "-q", "-n", "-W", "1"),
-        *("-c", str(count), "-i", str(interval), "10.0.0.2"),
+        *("-c", str(count), "-i", str(interval), to),
     ).stdout
     found = re.search(r"(\d+) packets transmitted, (\d+) received", out)
     assert found, out
