@@ -325,8 +325,15 @@ class Sandbox:
         return own | (self._chassis(chassis, "env").environment if chassis else {})
 
     def nbctl(self, *arguments: str) -> str:
-        """ovn-nbctl; output without its last newline, SandboxError when it fails."""
-        return self._ctl("ovn-nbctl", self.layout.nb, arguments)
+        """ovn-nbctl; output without its last newline, SandboxError when it fails.
+
+        With --wait=hv, Open vSwitch's user space has no older flows cached after it, either.
+        """
+        said = self._ctl("ovn-nbctl", self.layout.nb, arguments)
+        if "--wait=hv" in arguments:
+            for chassis in self.chassis.values():
+                chassis.purge_flows()
+        return said
 
     def sbctl(self, *arguments: str) -> str:
         """ovn-sbctl; output without its last newline, SandboxError when it fails."""

@@ -192,6 +192,17 @@ class Chassis:
     def thaw_vswitchd(self) -> None:
         self._signal_vswitchd(signal.SIGCONT)
 
+    def purge_flows(self) -> None:
+        """Let Open vSwitch's user space, if it forwards here, translate every flow anew.
+
+        Its revalidator comes by late, and on a busy machine it may leave a flow as it was
+        for as long as packets come: seen of a tunnel that was removed and made again.
+        """
+        pid = self.vswitchd_pid()
+        if self.spec.userspace and pid is not None:
+            socket = self.root / f"ovs-vswitchd.{pid}.ctl"
+            netns.run(["ovs-appctl", "--timeout=60", "-t", str(socket), "revalidator/purge"])
+
     def _signal_vswitchd(self, number: signal.Signals) -> None:
         pid = self.vswitchd_pid()
         if pid is None:

@@ -10,7 +10,6 @@ of that grows with the sum of the parts, not with their product.
 
 from __future__ import annotations
 
-import argparse
 import random
 import statistics
 import time
@@ -24,6 +23,7 @@ from scapy.layers.l2 import Ether
 from ovn_bpf_controller._native import ffi
 from ovn_bpf_controller.datapath.loader import SIZES
 from ovn_bpf_controller.sandbox.status import table
+from tests.bench import alone
 from tests.support.dataplane import Bed, bed, mac
 
 ACLS = 1000
@@ -239,12 +239,5 @@ def report(found: dict[str, Any]) -> str:
     return "\n".join([*table(size), "", *table(rows)])
 
 
-def main() -> None:
-    """Prints the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    print(report(measure(parser.parse_args().rounds)))
-
-
 if __name__ == "__main__":
-    main()
+    alone.main(__doc__, measure, report)

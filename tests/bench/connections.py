@@ -10,8 +10,6 @@ vSwitch's userspace data path in the same run; then a table of a million.
 
 from __future__ import annotations
 
-import argparse
-import json
 import shlex
 import statistics
 import sys
@@ -32,6 +30,7 @@ from ovn_bpf_controller.sandbox import netns
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from ovn_bpf_controller.sandbox.status import table
 from ovn_bpf_controller.sandbox.topology import parse
+from tests.bench import alone
 from tests.bench.throughput import serving
 from tests.support import southbound
 from tests.support.dataplane import Bed, bed
@@ -303,17 +302,5 @@ def report(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
-    """Prints the tables."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    found = measure(options.rounds)
-    print(report(found))
-    if options.json:
-        options.json.write_text(json.dumps(found, indent=2) + "\n")
-
-
 if __name__ == "__main__":
-    main()
+    alone.main(__doc__, measure, report)

@@ -10,7 +10,6 @@ take turns; medians count, and ratios to the empty program.
 
 from __future__ import annotations
 
-import argparse
 import shlex
 import statistics
 import struct
@@ -28,6 +27,7 @@ from ovn_bpf_controller.datapath.counters import possible_cpus
 from ovn_bpf_controller.datapath.libbpf import BpfObject
 from ovn_bpf_controller.model import Port, PortKind
 from ovn_bpf_controller.sandbox.status import table
+from tests.bench import alone
 from tests.support import southbound
 from tests.support.dataplane import Bed, bed
 from tests.support.kernel import test_run
@@ -118,12 +118,5 @@ def report(found: dict[str, Any]) -> str:
     return "\n".join([*table(rows), walk])
 
 
-def main() -> None:
-    """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    print(report(measure(parser.parse_args().rounds)))
-
-
 if __name__ == "__main__":
-    main()
+    alone.main(__doc__, measure, report)

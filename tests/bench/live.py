@@ -13,7 +13,6 @@ processor, and without.
 
 from __future__ import annotations
 
-import argparse
 import random
 import select
 import statistics
@@ -28,6 +27,7 @@ from ovn_bpf_controller.datapath import libbpf
 from ovn_bpf_controller.datapath.maps import ArrayMap
 from ovn_bpf_controller.datapath.records import word
 from ovn_bpf_controller.sandbox.status import table
+from tests.bench import alone
 from tests.bench.acls import ACLS, GROUP, MEMBERS, POOL, SETS, acl, address
 from tests.bench.scale.client import Client, Row
 from tests.bench.scale.contender import CHASSIS, OURS, Contender
@@ -243,12 +243,5 @@ def report(found: dict[str, dict[str, float]]) -> str:
     return "\n".join([head, *table(rows)])
 
 
-def main() -> None:
-    """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5)
-    print(report(measure(parser.parse_args().rounds)))
-
-
 if __name__ == "__main__":
-    main()
+    alone.main(__doc__, measure, report)

@@ -80,10 +80,6 @@ class Side:
         """
         self.groups = groups
         self.bed.nbctl("--wait=hv", *(argv or ["sync"]))
-        chassis = self.bed.chassis["hv1"]
-        if chassis.spec.userspace:
-            socket = f"{chassis.root}/ovs-vswitchd.{chassis.vswitchd_pid()}.ctl"
-            netns.run(["ovs-appctl", "-t", socket, "revalidator/purge"])  # of the last network
         self.collect()
         self.seen = defaultdict(set)
 

@@ -22,20 +22,8 @@ from tests.support.balancers import address, change, remove_all
 
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
-switches:
-  sw0: {ipv4: 10.0.0.0/24, ipv6: "fd00::/64"}
-  sw1: {ipv4: 20.0.0.0/24, ipv6: "fd20::/64"}
-routers:
-  lr0:
-    ports:
-      lr0-sw0: {switch: sw0, mac: "0e:00:00:00:00:01", networks: [10.0.0.1/24, "fd00::1/64"]}
-      lr0-sw1: {switch: sw1, mac: "0e:00:00:00:00:02", networks: [20.0.0.1/24, "fd20::1/64"]}
-ports:
-  vm1: {switch: sw0, chassis: hv1, port_security: true}
-  vm2: {switch: sw0, chassis: hv1, port_security: true}
-  vm3: {switch: sw0, chassis: hv2, port_security: true}
-  vm4: {switch: sw1, chassis: hv2, port_security: true}
 port_groups: {pg: [vm1, vm2, vm3]}
+$guarded
 """
 VERSIONS = (4, 6)
 PAIRS = (("vm1", "vm2"), ("vm1", "vm3"), ("vm3", "vm2"))

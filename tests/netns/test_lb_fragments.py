@@ -25,20 +25,11 @@ from tests.support.beds import OURS
 KINDS = OURS
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
-switches:
-  ls0: {ipv4: 192.168.10.0/24, ipv6: "fd10::/64"}
-  ls1: {ipv4: 192.168.20.0/24, ipv6: "fd20::/64"}
-routers:
-  lr:
-    ports:
-      lr-ls0: {switch: ls0, mac: "0e:00:00:00:00:01", networks: [192.168.10.1/24, "fd10::1/64"]}
-      lr-ls1: {switch: ls1, mac: "0e:00:00:00:00:02", networks: [192.168.20.1/24, "fd20::1/64"]}
 ports:
   client: {switch: ls0, chassis: hv1}
   server1: {switch: ls1, chassis: hv1}
   server2: {switch: ls1, chassis: hv2}
-nbctl:
-  - set logical_router lr options:chassis=hv1
+$balancing_router
 """
 VERSIONS = (4, 6)
 OWNERS = ("ls:ls0", "lr:lr")

@@ -14,18 +14,11 @@ from tests.support.learnt import ARRIVES, announced, announcement, bindings, mov
 
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
-switches:
-  sw0: {ipv4: 10.0.0.0/24, ipv6: "fd00::/64"}
-  sw1: {ipv4: 10.1.0.0/24, ipv6: "fd01::/64"}
-routers:
-  r0:
-    ports:
-      r0-sw0: {switch: sw0, mac: "0e:00:00:00:00:01", networks: [10.0.0.1/24, "fd00::1/64"]}
-      r0-sw1: {switch: sw1, mac: "0e:00:00:00:00:02", networks: [10.1.0.1/24, "fd01::1/64"]}
 ports:
   vm1: {switch: sw0, chassis: hv1}
   vm2: {switch: sw1, chassis: hv1}
   vm3: {switch: sw1, chassis: hv2}
+$routed
 """
 FIRST, SECOND = "0e:aa:00:00:00:01", "0e:aa:00:00:00:02"
 # Not of the other tests, whose last move may still be on its way to the Southbound.

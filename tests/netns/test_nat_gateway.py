@@ -20,34 +20,13 @@ from tests.support.talk import address
 
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
-switches:
-  foo: {ipv4: 192.168.1.0/24, ipv6: "fd11::/64"}
-  bar: {ipv4: 192.168.2.0/24, ipv6: "fd12::/64"}
-  alice: {ipv4: 172.16.1.0/24, ipv6: "fd21::/64"}
-  join: {ipv4: 20.0.0.0/24, ipv6: "fd20::/64"}
-routers:
-  r1:
-    ports:
-      r1-foo: {switch: foo, mac: "0e:00:00:01:00:01", networks: [192.168.1.1/24, "fd11::1/64"]}
-      r1-bar: {switch: bar, mac: "0e:00:00:01:00:02", networks: [192.168.2.1/24, "fd12::1/64"]}
-      r1-join: {switch: join, mac: "0e:00:00:01:00:03", networks: [20.0.0.1/24, "fd20::1/64"]}
-  r2:
-    ports:
-      r2-join: {switch: join, mac: "0e:00:00:02:00:01", networks: [20.0.0.2/24, "fd20::2/64"]}
-      r2-alice: {switch: alice, mac: "0e:00:00:02:00:02", networks: [172.16.1.1/24, "fd21::1/64"]}
 ports:
   foo1: {switch: foo, chassis: hv1}
   bar1: {switch: bar, chassis: hv2}
   alice1: {switch: alice, chassis: hv2}
-nbctl:
-  - set logical_router r2 options:chassis=hv2
-  - lr-route-add r1 172.16.1.0/24 20.0.0.2
-  - lr-route-add r1 fd21::/64 fd20::2
+$gateway
   - lr-route-add r1 30.0.0.0/24 20.0.0.2
   - lr-route-add r1 fd30::/64 fd20::2
-  - lr-route-add r2 192.168.0.0/16 20.0.0.1
-  - lr-route-add r2 fd11::/64 fd20::1
-  - lr-route-add r2 fd12::/64 fd20::1
 """
 VERSIONS = (4, 6)
 SNAT = {4: "30.0.0.1", 6: "fd30::1"}  # bar1 behind r2

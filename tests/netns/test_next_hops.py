@@ -11,17 +11,10 @@ from tests.support import talk, traffic
 
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
-switches:
-  sw0: {ipv4: 10.0.0.0/24, ipv6: "fd00::/64"}
-  sw1: {ipv4: 10.1.0.0/24, ipv6: "fd01::/64"}
-routers:
-  r0:
-    ports:
-      r0-sw0: {switch: sw0, mac: "0e:00:00:00:00:01", networks: [10.0.0.1/24, "fd00::1/64"]}
-      r0-sw1: {switch: sw1, mac: "0e:00:00:00:00:02", networks: [10.1.0.1/24, "fd01::1/64"]}
 ports:
   vm1: {switch: sw0, chassis: hv1}
   vm2: {switch: sw1, chassis: hv1}
+$routed
 """
 EXTRA = {4: "10.1.0.77", 6: "fd01::77"}
 

@@ -20,19 +20,12 @@ from tests.support import traffic
 
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent, hv3: {agent: ovn-controller}}
-switches:
-  sw0: {ipv4: 10.0.0.0/24, ipv6: "fd00::/64"}
-  sw1: {ipv4: 10.1.0.0/24, ipv6: "fd01::/64"}
-routers:
-  r0:
-    ports:
-      r0-sw0: {switch: sw0, mac: "0e:00:00:00:00:01", networks: [10.0.0.1/24, "fd00::1/64"]}
-      r0-sw1: {switch: sw1, mac: "0e:00:00:00:00:02", networks: [10.1.0.1/24, "fd01::1/64"]}
 ports:
   vm1: {switch: sw0, chassis: hv1}
   hop1: {switch: sw1, chassis: hv1}
   hop2: {switch: sw1, chassis: hv2}
   hop3: {switch: sw1, chassis: hv3}
+$routed
 """
 HOPS = ("hop1", "hop2", "hop3")
 # A share of a third is off by a tenth once in ten million runs; a batch fits a socket's buffer.

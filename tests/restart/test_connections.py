@@ -26,19 +26,6 @@ from tests.support.talk import address
 KINDS = OURS
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
-switches:
-  foo: {ipv4: 192.168.1.0/24, ipv6: "fd11::/64"}
-  alice: {ipv4: 172.16.1.0/24, ipv6: "fd21::/64"}
-  join: {}
-routers:
-  r1:
-    ports:
-      r1-foo: {switch: foo, mac: "0e:00:00:01:00:01", networks: [192.168.1.1/24, "fd11::1/64"]}
-      r1-join: {switch: join, mac: "0e:00:00:01:00:03", networks: [20.0.0.1/24, "fd20::1/64"]}
-  r2:
-    ports:
-      r2-join: {switch: join, mac: "0e:00:00:02:00:01", networks: [20.0.0.2/24, "fd20::2/64"]}
-      r2-alice: {switch: alice, mac: "0e:00:00:02:00:02", networks: [172.16.1.1/24, "fd21::1/64"]}
 ports:
   foo1: {switch: foo, chassis: hv1, port_security: true}
   alice1: {switch: alice, chassis: hv2, port_security: true}
@@ -47,12 +34,8 @@ acls:
   - {switch: foo, direction: from-lport, match: ip, action: allow-related}
   - {switch: foo, direction: to-lport, match: ip && udp.dst != 9999, action: allow-related}
   - {switch: alice, direction: to-lport, match: ip, action: allow-related}
-nbctl:
-  - set logical_router r2 options:chassis=hv2
-  - lr-route-add r1 172.16.1.0/24 20.0.0.2
-  - lr-route-add r1 fd21::/64 fd20::2
+$gateway
   - lr-route-add r2 192.168.1.0/24 20.0.0.1
-  - lr-route-add r2 fd11::/64 fd20::1
   - lr-nat-add r2 snat 172.16.1.1 192.168.1.0/24
   - lr-nat-add r2 snat fd21::1 fd11::/64
   - lr-nat-add r2 dnat 30.0.0.2 192.168.1.2

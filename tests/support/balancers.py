@@ -27,14 +27,12 @@ def address(bed: Sandbox, port: str, version: int) -> str:
 def change(bed: Sandbox, *command: str) -> None:
     """ovn-nbctl, and wait until every chassis obeys."""
     bed.nbctl("--wait=hv", "--", *command)
-    settle(bed)
 
 
 def settle(bed: Sandbox) -> None:
-    """Let Open vSwitch forget what it has cached, which --wait=hv does not wait for."""
+    """Let Open vSwitch forget what it has cached."""
     for chassis in bed.chassis.values():
-        if chassis.spec.userspace:
-            conntrack.command(chassis, "revalidator/purge")
+        chassis.purge_flows()
 
 
 def add(

@@ -9,12 +9,12 @@ ovn-controller, which keeps the tests honest.  A module narrows the kinds by KIN
 from __future__ import annotations
 
 from collections.abc import Iterator
-from string import Template
 
 import pytest
 
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from ovn_bpf_controller.sandbox.topology import parse
+from tests.support import topologies
 
 AGENTS = {
     "alone": "{agent: ovn-bpf-controller}",
@@ -34,6 +34,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="module")
 def bed(request: pytest.FixtureRequest, kind: str) -> Iterator[Sandbox]:
     """A running sandbox with the module's TOPOLOGY, shared by its tests."""
-    text = Template(request.module.TOPOLOGY).substitute(agent=AGENTS[kind])
+    text = topologies.filled(request.module.TOPOLOGY, agent=AGENTS[kind])
     with Sandbox(parse(text)) as sandbox:
         yield sandbox
