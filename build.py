@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Makes what is compiled: the cffi extension, the BPF objects, libbpf's bindings.
 
-setup.py calls generate() before it collects files and native() for the
-extension `ovn_bpf_controller._native`.  The shared structs have one definition,
-include/ovn_bpf/*.h: the C compiler's own preprocessor turns it into cffi's
-declarations, so that nothing is copied by hand.
+setup.py calls generate() before it collects files, native() for the
+extension `ovn_bpf_controller._native` and learn() when that is built.  The shared
+structs have one definition, include/ovn_bpf/*.h: the C compiler's own preprocessor
+turns it into cffi's declarations, so that nothing is copied by hand.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -186,6 +187,16 @@ def bind_libbpf() -> Path:
     if not LIBBPF_OUT.exists() or LIBBPF_OUT.read_text() != text:
         LIBBPF_OUT.write_text(text)
     return LIBBPF_OUT
+
+
+# --- what the flow compiler knows from the start ------------------------------
+
+
+def learn(package: Path) -> None:
+    """Writes compile/shapes.bin in the package under `package`, extension and all."""
+    command = [sys.executable, "-B", "tools/known_shapes.py", "tools/northd_flows.txt"]
+    environment = {**os.environ, "PYTHONPATH": str(package)}
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
 
 
 def generate() -> None:

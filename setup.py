@@ -38,6 +38,7 @@ class BuildExt(build_ext):
     def run(self) -> None:
         super().run()
         build.generate()
+        build.learn(build.ROOT if self.inplace else Path(self.build_lib).resolve())
 
 
 setup(

@@ -9,17 +9,22 @@ decide nothing.  All else, and every doubt, is left to the parser (None here).
 
 from __future__ import annotations
 
+import marshal
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.actions import Lowered, Traits, lower
 from ovn_bpf_controller.compile.field_actions import QUOTED_SOURCE
 from ovn_bpf_controller.compile.holes import Names
 from ovn_bpf_controller.compile.insns import INSN_BYTES, decode
+from ovn_bpf_controller.compile.known import plain
+from ovn_bpf_controller.compile.known import prereqs as known_prereqs
 from ovn_bpf_controller.compile.layout import chunks, cut, place
+from ovn_bpf_controller.compile.lists import SideRule
 from ovn_bpf_controller.compile.literals import Text, another, shape_of, whole
+from ovn_bpf_controller.compile.telling import NOTHING
 from ovn_bpf_controller.compile.templates import PLANS, SHAPES
 from ovn_bpf_controller.errors import OvnBpfError
 from ovn_bpf_controller.lang import nodes
@@ -79,12 +84,46 @@ class _Plan(NamedTuple):
             return self.base
         return replace(self.base, insns=bytes(insns))
 
+    def plain(self) -> tuple[Any, ...]:
+        """What of() takes, for marshal."""
+        return plain_lowered(self.base), repr(self.prereqs), plain(self.holes)
+
+    @classmethod
+    def of(cls, base: Any, prereqs: str, holes: Any) -> _Plan:
+        """The plan that was plain() once."""
+        return cls(lowered_of(*base), known_prereqs(prereqs), holes)
+
+
+def plain_lowered(lowered: Lowered) -> tuple[Any, ...]:
+    """What lowered_of() takes, for marshal."""
+    assert lowered.told is NOTHING  # such lists are of one flow (compile.flow)
+    return lowered.insns, lowered.unsupported, plain(lowered.side), lowered.arguments
+
+
+def lowered_of(insns: bytes, unsupported: Any, side: Any, arguments: Any) -> Lowered:
+    """What plain_lowered() was asked of."""
+    return Lowered(insns, unsupported, tuple(SideRule(*rule) for rule in side), arguments)
+
 
 class ActionTemplates:
     """Templates of action lists."""
 
-    def __init__(self) -> None:
+    def __init__(self, learnt: Callable[[], Mapping[object, bytes]] = dict) -> None:
+        """learnt: what kept() gave when the package was built."""
+        self._learnt = learnt
         self._shapes: dict[object, _ActionShape] = {}
+
+    def shapes(self) -> Iterable[_ActionShape]:
+        """All that were met."""
+        return self._shapes.values()
+
+    def kept(self) -> dict[object, bytes]:
+        """All that was learnt, by shape and place."""
+        return {
+            plain(what): marshal.dumps(shape.plain())
+            for what, shape in self._shapes.items()
+            if isinstance(what, tuple) and isinstance(what[0], bytes)
+        }
 
     def lower(
         self, actions: str, pipeline: int, table: int, names: Names, traits: Traits
@@ -99,6 +138,9 @@ class ActionTemplates:
             if len(self._shapes) >= SHAPES:
                 return None
             shape = self._shapes[what] = _ActionShape(pipeline, table, traits)
+            learnt = self._learnt().get(what)
+            if learnt is not None:
+                shape.take(marshal.loads(learnt))
         return shape.lower(actions, found[1], names)
 
 
@@ -113,6 +155,25 @@ class _ActionShape:
         self._plans: dict[object, _Plan | None] = {}
         # The holes of the list that came first: its plan is due at once.
         self._first: list[_Hole] | None = None
+
+    @property
+    def plans(self) -> int:
+        """How many combinations of literals that are not free were met."""
+        return len(self._plans)
+
+    def plain(self) -> tuple[Any, ...]:
+        """What take() takes, for marshal."""
+        plans = {
+            which: None if plan is None else plan.plain() for which, plan in self._plans.items()
+        }
+        return self._fixed, plans
+
+    def take(self, learnt: Any) -> None:
+        """Knows what a shape knew that plain() was asked."""
+        self._fixed, plans = learnt
+        self._plans = {
+            which: None if plan is None else _Plan.of(*plan) for which, plan in plans.items()
+        }
 
     def lower(
         self, actions: str, values: Sequence[int | str], names: Names

@@ -9,6 +9,7 @@ nothing is computed once per text, however many flows and datapaths repeat it.
 
 from __future__ import annotations
 
+import marshal
 import re
 from collections.abc import Mapping, Sequence
 from enum import Enum
@@ -16,8 +17,10 @@ from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
 
 from ovn_bpf_controller._native import lib
-from ovn_bpf_controller.compile.action_templates import ActionTemplates
+from ovn_bpf_controller.compile.action_templates import ActionTemplates, lowered_of
 from ovn_bpf_controller.compile.actions import EGRESS, INGRESS, TABLES, Lowered, Traits, lower
+from ovn_bpf_controller.compile.known import known
+from ovn_bpf_controller.compile.known import prereqs as known_prereqs
 from ovn_bpf_controller.compile.layout import Conj, Key, pack
 from ovn_bpf_controller.compile.lists import SideRule
 from ovn_bpf_controller.compile.sets import SetBook
@@ -35,8 +38,8 @@ from ovn_bpf_controller.plaindata import dataclass
 MAX_DISJUNCTS: Final = 16384
 
 _TEXTS: Final = 4096  # distinct texts remembered
-_MATCHES: Final = Matches()
-_ACTIONS: Final = ActionTemplates()
+_MATCHES: Final = Matches(lambda: known().matches)
+_ACTIONS: Final = ActionTemplates(lambda: known().actions)
 _NEAR: Final = 30  # characters shown on either side of a mistake
 
 
@@ -294,6 +297,10 @@ def _lower_constant(
     text: str, pipeline: int, table: int, traits: Traits
 ) -> tuple[Lowered, nodes.Expr] | None:
     """_lower() of actions that name nothing; None for others."""
+    kept = known().constants.get((text, pipeline, table, *traits))
+    if kept is not None:
+        lowered, required = marshal.loads(kept)
+        return lowered_of(*lowered), known_prereqs(required)
     no = _NoNames()
     actions, prereqs = _parsed(text)
     try:
@@ -312,19 +319,23 @@ def _parsed(text: str) -> tuple[tuple[nodes.Action, ...], nodes.Expr]:
 
 
 def _keys(match: str, prereqs: nodes.Expr, names: _Names) -> tuple[Key, ...]:
-    made = _MATCHES.keys(
-        match,
-        prereqs,
-        names,
-        lambda text: _condition(text, prereqs),
-        lambda text: _pack(disjuncts(_condition(text, prereqs), names, MAX_DISJUNCTS)),
-    )
+    made = _keys_of_shape(match, prereqs, names)
     if made is not None:
         return made
     constant = _keys_constant(match, prereqs)
     if constant is not None:
         return constant
     return _pack(disjuncts(_condition(match, prereqs), names, MAX_DISJUNCTS))
+
+
+def _keys_of_shape(match: str, prereqs: nodes.Expr, names: _Names) -> tuple[Key, ...] | None:
+    return _MATCHES.keys(
+        match,
+        prereqs,
+        names,
+        lambda text: _condition(text, prereqs),
+        lambda text: _pack(disjuncts(_condition(text, prereqs), names, MAX_DISJUNCTS)),
+    )
 
 
 def _condition(match: str, prereqs: nodes.Expr, ct_translation: bool = False) -> nodes.Expr:
@@ -338,6 +349,9 @@ def _condition(match: str, prereqs: nodes.Expr, ct_translation: bool = False) ->
 @lru_cache(maxsize=_TEXTS)
 def _keys_constant(match: str, prereqs: nodes.Expr) -> tuple[Key, ...] | None:
     """The keys of a match that names nothing; None for others."""
+    kept = known().constants.get((match, repr(prereqs)))
+    if kept is not None:
+        return tuple([Key(*key) for key in marshal.loads(kept)])
     try:
         return _pack(disjuncts(_condition(match, prereqs), _NoNames(), MAX_DISJUNCTS))
     except _NameAskedError:

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from math import prod
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ovn_bpf_controller.compile.holes import Hole, Names
+from ovn_bpf_controller.compile.known import plain
 from ovn_bpf_controller.compile.layout import _CUTS as CUTS
 from ovn_bpf_controller.compile.layout import Key
 from ovn_bpf_controller.compile.literals import GROUP, SET, STRING
@@ -21,6 +22,11 @@ from ovn_bpf_controller.lang.registers import pieces
 from ovn_bpf_controller.lang.sets import MANY
 
 PAIRS: Final = 256  # of keys that may meet: more are not worth the comparisons
+
+
+# Kinds of holes that fill() asks for, as they stand in a file; to others "" is as good.
+_NAMED: Final[dict[str, object]] = {"": None, "s": STRING, "g": GROUP, "a": SET}
+_KINDS: Final = {kind: name for name, kind in _NAMED.items()}
 
 
 class _Slot(NamedTuple):
@@ -46,6 +52,20 @@ class Plan(NamedTuple):
     holes: tuple[Hole, ...]
     forms: tuple[_Form, ...]
     pairs: tuple[_Pair, ...]
+
+    def plain(self) -> tuple[Any, ...]:
+        """What of() takes, for marshal."""
+        holes = tuple((*hole[:1], _KINDS.get(hole.kind, ""), *hole[2:]) for hole in self.holes)
+        return holes, plain(self.forms), self.pairs
+
+    @classmethod
+    def of(cls, holes: Any, forms: Any, pairs: Any) -> Plan:
+        """The plan that was plain() once."""
+        return cls(
+            tuple([Hole(n, _NAMED[kind], *rest) for n, kind, *rest in holes]),
+            tuple([(Key(*key), filled) for key, filled in forms]),
+            pairs,
+        )
 
     def fill(self, literals: Sequence[int | str], names: Names) -> tuple[Key, ...] | None:
         """The keys of an instance; None when a value does not fit, or keys meet."""

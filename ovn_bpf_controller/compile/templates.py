@@ -10,8 +10,9 @@ whose keys meet, are left to the parser (None here).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Final
+import marshal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from ovn_bpf_controller.compile.choices import Choices, first_alone, listed
 from ovn_bpf_controller.compile.holes import Hole, Names, free_literals
@@ -34,8 +35,19 @@ class Matches:
     by the parser.  parse(text): its tree with them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, learnt: Callable[[], Mapping[object, bytes]] = dict) -> None:
+        """learnt: what kept() gave when the package was built."""
+        self._learnt = learnt
         self._shapes: dict[object, _MatchShape] = {}
+
+    def shapes(self) -> Iterable[_MatchShape]:
+        """All that were met."""
+        return self._shapes.values()
+
+    def kept(self) -> dict[object, bytes]:
+        """All that was learnt, by shape."""
+        named = ((_name(what), shape) for what, shape in self._shapes.items())
+        return {name: marshal.dumps(shape.plain()) for name, shape in named if name is not None}
 
     def keys(
         self,
@@ -64,6 +76,9 @@ class Matches:
         shape = self._shapes.get(what)
         if shape is None and len(self._shapes) < SHAPES:
             shape = self._shapes[what] = _MatchShape()
+            learnt = self._learnt().get(_name(what))
+            if learnt is not None:
+                shape.take(marshal.loads(learnt))
         return shape
 
     def _keys_of_lists(
@@ -83,6 +98,15 @@ class Matches:
         return shape.keys_of_lists(cut[0], found[1], cut[1], names, parse, compile_)
 
 
+def _name(what: object) -> object:
+    """What stands for a shape and its prerequisites in a file; None: nothing can."""
+    if isinstance(what, bytes):
+        return what
+    if isinstance(what, tuple) and isinstance(what[0], bytes):
+        return what[0], repr(what[1])
+    return None
+
+
 class _MatchShape:
     """One template: which literals are free, and a Plan for each of the others'.
 
@@ -98,6 +122,28 @@ class _MatchShape:
         self._plans: dict[object, Plan | int] = {}
         # What is free in the match that came first: its plan is due at once.
         self._first: tuple[list[Hole], list[int]] | None = None
+
+    @property
+    def plans(self) -> int:
+        """How many combinations of literals that are not free were met."""
+        return len(self._plans)
+
+    def plain(self) -> tuple[Any, ...]:
+        """What take() takes, for marshal."""
+        plans = {
+            which: plan if isinstance(plan, int) else plan.plain()
+            for which, plan in self._plans.items()
+        }
+        return self._hopeless, self._fixed, self._residents, self._lists, plans
+
+    def take(self, learnt: Any) -> None:
+        """Knows what a shape knew that plain() was asked."""
+        self._hopeless, self._fixed, self._residents, self._lists, plans = learnt
+        self._plans = {
+            which: plan if isinstance(plan, int) else Plan.of(*plan)
+            for which, plan in plans.items()
+        }
+        self._known = True
 
     def keys(
         self,

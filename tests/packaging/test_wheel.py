@@ -54,7 +54,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.timeout(300)
 def test_a_wheel_brings_the_extension_the_program_and_the_bindings(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
-    for end in ("bpf/ovn.o", "datapath/_libbpf.py", "py.typed", "_native.pyi"):
+    for end in (
+        "bpf/ovn.o",
+        "datapath/_libbpf.py",
+        "compile/shapes.bin",
+        "py.typed",
+        "_native.pyi",
+    ):
         assert f"ovn_bpf_controller/{end}" in names
     assert [n for n in names if n.startswith("ovn_bpf_controller/_native.") and n.endswith(".so")]
     assert not [n for n in names if n.startswith(("tests/", "tools/", "build.py"))]
@@ -66,13 +72,16 @@ def test_the_wheel_works_where_nothing_was_compiled(wheel: Path, tmp_path: Path)
     program = (
         "import ovn_bpf_controller as package\n"
         "from ovn_bpf_controller._native import lib\n"
+        "from ovn_bpf_controller.compile.known import known\n"
         "from ovn_bpf_controller.datapath.libbpf import BpfObject\n"
         "from ovn_bpf_controller.datapath.loader import OBJECT\n"
         "print(package.__file__, lib.OVN_LAYOUT_VERSION, len(BpfObject(OBJECT).programs) > 0)\n"
+        "print(len(known().matches) > 0)\n"
     )
     said = run("-c", program, cwd=tmp_path).split()
     assert said == [
         str(tmp_path / "ovn_bpf_controller" / "__init__.py"),
         str(lib.OVN_LAYOUT_VERSION),
+        "True",
         "True",
     ]

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from ovn_bpf_controller.compile import flow as flow_module
 from ovn_bpf_controller.compile.action_templates import ActionTemplates
-from ovn_bpf_controller.compile.flow import Compiled, LogicalFlow, compile_flow
+from ovn_bpf_controller.compile.flow import LogicalFlow, compile_flow
 from ovn_bpf_controller.compile.lists import Traits
 from ovn_bpf_controller.compile.sets import SetBook
 from ovn_bpf_controller.compile.templates import Matches
 from ovn_bpf_controller.plaindata import replace
+from tests.support.scratch import from_scratch
 from tests.support.world import World
 
 PORTS = {f"p{n}": n for n in range(1, 5)}
@@ -172,24 +173,6 @@ def fresh_templates(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(flow_module, "_MATCHES", Matches())
     monkeypatch.setattr(flow_module, "_ACTIONS", ActionTemplates())
     yield
-
-
-class _NoTemplates:
-    """Leaves everything to the parser."""
-
-    def keys(self, *_: object) -> None:
-        return None
-
-    def lower(self, *_: object) -> None:
-        return None
-
-
-def from_scratch(flow: LogicalFlow, env: World, book: SetBook) -> Compiled:
-    """compile_flow() without templates; book: for sets to have the same numbers."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(flow_module, "_MATCHES", _NoTemplates())
-        patch.setattr(flow_module, "_ACTIONS", _NoTemplates())
-        return compile_flow(flow, 1, env, book)
 
 
 @settings(
