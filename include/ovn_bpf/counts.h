@@ -51,6 +51,7 @@ enum ovn_drop {
 	DROP_METER,	    /* set_meter: above its rate */
 	DROP_COPP,	    /* the flow's controller_meter: above its rate */
 	DROP_ASLEEP,	    /* the guest has not moved here yet */
+	DROP_NO_ROOM,	    /* the flow that matches does not fit its stage */
 	DROP_MAX,
 };
 

@@ -129,6 +129,7 @@ class Problem(Enum):
     VERB = "unsupported verb"  # its packets are dropped
     INVALID = "invalid"  # left out
     MATCH = "unsupported match"  # left out
+    ROOM = "no room"  # in its stage: its packets are dropped, see datapath.unplaced
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,18 @@ class Slots:
         journal.undo(self.release, slot)
         return slot
 
+    def take_several(self, count: int, journal: Journal) -> list[int]:
+        """The same of many.  Raises DataPlaneError when there are not so many."""
+        taken = self._free[-count:]
+        fresh = count - len(taken)
+        if self._top + fresh > self._capacity:
+            raise DataPlaneError(f"map {self._name} is full ({self._capacity} entries)")
+        del self._free[-count:]
+        taken += range(self._top, self._top + fresh)
+        self._top += fresh
+        journal.undo(self._free.extend, taken)
+        return taken
+
     def release(self, slot: int) -> None:
         """Makes an element free at once."""
         self._free.append(slot)
@@ -137,23 +149,23 @@ class Shared(Generic[Key]):
         self._held: dict[Key, list[int]] = {}  # index, holders
         self._keys: dict[int, Key] = {}
 
-    def hold(self, key: Key, journal: Journal) -> int:
+    def hold(self, key: Key, journal: Journal, times: int = 1) -> int:
         """Index of `key`, made if need be; dropped again if the change fails."""
         held = self._held.get(key)
         if held is None:
             index = self._make(key, journal)
-            self._held[key] = [index, 1]
+            self._held[key] = [index, times]
             self._keys[index] = key
             journal.undo(self._forget, key)
             return index
-        held[1] += 1
-        journal.undo(self._unhold, held)
+        held[1] += times
+        journal.undo(self._unhold, held, times)
         return held[0]
 
-    def drop(self, key: Key) -> None:
-        """One holder less, at once; the last one frees it."""
+    def drop(self, key: Key, times: int = 1) -> None:
+        """So many holders less, at once; the last one frees it."""
         held = self._held[key]
-        held[1] -= 1
+        held[1] -= times
         if not held[1]:
             self._forget(key)
             self._free(key, held[0])
@@ -187,8 +199,8 @@ class Shared(Generic[Key]):
         return len(self._held)
 
     @staticmethod
-    def _unhold(held: list[int]) -> None:
-        held[1] -= 1
+    def _unhold(held: list[int], times: int) -> None:
+        held[1] -= times
 
     def _forget(self, key: Key) -> None:
         del self._keys[self._held.pop(key)[0]]

@@ -53,6 +53,7 @@ REASONS: Final[dict[int, str]] = {
     lib.DROP_METER: "above the rate of set_meter",
     lib.DROP_COPP: "above the rate of the logical flow's controller_meter",
     lib.DROP_ASLEEP: "the guest has not moved here yet",
+    lib.DROP_NO_ROOM: "the logical flow has no room in its stage",
     lib.DROP_NO_BACKEND: "a load balancer without backends",
 }
 

@@ -73,6 +73,69 @@ class Rules:
             return True
         return self._put_keyed(rule, generation, journal)
 
+    def put_run(self, run: Sequence[Rule], generation: int, journal: Journal) -> bool:
+        """put() of rules that differ in priority and values alone; all of them or none."""
+        first = run[0]
+        if len(run) == 1 or not first.mask:
+            return all([self.put(rule, generation, journal) for rule in run])
+        number = key_class(first.mask)
+        live = self.tables[number].index.live
+        dp_index = self._datapaths.shared.find(first.dp)
+        mask = self._masks.shared.find(first.mask)
+        stage = dp_index * PER_DP + first.table
+        if dp_index and not self._stages.has_room(stage, mask):
+            return False
+        fresh = list(run)
+        if dp_index and mask:
+            there = [_packed(number, stage, mask, rule.values) in live for rule in run]
+            for rule, is_there in zip(run, there, strict=True):
+                if is_there:
+                    self._put_keyed(rule, generation, journal)
+            fresh = [rule for rule, old in zip(run, there, strict=True) if not old]
+        if len({rule.values for rule in fresh}) < len(fresh):
+            return all([self.put(rule, generation, journal) for rule in fresh])
+        if fresh:
+            self._put_fresh(fresh, generation, journal)
+        return True
+
+    def _put_fresh(self, run: Sequence[Rule], generation: int, journal: Journal) -> None:
+        """put_run() of rules with keys that there are not."""
+        first, count = run[0], len(run)
+        number = key_class(first.mask)
+        stage = self._datapaths.shared.hold(first.dp, journal, count) * PER_DP + first.table
+        mask = self._masks.shared.hold(first.mask, journal, count)
+        pc = self._insns.shared.hold(first.insns, journal, count)
+        keys = [_packed(number, stage, mask, rule.values) for rule in run]
+        bodies = [
+            BODY.pack(rule.prio, pc, rule.flow, 0) + key
+            for rule, key in zip(run, keys, strict=True)
+        ]
+        self.tables[number].put_fresh(keys, bodies, generation, journal)
+        told = [(rule.prio, rule.values) for rule in run]
+        self._stages.add_run(stage, mask, first.mask, told, journal)
+
+    def delete_run(self, run: Sequence[Rule], generation: int, journal: Journal) -> None:
+        """delete() of rules that differ in priority and values alone."""
+        first = run[0]
+        if len(run) == 1 or not first.mask:
+            for rule in run:
+                self.delete(rule, generation, journal)
+            return
+        dp_index = self._datapaths.shared.find(first.dp)
+        mask = self._masks.shared.find(first.mask)
+        number, stage = key_class(first.mask), dp_index * PER_DP + first.table
+        table = self.tables[number]
+        keys = [_packed(number, stage, mask, rule.values) for rule in run]
+        gone: dict[tuple[int, int], int] = {}  # by priority and actions
+        for slot in table.delete_all(keys, generation, journal):
+            which = BODY.unpack_from(table.body(slot))[:2]
+            gone[which] = gone.get(which, 0) + 1
+        for (prio, pc), count in gone.items():
+            self._stages.remove(stage, mask, prio, journal, count)
+            journal.after_grace(self._insns.shared.drop, self._insns.shared.key(pc), count)
+            journal.after_grace(self._masks.shared.drop, first.mask, count)
+            journal.after_grace(self._datapaths.shared.drop, first.dp, count)
+
     def delete(self, rule: Rule, generation: int, journal: Journal) -> None:
         """Takes away what has this rule's key; one that is not there is no error."""
         dp_index = self._datapaths.shared.find(rule.dp)

@@ -8,7 +8,8 @@ only says `next;` is linked past (skip_to), and so costs packets nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from ovn_bpf_controller._native import lib
@@ -95,14 +96,28 @@ class Stages:
         journal: Journal,
     ) -> None:
         """One rule more under a mask, which is `words` (model.Rule.mask)."""
-        self._narrow(stage, mask, words, values, journal)
+        self._narrow(stage, mask, words, (values,), journal)
         self._count(stage, mask, prio, 1)
         journal.undo(self._count, stage, mask, prio, -1)
 
-    def remove(self, stage: int, mask: int, prio: int, journal: Journal) -> None:
-        """One rule less."""
-        self._count(stage, mask, prio, -1)
-        journal.undo(self._count, stage, mask, prio, 1)
+    def add_run(
+        self,
+        stage: int,
+        mask: int,
+        words: Mask,
+        rules: Sequence[tuple[int, Sequence[int]]],
+        journal: Journal,
+    ) -> None:
+        """add() of several, each with priority and values."""
+        self._narrow(stage, mask, words, [values for _, values in rules], journal)
+        for prio, count in Counter(prio for prio, _ in rules).items():
+            self._count(stage, mask, prio, count)
+            journal.undo(self._count, stage, mask, prio, -count)
+
+    def remove(self, stage: int, mask: int, prio: int, journal: Journal, times: int = 1) -> None:
+        """So many rules less."""
+        self._count(stage, mask, prio, -times)
+        journal.undo(self._count, stage, mask, prio, times)
 
     def set_default(self, stage: int, slot: int, trivial: bool, journal: Journal) -> None:
         """Another match-all rule; slot 0: none."""
@@ -129,17 +144,24 @@ class Stages:
         return max((len(v.tuples) for v in self._written.values()), default=0)
 
     def _narrow(
-        self, stage: int, mask: int, words: Mask, values: Sequence[int], journal: Journal
+        self,
+        stage: int,
+        mask: int,
+        words: Mask,
+        several: Iterable[Sequence[int]],
+        journal: Journal,
     ) -> None:
-        """What the mask's rules have in common once there is one more."""
+        """What the mask's rules have in common once there are more, with these values."""
         known = self._known.get(stage)
         if known is None:
             known = self._known[stage] = Stage()
         before = after = known.common.get(mask)
+        fresh = iter(several)
         if mask not in known.prios:  # what is known is of rules that went
-            after = Common(words, values)
-        elif before is not None:
-            after = before.also(values)
+            after = Common(words, next(fresh))
+        if after is not None:
+            for values in fresh:
+                after = after.also(values)
         if after is not before and after is not None:
             known.common[mask] = after
             journal.undo(self._set_common, stage, mask, before)

@@ -12,14 +12,13 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, NamedTuple
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.datapath.change import TableChange
 from ovn_bpf_controller.datapath.chassis import Chassis, encode
 from ovn_bpf_controller.datapath.grace import Grace
 from ovn_bpf_controller.datapath.interned import (
-    WORDS_OF_CLASS,
     Datapaths,
     Insns,
     Masks,
@@ -27,11 +26,14 @@ from ovn_bpf_controller.datapath.interned import (
 )
 from ovn_bpf_controller.datapath.journal import Call, Journal, run
 from ovn_bpf_controller.datapath.maps import ArrayMap, HashMap, grace_period
+from ovn_bpf_controller.datapath.parts import in_parts
 from ovn_bpf_controller.datapath.ports import Groups, Ports, port_key
 from ovn_bpf_controller.datapath.records import record, word
+from ovn_bpf_controller.datapath.rule_changes import stage_rules
 from ovn_bpf_controller.datapath.rules import Rules
 from ovn_bpf_controller.datapath.sets import Sets, set_key
 from ovn_bpf_controller.datapath.stages import Stages
+from ovn_bpf_controller.datapath.unplaced import FlowAt, Refusal, Unplaced
 from ovn_bpf_controller.datapath.versioned import Index, VersionedTable
 from ovn_bpf_controller.errors import DataPlaneError
 from ovn_bpf_controller.model import Rule, SetMember, Tunnel
@@ -41,9 +43,6 @@ CONTROL: Final = record("struct ovn_ctl")
 _GENERATION: Final = word("struct ovn_ctl", "generation")
 _TUNNEL_MODE: Final = word("struct ovn_ctl", "tunnel_mode")
 _CLASSES: Final = "sml"
-_PART: Final = 128  # things written without a break: about a millisecond
-
-T = TypeVar("T")
 
 # Changes whose grace periods are not over: a packet follows OVN_MAX_VERSIONS of a key
 # (csrc/bpf/bounds.h), one more than that.
@@ -107,6 +106,7 @@ class Tables:
         self._replaced: deque[_Replaced] = deque()
         self.rejected: list[tuple[Rule | Tunnel | SetMember, str]] = []
         self.written: dict[str, int] = {}
+        self._unplaced = Unplaced(TableChange(), {})
         self.generation = self._control.words[_GENERATION]
         if not self.generation:
             self._initialise()
@@ -164,11 +164,25 @@ class Tables:
         while sum(1 for each in self._replaced if each.generation) >= _IN_FLIGHT:
             self._grace.wait(self._replaced[0].ticket)
             self.reclaim()
+        unplaced = self._unplaced.following(change, complete)
+        while not (yield from self._attempt(unplaced, complete)):
+            pass
+        self._unplaced = unplaced
+
+    def _attempt(self, unplaced: Unplaced, complete: bool) -> Generator[None, None, bool]:
+        """Makes the change true; False, and nothing has changed, if it must be made again
+        since flows found no room."""
+        change = unplaced.change
         generation = self.generation + 1
         journal = Journal(generation, self._ensure_past)
         self.rejected = []
         try:
-            yield from self._stage(change, generation, journal, complete)
+            refused = yield from self._stage(change, generation, journal, complete)
+            if any(each.rule.flow for each in refused):
+                self._roll_back(journal)
+                unplaced.refuse(refused, () if complete else self._rules.all())
+                return False
+            self.rejected += refused + unplaced.news
             self._stages.publish(generation, journal)
             for index in self._indexes:
                 yield from index.flush()
@@ -177,7 +191,7 @@ class Tables:
             raise
         self.written = {index.name: index.changes for index in self._indexes if index.touched}
         if journal.empty and not any(index.touched for index in self._indexes):
-            return
+            return True
         crash_point("change-staged")
         journal.flip()
         self._control.publish(0, _GENERATION, generation)
@@ -188,11 +202,15 @@ class Tables:
             if gone:
                 journal.after_grace(index.finish, gone, generation)
         self._replaced.append(_Replaced(self._grace.ask(), generation, journal.after))
+        return True
 
     def _stage(
         self, change: TableChange, generation: int, journal: Journal, complete: bool
-    ) -> Iterator[None]:
-        """Writes everything aside.  Tunnels come first: ports and groups name them."""
+    ) -> Generator[None, None, list[Refusal]]:
+        """Writes everything aside; returns the rules that find no room.
+
+        Tunnels come first: ports and groups name them.
+        """
         for datapath in change.datapaths_added:
             self._datapaths.put(datapath, journal)
         tunnels = {t.name: t for t in change.tunnels_added if self._sound_tunnel(t)}
@@ -201,25 +219,26 @@ class Tables:
         yield from self._stage_ports(change, generation, journal, complete)
         yield from self._stage_groups(change, generation, journal, complete)
         yield from self._stage_sets(change, generation, journal, complete)
-        yield from self._stage_rules(change, generation, journal, complete)
+        refused = yield from stage_rules(self._rules, change, generation, journal, complete)
         names = self._chassis.names() if complete else {t.name for t in change.tunnels_removed}
         for name in names - tunnels.keys():
             self._chassis.delete(name, journal)
         dps = self._datapaths.declared() if complete else {d.dp for d in change.datapaths_removed}
         for dp in dps - {d.dp for d in change.datapaths_added}:
             self._datapaths.delete(dp, journal)
+        return refused
 
     def _stage_ports(
         self, change: TableChange, generation: int, journal: Journal, complete: bool
     ) -> Iterator[None]:
         added = {port_key(p.dp, p.port): p for p in change.ports_added}
         gone: Iterable[bytes] = (port_key(p.dp, p.port) for p in change.ports_removed)
-        for key in _in_parts(list(self._ports.table.index.live) if complete else gone):
+        for key in in_parts(list(self._ports.table.index.live) if complete else gone):
             if key is None:
                 yield
             elif key not in added:
                 self._ports.delete(key, generation, journal)
-        for port in _in_parts(added.values()):
+        for port in in_parts(added.values()):
             if port is None:
                 yield
             else:
@@ -234,7 +253,7 @@ class Tables:
         for key in list(self._groups.table.index.live) if complete else gone:
             if key not in added:
                 self._groups.delete(key, generation, journal)
-        for group in _in_parts(added.values()):
+        for group in in_parts(added.values()):
             if group is None:
                 yield
             else:
@@ -245,52 +264,16 @@ class Tables:
     ) -> Iterator[None]:
         added = {set_key(member): member for member in change.sets_added}
         gone: Iterable[bytes] = map(set_key, change.sets_removed)
-        for key in _in_parts(list(self._sets.table.index.live) if complete else gone):
+        for key in in_parts(list(self._sets.table.index.live) if complete else gone):
             if key is None:
                 yield
             elif key not in added:
                 self._sets.delete(key, generation, journal)
-        for member in _in_parts(added.values()):
+        for member in in_parts(added.values()):
             if member is None:
                 yield
             elif not self._sets.put(member, generation, journal):
                 self.rejected.append((member, "its sets have too many prefix lengths"))
-
-    def _stage_rules(
-        self, change: TableChange, generation: int, journal: Journal, complete: bool
-    ) -> Iterator[None]:
-        sound: Iterable[Rule] = filter(self._sound_rule, change.rules_added)
-        if self._rules if complete else change.rules_removed:
-            added: dict[object, Rule] = {}
-            for rule in _in_parts(sound):
-                if rule is None:
-                    yield
-                else:
-                    added[_identity(rule)] = rule
-            gone = []
-            for rule in _in_parts(self._rules.all() if complete else change.rules_removed):
-                if rule is None:
-                    yield
-                elif _identity(rule) not in added:
-                    gone.append(rule)
-            for rule in _in_parts(gone):
-                if rule is None:
-                    yield
-                else:
-                    self._rules.delete(rule, generation, journal)
-            sound = added.values()
-        for rule in _in_parts(sound):
-            if rule is None:
-                yield
-            elif not self._rules.put(rule, generation, journal):
-                why = f"its stage has {lib.OVN_MAX_TUPLES} masks already"
-                self.rejected.append((rule, why))
-
-    def _sound_rule(self, rule: Rule) -> bool:
-        if len(rule.mask) <= WORDS_OF_CLASS[-1]:
-            return True
-        self.rejected.append((rule, f"looks at {len(rule.mask)} words of the packet"))
-        return False
 
     def _sound_tunnel(self, tunnel: Tunnel) -> bool:
         try:
@@ -378,6 +361,7 @@ class Tables:
         grace_period()
         generation = self.generation
         self._replaced.clear()
+        self._unplaced = Unplaced(TableChange(), {})
         self.past = generation
         self._stages.adopt(self._datapaths.adopt(), generation)
         named = self._ports.adopt(generation) | self._groups.adopt(generation)
@@ -396,6 +380,10 @@ class Tables:
         """Every rule, in no order."""
         return self._rules.all()
 
+    def unplaced(self) -> dict[FlowAt, str]:
+        """Flows that their stage has no room for, by datapath and number, with why."""
+        return dict(self._unplaced.why)
+
     def chassis_names(self) -> dict[int, str]:
         """Names of tunnels by their index in ovn_chassis."""
         return {index: name for name, index in self._chassis.shared.items()}
@@ -404,15 +392,3 @@ class Tables:
         """Elements in use and room, by map name, of the maps that can fill up."""
         use = {t.array.name: (t.slots.in_use, t.array.capacity - 1) for t in self._versioned()}
         return use
-
-
-def _in_parts(things: Iterable[T]) -> Iterator[T | None]:
-    """The things, and None now and then: time for a break."""
-    for number, thing in enumerate(things, 1):
-        yield thing
-        if not number % _PART:
-            yield None
-
-
-def _identity(rule: Rule) -> tuple[int, int, object, object]:
-    return rule.dp, rule.table, rule.mask, rule.values

@@ -10,7 +10,7 @@ at the top of include/ovn_bpf/tables.h.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from ovn_bpf_controller.datapath.alloc import Slots
@@ -46,6 +46,15 @@ class Index:
         self._old.setdefault(key, self.live.get(key, 0))
         self.doomed.pop(key, None)
         self.live[key] = value
+
+    def set_fresh(self, keys: Sequence[bytes], values: Sequence[int]) -> None:
+        """set() of keys that there are not."""
+        for key in keys:
+            self._old.setdefault(key, 0)
+        if self.doomed:
+            for key in keys:
+                self.doomed.pop(key, None)
+        self.live.update(zip(keys, values, strict=True))
 
     def remove(self, key: bytes) -> int:
         """Takes `key` out after the grace period; returns its value, or 0."""
@@ -154,6 +163,29 @@ class VersionedTable:
             journal.after_grace(self._unlink, slot, old)
         return old
 
+    def put_fresh(
+        self, keys: Sequence[bytes], bodies: Sequence[bytes], generation: int, journal: Journal
+    ) -> None:
+        """put() of keys that there are not."""
+        slots = self.slots.take_several(len(keys), journal)
+        if self.index.doomed:
+            for key in keys:
+                if key in self.index.doomed:
+                    journal.ensure_past(self.index.doomed[key])
+        head = HEADER.pack(generation, FOREVER, 0, 0)
+        for slot, body in zip(slots, bodies, strict=True):
+            self.array.put(slot, head + body)
+        self.index.set_fresh(keys, slots)
+
+    def delete_all(self, keys: Iterable[bytes], generation: int, journal: Journal) -> list[int]:
+        """delete() of many; returns the slots of those that were there."""
+        slots = [slot for key in keys if (slot := self.index.remove(key))]
+        places = [slot * self.array.pitch + DEAD for slot in slots]
+        journal.undo(self._set_words, places, FOREVER)
+        self._set_words(places, generation)
+        journal.after_grace(self._leaving.extend, slots)
+        return slots
+
     def put_unindexed(self, body: bytes, generation: int, journal: Journal) -> int:
         """A slot that is reached otherwise than by key; returns it."""
         slot = self.slots.take(journal)
@@ -191,6 +223,11 @@ class VersionedTable:
     def _unlink(self, slot: int, old: int) -> None:
         self.array.words[slot * self.array.pitch + NEXT] = 0
         self.slots.release(old)
+
+    def _set_words(self, places: Sequence[int], value: int) -> None:
+        words = self.array.words
+        for at in places:
+            words[at] = value
 
     def _set_word(self, at: int, value: int) -> None:
         self.array.words[at] = value

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from ovn_bpf_controller.answering import Answering
 from ovn_bpf_controller.binding.desired import Desired
 from ovn_bpf_controller.binding.engine import Binding
+from ovn_bpf_controller.compile.compiler import Problem, UnsupportedFlow
 from ovn_bpf_controller.datapath.conntrack import Conntrack
 from ovn_bpf_controller.datapath.loader import Plane
 from ovn_bpf_controller.datapath.tables import Tables
@@ -50,6 +52,16 @@ class Chassis(Protocol):
 
     def reread(self) -> None:
         """Read the tables anew, and write what is not as it is desired."""
+
+
+def unsupported_flows(chassis: Chassis) -> Iterator[UnsupportedFlow]:
+    """Logical flows that are not carried out as written, or have no room."""
+    compiler = chassis.flows.compiler
+    yield from compiler.unsupported()
+    for (dp, number), why in chassis.tables.unplaced().items():
+        uuid = compiler.flow_ids.uuid(number) or ""
+        flow = compiler.flow(uuid)
+        yield UnsupportedFlow(uuid, flow.stage if flow else "", Problem.ROOM, why, (dp,))
 
 
 def datapath_names(chassis: Chassis) -> dict[int, str]:

@@ -25,7 +25,7 @@ from ovn_bpf_controller.observe import (
     inventory,
     trace_command,
 )
-from ovn_bpf_controller.observe.chassis import Chassis, Rows, datapath_keys
+from ovn_bpf_controller.observe.chassis import Chassis, Rows, datapath_keys, unsupported_flows
 from ovn_bpf_controller.observe.table import table
 from ovn_bpf_controller.process.unixctl import CommandError, Commands, Request
 
@@ -106,7 +106,7 @@ def unsupported(chassis: Chassis, which: str) -> Rows:
             "what": flow.what,
             "datapaths": ",".join(map(str, flow.datapaths)),
         }
-        for flow in chassis.flows.compiler.unsupported()
+        for flow in unsupported_flows(chassis)
         if keys.intersection(flow.datapaths)
     ]
 
@@ -142,7 +142,7 @@ def flow_uuid(chassis: Chassis, which: str) -> Rows:
 def status(chassis: Chassis, _which: str) -> Rows:
     """How the chassis stands, a line for each fact."""
     desired = chassis.desired
-    unsupported_flows = {flow.uuid for flow in chassis.flows.compiler.unsupported()}
+    not_as_written = {flow.uuid for flow in unsupported_flows(chassis)}
     facts: dict[str, object] = {
         "chassis": desired.chassis or "(no name yet)",
         "southbound": chassis.southbound.detail,
@@ -153,7 +153,7 @@ def status(chassis: Chassis, _which: str) -> Rows:
         "datapaths": len(desired.datapaths),
         "ports": len(desired.ports()),
         "tunnels": len(desired.tunnels),
-        "unsupported flows": len(unsupported_flows),
+        "unsupported flows": len(not_as_written),
     }
     for name, (used, room) in chassis.tables.use().items():
         facts[f"map {name}"] = f"{used} of {room}"

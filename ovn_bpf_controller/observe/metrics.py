@@ -20,7 +20,7 @@ from ovn_bpf_controller.datapath.counters import Counters
 from ovn_bpf_controller.datapath.reasons import reason_text
 from ovn_bpf_controller.model import PortKind
 from ovn_bpf_controller.observe import inventory
-from ovn_bpf_controller.observe.chassis import Chassis
+from ovn_bpf_controller.observe.chassis import Chassis, unsupported_flows
 from ovn_bpf_controller.process import coverage, stopwatch
 from ovn_bpf_controller.process.version import program_version
 
@@ -103,7 +103,7 @@ def _data_plane(chassis: Chassis) -> Iterator[Metric]:
     yield gauge("generation", "Of the tables that packets obey.", chassis.tables.generation)
     yield gauge("complete", "1 when all that is local is known.", chassis.desired.complete)
     yield gauge("local_datapaths", "Switches and routers here.", len(chassis.desired.datapaths))
-    flows = {flow.uuid for flow in chassis.flows.compiler.unsupported()}
+    flows = {flow.uuid for flow in unsupported_flows(chassis)}
     yield gauge("unsupported_flows", "Logical flows not carried out as written.", len(flows))
     yield gauge("southbound_rows", "Rows in memory.", chassis.southbound.row_count)
     entries = GaugeMetricFamily(f"{_OURS}map_entries", "Elements in use.", labels=["map"])
