@@ -71,7 +71,9 @@ class Answering:
             for each in self._duties:
                 each.told = None
         told = self._told(view)
-        if self._needed:
+        # A first lesson that is not all would end an earlier process that knows more.
+        whole = compiled and view.desired.complete
+        if self._needed and (whole or self._supervisor.starts):
             self._supervisor.run(told)
             if self._asked():
                 self._supervisor.run(self._told(view))

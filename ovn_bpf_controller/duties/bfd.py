@@ -85,6 +85,7 @@ def _session(view: View, row: BFD, port: PortBinding) -> dict[str, Any] | None:
         "min_rx": row.min_rx,
         "mult": row.detect_mult,
         "wanted": row.status != _ADMIN_DOWN,
+        "up": row.status == "up",
     }
 
 

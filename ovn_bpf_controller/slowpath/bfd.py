@@ -19,7 +19,7 @@ from ovn_bpf_controller.plaindata import dataclass
 from ovn_bpf_controller.slowpath import compose
 from ovn_bpf_controller.slowpath.agenda import Agenda
 from ovn_bpf_controller.slowpath.bfd_message import PORT, Message, State, parse
-from ovn_bpf_controller.slowpath.bfd_session import Session, Terms
+from ovn_bpf_controller.slowpath.bfd_session import PATIENCE, Session, Terms
 from ovn_bpf_controller.slowpath.duty import FOREVER, Duty, Handler, RejectedError
 from ovn_bpf_controller.slowpath.frames import packet
 from ovn_bpf_controller.slowpath.knowledge import Knowledge
@@ -27,14 +27,13 @@ from ovn_bpf_controller.slowpath.knowledge import Knowledge
 _BROADCAST: Final = b"\xff" * 6
 _TTL: Final = 255  # RFC 5881, section 5; the router's flows take one off
 _UDP: Final = 8
-# A session that is new says nothing of itself for so long: after a restart its peer
-# was up, and will be soon.
-_SILENCE: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A BFD row.  dp, port: keys of the router port.  wanted: not administratively down."""
+    """A BFD row.  dp, port: keys of the router port.  wanted: not administratively down.
+    up: so says the row, of a session that may be another process's.
+    """
 
     dp: int
     port: int
@@ -45,6 +44,7 @@ class Wish:
     disc: int
     terms: Terms
     wanted: bool
+    up: bool
 
     @property
     def identity(self) -> tuple[object, ...]:
@@ -56,7 +56,7 @@ class Wish:
 class _Running:
     wish: Wish
     session: Session
-    silent_until: float
+    silent_until: float  # says nothing of itself to the agent: after a restart it may be up
     told: State = State.DOWN
 
 
@@ -73,6 +73,7 @@ def heard(told: Mapping[str, Mapping[str, Any]]) -> dict[str, Wish]:
             int(row["disc"]),
             Terms(1000 * int(row["min_tx"]), 1000 * int(row["min_rx"]), int(row["mult"])),
             bool(row["wanted"]),
+            bool(row["up"]),
         )
         for uuid, row in told.items()
     }
@@ -112,8 +113,8 @@ class Bfd(Duty):
         for uuid, wish in wishes.items():
             running = self._sessions.get(uuid)
             if running is None or running.wish.identity != wish.identity:
-                session = Session(wish.disc, wish.terms, now)
-                running = self._sessions[uuid] = _Running(wish, session, now + _SILENCE)
+                session = Session(wish.disc, wish.terms, now, was_up=wish.up)
+                running = self._sessions[uuid] = _Running(wish, session, now + PATIENCE)
             running.wish = wish
             running.session.set_terms(wish.terms)
             running.session.administer(wish.wanted, now)

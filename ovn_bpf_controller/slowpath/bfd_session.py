@@ -3,6 +3,7 @@
 
 slowpath.bfd carries the packets.  Time is an argument, in seconds.  As ovn-controller
 does it, a session that is down sends at its own rate, not at the RFC's one a second.
+One that was up under another process is taken up where its peer still has it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from ovn_bpf_controller.slowpath.duty import FOREVER
 
 _MICRO: Final = 1e-6
 _FASTEST: Final = 1000  # microseconds between packets, whatever is asked for
+PATIENCE: Final = 3.0  # seconds that a peer has to say that it is still up
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +34,17 @@ class Session:
     """state: as it is; a session begins in DOWN, and sends at once."""
 
     def __init__(
-        self, disc: int, terms: Terms, now: float, chance: Callable[[], float] = random.random
+        self,
+        disc: int,
+        terms: Terms,
+        now: float,
+        chance: Callable[[], float] = random.random,
+        was_up: bool = False,
     ) -> None:
-        """chance: uniform in [0, 1), for the jitter."""
+        """chance: uniform in [0, 1), for the jitter.  was_up: under another process, or on
+        another chassis, that has not taken leave: nothing is sent before the peer has
+        spoken, since it would take a Down for the end of what it has.
+        """
         self._disc = disc
         self._terms = terms
         self._chance = chance
@@ -46,7 +56,8 @@ class Session:
         self._demand = False
         self._polling = False
         self._expires = FOREVER
-        self._send_at = now
+        self._send_at = now + PATIENCE if was_up else now
+        self._resumes = was_up
 
     @property
     def due(self) -> float:
@@ -77,6 +88,7 @@ class Session:
             self._enter(State.ADMIN_DOWN, Diag.ADMIN_DOWN)
             self._expires = FOREVER
             self._peer = 0
+            self._resumes = False
 
     def run(self, now: float) -> Message | None:
         """What to send by now; a peer that has said nothing for too long is down."""
@@ -87,6 +99,7 @@ class Session:
                 self._enter(State.DOWN, Diag.EXPIRED)
         if self.state is State.ADMIN_DOWN or self._silent or now < self._send_at:
             return None
+        self._resumes = False
         self._send_at = now + self._interval()
         return self._message(POLL if self._polling else 0)
 
@@ -102,6 +115,12 @@ class Session:
             self._polling = False
         patience = message.mult * max(message.min_tx, self._terms.min_rx) * _MICRO
         self._expires = now + patience
+        if self._resumes:
+            self._resumes = False
+            self._send_at = now
+            if message.state is State.UP and message.yours == self._disc:
+                self._enter(State.UP, Diag.NONE)
+                self._polling = True  # our terms may be others now
         self._advance(message.state)
         self._send_at = min(self._send_at, now + self._longest())
         return self._message(FINAL) if message.flags & POLL else None

@@ -2,16 +2,15 @@
 """The agent's side of the slow path: starts the process, tells it, and watches it.
 
 The process outlives an agent that dies or restarts, so that its answers go on; the
-next agent's process takes the packets over, and the old one is ended then.  One
-that dies by itself is started again, not more often than once in RETRY_SECONDS.
+next agent's process takes the packets over and ends the old one when it knows enough
+(slowpath.takeover).  One that dies by itself is started again, not more often than once
+in RETRY_SECONDS.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -24,6 +23,7 @@ import ovs.poller
 
 import ovn_bpf_controller
 from ovn_bpf_controller.process.log import Logger
+from ovn_bpf_controller.slowpath import takeover
 
 _log = Logger("slowpath")
 
@@ -103,43 +103,38 @@ class Supervisor:
         poller.fd_wait(self._sock.fileno(), events)
 
     def stop(self, keep: bool) -> None:
-        """keep: it goes on without us."""
-        if self._process is None:
-            return
+        """keep: it goes on without us; else so ends what an earlier agent has left."""
         if self._sock is not None:
             self._sock.close()
             self._sock = None
         process, self._process = self._process, None
         if keep:
-            process.returncode = 0  # not ours to wait for any more
+            if process is not None:
+                process.returncode = 0  # not ours to wait for any more
             return
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        takeover.end(self._pidfile)
         self._pidfile.unlink(missing_ok=True)
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
-        earlier = _running(self._pidfile)
-        lock = os.open(f"{self._pidfile}.new", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o644)
         with theirs:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            os.set_inheritable(lock, True)
             self._process = subprocess.Popen(
-                [*_COMMAND, str(self._plane), str(self._programs), str(theirs.fileno())],
-                pass_fds=(theirs.fileno(), lock),
+                [
+                    *_COMMAND,
+                    *map(str, (self._plane, self._programs, theirs.fileno(), self._pidfile)),
+                ],
+                pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
                 env={**os.environ, "PYTHONPATH": _python_path()},
             )
-        os.write(lock, f"{self._process.pid}\n".encode())
-        os.rename(f"{self._pidfile}.new", self._pidfile)
-        os.close(lock)  # the process holds it until it ends
-        if earlier:
-            os.kill(earlier, signal.SIGTERM)
         ours.setblocking(False)
         self._sock = ours
         self._told, self._unsent, self._rest = {}, b"", b""
@@ -180,16 +175,3 @@ class Supervisor:
 def _python_path() -> str:
     ours = str(Path(ovn_bpf_controller.__file__).parents[1])
     return os.pathsep.join(dict.fromkeys([ours, *filter(None, sys.path)]))
-
-
-def _running(pidfile: Path) -> int:
-    """The process that an earlier agent left, or 0."""
-    try:
-        with pidfile.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return int(file.read() or 0)
-    except (OSError, ValueError):
-        return 0
-    return 0

@@ -37,6 +37,7 @@ ports:
 nbctl: [set logical_router gr1 options:chassis=hv1]
 """
 OTHER = {4: "10.0.0.77", 6: "fd00::77"}
+STEADY = 200  # packets: twenty seconds, for what a busy machine does in one
 
 
 @pytest.fixture(params=[4, 6])
@@ -143,27 +144,58 @@ def test_a_routing_daemon_is_a_peer(bed: Sandbox, version: int) -> None:
         bed.nbctl("destroy", "bfd", row)
 
 
-def test_a_session_outlives_the_agent(bed: Sandbox) -> None:
-    """Its peer notices nothing; the next agent's slow path takes it up again."""
+@pytest.fixture
+def session(bed: Sandbox) -> Iterator[Bird]:
+    """BIRD in vm1, whose session with gr1 is up; either side may miss STEADY packets."""
     peer = str(bed.ports["vm1"].guest.address(4))
-    row = watch(bed, "gr1-out", peer)
+    row = watch(bed, "gr1-out", peer, STEADY)
     bed.nbctl("lr-route-add", "gr1", FAR[4], peer)
     route = bed.nbctl("--bare", "get", "logical_router", "gr1", "static_routes").strip("[]\n")
     bed.nbctl("set", "logical_router_static_route", route, f"bfd={row}")
-    chassis = bed.chassis["hv1"]
     try:
-        with Bird(bed.ports["vm1"].netns, "eth0", "10.0.0.1") as bird:
+        with Bird(bed.ports["vm1"].netns, "eth0", "10.0.0.1", STEADY) as bird:
             wait_status(bed, row, "up")
-            before = bird.changes()
-            assert before[-1].endswith("to Up")
-            chassis.stop_agent(signal.SIGKILL)
-            with traffic.Wire(bed.ports["vm1"].netns, "eth0") as wire:
-                for _ in range(20):
-                    assert wire.first(lambda f: control(f, IP) is not None, PATIENCE)
-            assert (bird.state(), bird.changes()) == ("Up", before)
-            chassis.start_agent()
+            wait_until(lambda: bird.state() == "Up", PATIENCE, "session in BIRD")
+            yield bird
             wait_status(bed, row, "up")
-            wait_until(lambda: bird.state() == "Up", PATIENCE, "session of the next agent")
     finally:
         bed.nbctl("lr-route-del", "gr1")
         bed.nbctl("destroy", "bfd", row)
+
+
+@pytest.fixture
+def unbroken(bed: Sandbox, session: Bird) -> Iterator[None]:
+    """What happens meanwhile, the peer notices nothing, and hears us after it."""
+    before = session.changes()
+    assert before[-1].endswith("to Up")
+    yield
+    with traffic.Wire(bed.ports["vm1"].netns, "eth0") as wire:
+        for _ in range(20):
+            assert wire.first(lambda f: control(f, IP) is not None, PATIENCE)
+    assert (session.state(), session.changes()) == ("Up", before)
+
+
+@pytest.mark.usefixtures("unbroken")
+def test_a_session_outlives_the_agent(bed: Sandbox) -> None:
+    bed.chassis["hv1"].stop_agent(signal.SIGKILL)
+    try:
+        with traffic.Wire(bed.ports["vm1"].netns, "eth0") as wire:
+            for _ in range(20):
+                assert wire.first(lambda f: control(f, IP) is not None, PATIENCE)
+    finally:
+        before = slow_path(bed)
+        bed.chassis["hv1"].start_agent()
+    wait_until(lambda: slow_path(bed) != before, PATIENCE, "slow path of the next agent")
+
+
+@pytest.mark.usefixtures("unbroken")
+def test_a_session_outlives_the_slow_path(bed: Sandbox) -> None:
+    """The next process takes it up where its peer still has it."""
+    before = slow_path(bed)
+    bed.chassis["hv1"].run("kill", "-9", str(before))
+    wait_until(lambda: slow_path(bed) != before, PATIENCE, "another slow path")
+
+
+def slow_path(bed: Sandbox) -> int:
+    """Its pid; the last one's while none runs."""
+    return int((bed.chassis["hv1"].root / "ovn-slowpath.pid").read_text())

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from scapy.layers.l2 import Ether
 from ovn_bpf_controller.datapath import libbpf
 from ovn_bpf_controller.sandbox import process
 from ovn_bpf_controller.sandbox.bed import Sandbox
-from tests.support import dhcp, traffic
+from tests.support import dhcp, punting, traffic
 from tests.support.beds import OURS
 
 KINDS = OURS
@@ -77,6 +78,40 @@ def test_dhcp_goes_on_while_the_agent_is_dead(bed: Sandbox, tmp_path: Path) -> N
     assert leased6(bed, tmp_path)
 
 
+def test_no_question_is_lost_while_agents_change(bed: Sandbox) -> None:
+    """The one's process answers until the other's knows as much."""
+    hv1, port, before = bed.chassis["hv1"], bed.ports["vm1"], slow_path(bed)
+    with Asking(port.netns, "eth0", punting.dhcpv6(port.mac)) as asking:
+        hv1.exit_agent("--restart")
+        hv1.start_agent()
+        bed.sync()
+        process.wait_until(lambda: slow_path(bed) != before, 30.0, "another slow path")
+        process.wait_until(lambda: not Path(f"/proc/{before}").exists(), 30.0, "its end")
+    assert float("inf") not in asking.found and len(asking.found) > 5
+
+
+class Asking:
+    """A guest that asks all the time while the block runs; found: how long answers took."""
+
+    def __init__(self, namespace: str, device: str, question: punting.Question) -> None:
+        self.found: list[float] = []
+        self._whom = (namespace, device, question)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._ask)
+
+    def _ask(self) -> None:
+        while not self._over.is_set():
+            self.found += punting.asked(*self._whom, 0.2)
+
+    def __enter__(self) -> Asking:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+
 def test_the_agent_tells_what_the_kernel_answered(bed: Sandbox, tmp_path: Path) -> None:
     """Without the slow path, and also while another agent ran."""
     dhcp.client(bed, "vm1", tmp_path)
@@ -107,6 +142,17 @@ def test_it_starts_beside_what_another_build_left(bed: Sandbox, tmp_path: Path) 
     bed.chassis["hv1"].run("kill", "-9", str(before))
     process.wait_until(lambda: slow_path(bed) != before, 60.0, "another slow path")
     assert leased6(bed, tmp_path)
+
+
+def test_an_exit_ends_what_an_earlier_agent_left(bed: Sandbox) -> None:
+    """However little the agent that exits has come to do."""
+    hv1, before = bed.chassis["hv1"], slow_path(bed)
+    hv1.stop_agent(signal.SIGKILL)
+    hv1.start_agent()
+    hv1.exit_agent()
+    process.wait_until(lambda: not Path(f"/proc/{before}").exists(), 30.0, "its end")
+    hv1.start_agent()
+    bed.sync()
 
 
 def test_a_clean_exit_ends_it(bed: Sandbox) -> None:

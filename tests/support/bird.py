@@ -24,7 +24,8 @@ protocol device {{ }}
 protocol bfd {{
   accept direct;
   debug {{ states, events }};
-  interface "{device}" {{ min rx interval 100 ms; min tx interval 100 ms; multiplier 3; }};
+  interface "{device}" {{ min rx interval 100 ms; min tx interval 100 ms;
+    multiplier {mult}; }};
   neighbor {peer} dev "{device}";
 }}
 """
@@ -34,12 +35,13 @@ _STARTS = 60.0
 class Bird:
     """A daemon that watches `peer` over `device`; see one_hop.bpf.c."""
 
-    def __init__(self, namespace: str, device: str, peer: str) -> None:
+    def __init__(self, namespace: str, device: str, peer: str, mult: int = 3) -> None:
+        """mult: packets, ten a second, that the peer may miss."""
         self._namespace = namespace
         self._device = device
         self._directory = Path(tempfile.mkdtemp(prefix="bird-"))
         self._config = self._directory / "bird.conf"
-        self._config.write_text(_CONFIG.format(device=device, peer=peer, log=self._log))
+        self._config.write_text(_CONFIG.format(device=device, peer=peer, log=self._log, mult=mult))
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Bird:

@@ -13,9 +13,12 @@ FAR = {4: "100.0.0.0/8", 6: "2000::/64"}
 _HOP = re.compile(r"reg0 = ([0-9a-f.:]+);")
 
 
-def watch(bed: Sandbox, port: str, peer: str) -> str:
-    """A BFD row for a peer, faster than the default; its uuid."""
-    pace = ("min_tx=100", "min_rx=100", "detect_mult=3")
+def watch(bed: Sandbox, port: str, peer: str, mult: int = 3) -> str:
+    """A BFD row for a peer, faster than the default; its uuid.
+
+    mult: packets, ten a second, that the peer may miss.
+    """
+    pace = ("min_tx=100", "min_rx=100", f"detect_mult={mult}")
     return bed.nbctl("create", "bfd", f"logical_port={port}", f'dst_ip="{peer}"', *pace).strip()
 
 

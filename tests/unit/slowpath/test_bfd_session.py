@@ -12,7 +12,7 @@ from scapy.contrib.bfd import BFD
 
 from ovn_bpf_controller.slowpath import bfd_message
 from ovn_bpf_controller.slowpath.bfd_message import DEMAND, FINAL, POLL, Message, State
-from ovn_bpf_controller.slowpath.bfd_session import Session, Terms
+from ovn_bpf_controller.slowpath.bfd_session import PATIENCE, Session, Terms
 from ovn_bpf_controller.slowpath.duty import RejectedError
 
 TERMS = Terms(100_000, 100_000, 3)
@@ -88,6 +88,53 @@ def test_a_peer_may_want_no_packets() -> None:
         session.receive(message, 0.1)
         assert session.run(0.3) is None
         assert session.due > 0.3
+
+
+def resuming() -> Session:
+    return Session(9, TERMS, 0.0, was_up=True)
+
+
+def test_a_session_that_was_up_is_taken_up_where_its_peer_still_has_it() -> None:
+    """Nothing is sent before, and what is then is no Down."""
+    session = resuming()
+    assert session.run(1.0) is None
+    session.receive(said(State.UP), 1.0)
+    message = session.run(1.0)
+    assert message is not None
+    assert (message.state, message.yours, message.flags) == (State.UP, 7, POLL)
+
+
+@pytest.mark.parametrize(
+    ("message", "wanted"),
+    [
+        (said(State.DOWN), State.INIT),
+        (said(State.INIT), State.UP),
+        (Message(State.UP, 3, 7, 8, 100_000, 100_000), State.DOWN),
+    ],
+)
+def test_a_peer_that_has_noticed_begins_anew(message: Message, wanted: State) -> None:
+    session = resuming()
+    session.receive(message, 1.0)
+    assert session.state is wanted
+    session.receive(said(State.UP), 1.1)
+    assert session.state is (State.DOWN if wanted is State.DOWN else State.UP)
+
+
+def test_a_peer_that_says_nothing_is_down() -> None:
+    session = resuming()
+    assert session.run(PATIENCE - 0.01) is None
+    message = session.run(PATIENCE)
+    assert message is not None and message.state is State.DOWN
+    session.receive(said(State.UP), PATIENCE + 0.1)
+    assert session.state is State.DOWN
+
+
+def test_what_is_administered_meanwhile_is_not_taken_up() -> None:
+    session = resuming()
+    session.administer(False, 0.5)
+    session.administer(True, 0.6)
+    session.receive(said(State.UP), 1.0)
+    assert session.state is State.DOWN
 
 
 @given(

@@ -42,7 +42,15 @@ ROW = {
     "dp": 1, "port": 1, "out": 1, "mac": "020000000001", "src_mac": "020000000002",
     "interval": 5, "timeout": 3, "success_count": 1, "failure_count": 1,
 }  # fmt: skip
-SESSION = {"sport": 49152, "disc": 9, "min_tx": 100, "min_rx": 100, "mult": 3, "wanted": True}
+SESSION = {
+    "sport": 49152,
+    "disc": 9,
+    "min_tx": 100,
+    "min_rx": 100,
+    "mult": 3,
+    "wanted": True,
+    "up": False,
+}
 TOLD = {
     "multicast": {"1": {"size": 100, "idle": 60, "seq": 1, "ports": [1], "querier": None}},
     "bfd": {
