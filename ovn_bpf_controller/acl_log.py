@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import json
 import select
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
-from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.telling import Uses
 from ovn_bpf_controller.datapath.events import Event, Events
 from ovn_bpf_controller.observe import microflow
@@ -22,12 +21,6 @@ from ovn_bpf_controller.process.log_core import INFO
 
 MOST: Final = 256  # lines in a round of the main loop
 _log: Final = Logger("acl_log", thread="ovn_pinctrl0")
-# What the packet has of the pipeline: in OVN the agent gets the frame alone.
-_NO_CONTEXT: Final = [0] * lib.OW_HEADERS
-# As Open vSwitch reads frames: of a later IPv6 fragment it sees that header alone, and
-# a type that is a length is OFP_DL_TYPE_NOT_ETH_TYPE.
-_FRAGMENT, _IP6 = 44, 0x86DD
-_FIRST_TYPE, _NOT_ETH_TYPE = 0x600, 0x5FF
 
 
 class AclLog:
@@ -84,16 +77,5 @@ def line(said: Mapping[str, Any], event: Event) -> str:
     direction = "to-lport" if event.egress else "from-lport"
     return (
         f"name={name}, verdict={said['verdict']}, severity={said['severity']}, "
-        f"direction={direction}: {microflow.header(_extracted(event.words))}"
+        f"direction={direction}: {microflow.header(microflow.extracted(event.words))}"
     )
-
-
-def _extracted(context: Sequence[int]) -> list[int]:
-    """The context as Open vSwitch would have it of the frame (its flow_extract())."""
-    words = [*_NO_CONTEXT, *context[lib.OW_HEADERS :]]
-    kind, tci = words[lib.OW_ETH_TYPE] >> 16, words[lib.OW_ETH_TYPE] & 0xFFFF
-    if kind < _FIRST_TYPE:
-        words[lib.OW_ETH_TYPE] = _NOT_ETH_TYPE << 16 | tci
-    if kind == _IP6 and words[lib.OW_IP] & lib.OVN_FRAG_LATER:
-        words[lib.OW_IP] = _FRAGMENT << 24 | words[lib.OW_IP] & 0xFFFFFF
-    return words

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ovn_bpf_controller import duties
+from ovn_bpf_controller import duties, packet_log
 from ovn_bpf_controller.binding.config import Config
 from ovn_bpf_controller.binding.desired import Delta
 from ovn_bpf_controller.binding.writer import Lane, now_ms
@@ -77,6 +77,7 @@ class Answering:
             self._supervisor.run(told)
             if self._asked():
                 self._supervisor.run(self._told(view))
+            packet_log.write(self._supervisor.take_seen())
         self._write(view)
 
     def _take_arguments(self, arguments: Mapping[int, str]) -> None:
@@ -86,7 +87,7 @@ class Answering:
 
     def _told(self, view: View) -> dict[str, Any]:
         """All that the process is to know; finds out whether it is needed."""
-        told: dict[str, Any] = {"arguments": self._texts}
+        told: dict[str, Any] = {"arguments": self._texts, "watched": packet_log.wanted()}
         self.told = told
         needed = bool(self._arguments)
         for each in self._duties:

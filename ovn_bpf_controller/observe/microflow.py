@@ -3,7 +3,8 @@
 
 For observe.trace.  The rules are those of ovn-trace(8): prerequisites are implied,
 fields that are not named are 0, and the expression must mean just one packet.
-header() writes that packet in Open vSwitch's words, as ovn-trace begins with.
+header() writes that packet in Open vSwitch's words, as ovn-trace begins with, and
+acl_log and packet_log too: extracted() is for what came off the wire.
 """
 
 from __future__ import annotations
@@ -136,6 +137,12 @@ _TYPES = {_IP4: "ip", _IP6: "ipv6", _ARP: "arp", _RARP: "rarp"} | _MPLS
 _NO_LABEL = "mpls_label=0,mpls_tc=0,mpls_ttl=0,mpls_bos=0,mpls_lse1=0,mpls_lse2=0"
 _WITH_PORTS = (1, 2, 6, 17, 58, 132)
 _TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns")
+# What the packet has of the pipeline: in OVN the agent gets the frame alone.
+_NO_CONTEXT = [0] * lib.OW_HEADERS
+# As Open vSwitch reads frames: of a later IPv6 fragment it sees that header alone, and
+# a type that is a length is OFP_DL_TYPE_NOT_ETH_TYPE.
+_FRAGMENT = 44
+_FIRST_TYPE, _NOT_ETH_TYPE = 0x600, 0x5FF
 
 
 def header(packet: Sequence[int]) -> str:
@@ -219,3 +226,14 @@ def _ip(w: Sequence[int], kind: int, proto: int, name: str | None) -> Iterator[s
         flags = read(w, "tcp.flags")
         names = [n for bit, n in enumerate(_TCP_FLAGS) if flags >> bit & 1]
         yield f"tcp_flags={'|'.join(names) or '0'}"
+
+
+def extracted(context: Sequence[int]) -> list[int]:
+    """The context as Open vSwitch would have it of the frame (its flow_extract())."""
+    words = [*_NO_CONTEXT, *context[lib.OW_HEADERS :]]
+    kind, tci = words[lib.OW_ETH_TYPE] >> 16, words[lib.OW_ETH_TYPE] & 0xFFFF
+    if kind < _FIRST_TYPE:
+        words[lib.OW_ETH_TYPE] = _NOT_ETH_TYPE << 16 | tci
+    if kind == _IP6 and words[lib.OW_IP] & lib.OVN_FRAG_LATER:
+        words[lib.OW_IP] = _FRAGMENT << 24 | words[lib.OW_IP] & 0xFFFFFF
+    return words

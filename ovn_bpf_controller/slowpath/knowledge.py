@@ -29,9 +29,9 @@ class KnowledgeError(OvnBpfError):
 class Knowledge:
     """lesson: number of the last line.  arguments: JSON objects of compile.punts, by
     number.  dhcp_options, dhcpv6_options: (code, type) by name.  dns: by datapath
-    key, lower-case name -> (value of the row's record, whether OVN owns it).  facts:
-    what else duties asked for (slowpath.duty.Duty.hears), by name; the object is
-    another one when it was told anew.
+    key, lower-case name -> (value of the row's record, whether OVN owns it).  watched:
+    whether packets are told of (slowpath.sightings).  facts: what else duties asked for
+    (slowpath.duty.Duty.hears), by name; the object is another one when it was told anew.
     """
 
     lesson: int = 0
@@ -39,6 +39,7 @@ class Knowledge:
     dhcp_options: dict[str, tuple[int, str]] = field(default_factory=dict)
     dhcpv6_options: dict[str, tuple[int, str]] = field(default_factory=dict)
     dns: dict[int, dict[str, tuple[str, bool]]] = field(default_factory=dict)
+    watched: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
     hears: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
 
@@ -68,6 +69,7 @@ _HEARD: Final[dict[str, Callable[[Any], Any]]] = {
     "arguments": lambda told: {int(n): json.loads(text) for n, text in told.items()},
     "dhcp_options": _options,
     "dhcpv6_options": _options,
+    "watched": bool,
     "dns": lambda told: {int(key): _records(names) for key, names in told.items()},
 }
 

@@ -21,6 +21,7 @@ from ovn_bpf_controller.process.log import Logger, RateLimit
 from ovn_bpf_controller.slowpath.checksums import whole
 from ovn_bpf_controller.slowpath.duty import Duty, Handler, RejectedError
 from ovn_bpf_controller.slowpath.knowledge import Knowledge, Teacher
+from ovn_bpf_controller.slowpath.sightings import Sightings
 
 _log = Logger("slowpath")
 _rate = RateLimit(5, 5)
@@ -55,6 +56,7 @@ class Service:
         self.depth = 0.0
         self._tell_at = 0.0
         self._lesson = 0
+        self._sightings = Sightings()
 
     def run(self, stop: Callable[[], bool], wake: int) -> None:
         """Until stop(); wake: a descriptor that becomes readable then."""
@@ -103,6 +105,8 @@ class Service:
         self.counts["packets"] += 1
         duty, handler = self._handlers.get(punt.verb, (None, None))
         argument = self._knowledge.arguments.get(punt.arg)
+        if self._knowledge.watched:
+            self._sightings.note("nobody" if duty is None else duty.name, punt)
         if duty is None or handler is None or argument is None:
             self.counts["unknown verb" if handler is None else "unknown argument"] += 1
             return
@@ -162,6 +166,7 @@ class Service:
                 "learning_ms": round(self.learning * 1000, 3),
                 "depth": round(self.depth, 3),
                 **({"reports": reports} if reports else {}),
+                **self._sightings.take(),
             }
         )
 

@@ -59,6 +59,7 @@ class Supervisor:
         self.said: dict[str, Any] = {}
         self.reports: dict[str, Any] = {}
         self.starts = 0
+        self._seen: list[Any] = []
 
     def run(self, knowledge: Mapping[str, Any]) -> None:
         """Keeps the process running and what it knows up to date.
@@ -91,6 +92,11 @@ class Supervisor:
         if self.said.get("lesson") == self._lesson:
             return True
         return time.monotonic() > self._taught_at + PATIENCE_SECONDS
+
+    def take_seen(self) -> list[Any]:
+        """Packets that it was told to tell of (slowpath.sightings), since the last call."""
+        seen, self._seen = self._seen, []
+        return seen
 
     def wait(self, poller: Any) -> None:
         """Wakes up for what it says and when it is to be started again."""
@@ -169,6 +175,7 @@ class Supervisor:
         for line in lines:
             said = json.loads(line)
             self.reports.update(said.pop("reports", {}))
+            self._seen += said.pop("seen", [])
             self.said.update(said)
 
 
