@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Load balancer health checks: a backend whose server stops gets no connections.
 
-OVN's system tests 26 and 27, "Load balancer health checks", and UDP besides.
+OVN's system tests 26 and 27, "Load balancer health checks": one backend is on the
+client's switch and one behind a router, ACLs let services alone be reached, and where no
+backend is left the client is refused.  UDP besides.
 """
 
 from __future__ import annotations
@@ -18,22 +20,35 @@ from tests.support import traffic
 
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
-switches: {sw0: {ipv4: 10.0.0.0/24, ipv6: "fd00::/64"}}
+switches:
+  sw0: {ipv4: 10.0.0.0/24, ipv6: "fd00::/64"}
+  sw1: {ipv4: 20.0.0.0/24, ipv6: "fd20::/64"}
 routers:
   lr0:
     ports:
       lr0-sw0: {switch: sw0, mac: "0e:00:00:00:00:01", networks: [10.0.0.1/24, "fd00::1/64"]}
+      lr0-sw1: {switch: sw1, mac: "0e:00:00:00:00:02", networks: [20.0.0.1/24, "fd20::1/64"]}
 ports:
-  vm1: {switch: sw0, chassis: hv1}
-  vm2: {switch: sw0, chassis: hv1}
-  vm3: {switch: sw0, chassis: hv2}
+  vm1: {switch: sw0, chassis: hv1, port_security: true}
+  vm2: {switch: sw0, chassis: hv1, port_security: true}
+  vm3: {switch: sw1, chassis: hv2, port_security: true}
+port_groups: {guests: [vm1, vm2, vm3]}
+nbctl:
+  - acl-add guests from-lport 1001 "inport == @guests && ip" drop
+  - acl-add guests from-lport 1002 "inport == @guests && ip" allow-related
+  - acl-add guests to-lport 1001 "outport == @guests && ip" drop
+  - acl-add guests to-lport 1002 "outport == @guests && (icmp || tcp.dst == 80 || udp.dst == 80)"
+      allow-related
 """
 BACKENDS = ("vm2", "vm3")
 PORT = 80
 PATIENCE = 60.0
 KINDS = ("alone", "oracle")
 VIP = {4: "10.0.0.100", 6: "fd00::100"}
-PROBE = {4: "10.0.0.200", 6: "fd00::200"}
+PROBE = {  # where checks of a backend seem to come from
+    "vm2": {4: "10.0.0.200", 6: "fd00::200"},
+    "vm3": {4: "20.0.0.200", 6: "fd20::200"},
+}
 OFTEN = [f"options:{name}=1" for name in ("interval", "timeout", "success_count", "failure_count")]
 
 
@@ -93,14 +108,16 @@ def service(bed: Sandbox, case: tuple[int, str]) -> Iterator[Service]:
     addresses = {name: str(bed.ports[name].guest.address(version)) for name in BACKENDS}
     vip = f"{literal(VIP[version])}:{PORT}"
     backends = ",".join(f"{literal(address)}:{PORT}" for address in addresses.values())
-    bed.nbctl("lb-add", "lb", vip, backends, protocol)
+    bed.nbctl("--reject", "lb-add", "lb", vip, backends, protocol)
     for name, address in addresses.items():
-        mapping = f'"{literal(address)}"="{name}:{literal(PROBE[version])}"'
+        mapping = f'"{literal(address)}"="{name}:{literal(PROBE[name][version])}"'
         bed.nbctl("set", "load_balancer", "lb", f"ip_port_mappings:{mapping}")
     create = ("--id=@check", "create", "load_balancer_health_check", f'vip="{vip}"', *OFTEN)
     bed.nbctl(*create, "--", "set", "load_balancer", "lb", "health_check=@check")
-    bed.nbctl("--wait=hv", "ls-lb-add", "sw0", "lb")
-    traffic.acquaint(bed, *bed.ports)
+    for switch in ("sw0", "sw1"):
+        bed.nbctl("ls-lb-add", switch, "lb")
+    bed.nbctl("--wait=hv", "lr-lb-add", "lr0", "lb")
+    traffic.acquaint(bed, "vm1", "vm2")
     router = f"{VIP[version]} lladdr 0e:00:00:00:00:01"
     netns.ip(bed.ports["vm1"].netns, f"neigh replace {router} dev eth0 nud permanent")
     made = Service(bed, version, protocol)
@@ -130,6 +147,25 @@ def backends(bed: Sandbox) -> set[str]:
         for line in flows
         if any(f"{literal(str(guest.address(v)))}:{PORT}" in line for v in (4, 6))
     }
+
+
+def refused(bed: Sandbox, version: int, protocol: str) -> bool:
+    """Whether the client is told that nobody serves the virtual address."""
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
+    with netns.entered(bed.ports["vm1"].netns):
+        client = socket.socket(family, kind)
+    with client:
+        client.settimeout(traffic.ARRIVES)
+        try:
+            client.connect((VIP[version], PORT))
+            client.send(b"?")
+            client.recv(1)
+        except ConnectionRefusedError:
+            return True
+        except TimeoutError:
+            return False
+    return False
 
 
 def visit(bed: Sandbox, version: int) -> bool:
@@ -168,7 +204,13 @@ def test_connections_go_where_servers_are(
         for _ in range(20):
             wait_until(lambda: visit(bed, version), PATIENCE, "a connection")
         assert service.took() == {"vm2"}
-    service.start("vm3")
+    service.stop("vm2")
+    wait_statuses(bed, vm2="offline", vm3="offline")
+    wait_until(lambda: not backends(bed), PATIENCE, "no backend in flows")
+    bed.nbctl("--wait=hv", "sync")
+    assert traffic.obeyed(bed, lambda: refused(bed, version, protocol))
+    for name in BACKENDS:
+        service.start(name)
     wait_statuses(bed, vm2="online", vm3="online")
 
 
