@@ -8,7 +8,8 @@ sleeps for up to a minute over each change.
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from scapy.contrib.bfd import BFD
@@ -54,18 +55,27 @@ def control(frame: bytes, network: type[Packet]) -> Packet | None:
     return None
 
 
-@pytest.fixture
-def silent(bed: Sandbox, version: int) -> Iterator[str]:
-    """gr1 watches vm1, which does not answer; the uuid of the route that wants it."""
+@contextmanager
+def watching(bed: Sandbox, version: int, mult: int = 3) -> Iterator[tuple[str, str]]:
+    """gr1 has a route by way of vm1, which it watches; uuids of the BFD row and the route."""
     peer = str(bed.ports["vm1"].guest.address(version))
-    row = watch(bed, "gr1-out", peer)
+    row = watch(bed, "gr1-out", peer, mult)
     bed.nbctl("lr-route-add", "gr1", FAR[version], peer)
     route = bed.nbctl("--bare", "get", "logical_router", "gr1", "static_routes").strip("[]\n")
     bed.nbctl("set", "logical_router_static_route", route, f"bfd={row}")
-    wait_status(bed, row, "down")
-    yield route
-    bed.nbctl("lr-route-del", "gr1")
-    bed.nbctl("destroy", "bfd", row)
+    try:
+        yield row, route
+    finally:
+        bed.nbctl("lr-route-del", "gr1")
+        bed.nbctl("destroy", "bfd", row)
+
+
+@pytest.fixture
+def silent(bed: Sandbox, version: int) -> Iterator[str]:
+    """vm1 does not answer; the uuid of the route that wants it watched."""
+    with watching(bed, version) as (row, route):
+        wait_status(bed, row, "down")
+        yield route
 
 
 def test_packets_are_as_rfc_5880_has_them(bed: Sandbox, silent: str, version: int) -> None:
@@ -145,22 +155,43 @@ def test_a_routing_daemon_is_a_peer(bed: Sandbox, version: int) -> None:
 
 
 @pytest.fixture
+def distributed(bed: Sandbox) -> Iterator[Callable[[], None]]:
+    """gr1 has a gateway port instead of being a gateway router, until this is called."""
+    bed.nbctl("remove", "logical_router", "gr1", "options", "chassis", "--",
+              "lrp-set-gateway-chassis", "gr1-out", "hv1")  # fmt: skip
+
+    def as_it_was() -> None:
+        bed.nbctl("clear", "logical_router_port", "gr1-out", "gateway_chassis", "--",
+                  "set", "logical_router", "gr1", "options:chassis=hv1")  # fmt: skip
+
+    yield as_it_was
+    as_it_was()
+    bed.sync()
+
+
+def test_a_session_ends_and_begins_anew_on_another_kind_of_router(
+    bed: Sandbox, distributed: Callable[[], None]
+) -> None:
+    guest = bed.ports["vm1"].netns
+    with watching(bed, 4) as (row, route), Bird(guest, "eth0", "10.0.0.1") as bird:
+        wait_status(bed, row, "up")
+        bed.nbctl("clear", "logical_router_static_route", route, "bfd")
+        wait_status(bed, row, "admin_down")
+        wait_until(lambda: bird.state() != "Up", PATIENCE, "end of the session in BIRD")
+        distributed()
+        bed.nbctl("set", "logical_router_static_route", route, f"bfd={row}")
+        wait_status(bed, row, "up")
+
+
+@pytest.fixture
 def session(bed: Sandbox) -> Iterator[Bird]:
     """BIRD in vm1, whose session with gr1 is up; either side may miss STEADY packets."""
-    peer = str(bed.ports["vm1"].guest.address(4))
-    row = watch(bed, "gr1-out", peer, STEADY)
-    bed.nbctl("lr-route-add", "gr1", FAR[4], peer)
-    route = bed.nbctl("--bare", "get", "logical_router", "gr1", "static_routes").strip("[]\n")
-    bed.nbctl("set", "logical_router_static_route", route, f"bfd={row}")
-    try:
-        with Bird(bed.ports["vm1"].netns, "eth0", "10.0.0.1", STEADY) as bird:
-            wait_status(bed, row, "up")
-            wait_until(lambda: bird.state() == "Up", PATIENCE, "session in BIRD")
-            yield bird
-            wait_status(bed, row, "up")
-    finally:
-        bed.nbctl("lr-route-del", "gr1")
-        bed.nbctl("destroy", "bfd", row)
+    guest = bed.ports["vm1"].netns
+    with watching(bed, 4, STEADY) as (row, _), Bird(guest, "eth0", "10.0.0.1", STEADY) as bird:
+        wait_status(bed, row, "up")
+        wait_until(lambda: bird.state() == "Up", PATIENCE, "session in BIRD")
+        yield bird
+        wait_status(bed, row, "up")
 
 
 @pytest.fixture
