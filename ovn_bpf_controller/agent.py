@@ -49,7 +49,6 @@ from ovn_bpf_controller.ovsdb.local import LocalDatabase
 from ovn_bpf_controller.ovsdb.local_tables import SSL
 from ovn_bpf_controller.ovsdb.store import Changes
 from ovn_bpf_controller.ovsdb.tables import SBGlobal
-from ovn_bpf_controller.plaindata import replace
 from ovn_bpf_controller.process.crash import crash_point
 from ovn_bpf_controller.process.log import Logger, RateLimit
 from ovn_bpf_controller.process.options import Options
@@ -181,7 +180,8 @@ class Agent:
         """Take over what is different."""
         self._vswitch.run()
         with timed("if-status-mgr-run"):
-            desired = self._without_clear_text(self.binding.run(changes))
+            ipsec = any(row.ipsec for row in self.southbound.table(SBGlobal).values())
+            desired = self._tunnelling.without_clear_text(self.binding.run(changes), ipsec)
         delta = diff(self.desired, desired)
         with timed("flow-generation"):
             self.flows.follow(changes, desired, delta)
@@ -337,17 +337,6 @@ class Agent:
             self._learnt.run(desired)
         except DataPlaneError as error:
             _rate.warn(_log, f"what was learnt is not as the Southbound says: {error}")
-
-    def _without_clear_text(self, desired: Desired) -> Desired:
-        """No tunnels rather than some that IPsec does not see.
-
-        What the program encapsulates itself passes the kernel's xfrm by.
-        """
-        wanted = any(row.ipsec for row in self.southbound.table(SBGlobal).values())
-        refused = wanted and not self._tunnelling.ifindex
-        if refused and desired.tunnels:
-            _rate.err(_log, "ipsec=true needs a tunnel device: no traffic to other chassis")
-        return replace(desired, tunnels={}) if refused else desired
 
     # --- databases ------------------------------------------------------------
 

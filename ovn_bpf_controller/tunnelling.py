@@ -9,9 +9,11 @@ operator chooses with external_ids:ovn-bpf-tunnel = auto (default), netdev, inli
 from __future__ import annotations
 
 from ovn_bpf_controller._native import lib
+from ovn_bpf_controller.binding.desired import Desired
 from ovn_bpf_controller.datapath import probe, tunnel_netdev
 from ovn_bpf_controller.datapath.tables import Tables
 from ovn_bpf_controller.errors import DataPlaneError
+from ovn_bpf_controller.plaindata import replace
 from ovn_bpf_controller.process.log import Logger
 from ovn_bpf_controller.underlay.links import Links
 
@@ -32,11 +34,26 @@ class Tunnelling:
         self._ifindex: int | None = None
         self._wanted = ""
         self._retry_at = 0.0
+        self._told = False
 
     @property
     def ifindex(self) -> int:
         """The device in use, 0 when inline or not decided yet."""
         return self._ifindex or 0
+
+    def without_clear_text(self, desired: Desired, ipsec: bool) -> Desired:
+        """No tunnels rather than some that IPsec does not see.
+
+        What the program encapsulates itself passes the kernel's xfrm by.  ipsec: whether
+        the CMS wants it.  Told once, when there is something to lose.
+        """
+        if not ipsec or self._ifindex:
+            self._told = False
+            return desired
+        if desired.tunnels and self._ifindex is not None and not self._told:
+            self._told = True
+            _log.err("ipsec=true needs a tunnel device: no traffic to other chassis")
+        return replace(desired, tunnels={})
 
     def refresh(self, wanted: str, now: float) -> int:
         """Makes it so; returns the ifindex of the device, or 0 when inline.
