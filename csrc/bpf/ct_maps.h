@@ -71,6 +71,7 @@ struct {
 struct ct_timer {
 	struct bpf_timer timer;
 };
+/* When expired connections are looked for. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);

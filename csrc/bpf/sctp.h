@@ -77,6 +77,7 @@ struct crc_tables {
 	__u32 ready;
 	__u32 t[4][256];
 };
+/* Tables for the CRC of SCTP packets. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);

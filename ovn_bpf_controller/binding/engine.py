@@ -1,18 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Binding: from database rows to what the data plane should be, and back.
 
-The agent owns one.  In each iteration of its loop:
-
-    changes = southbound.run()
-    desired = binding.run(changes)      # new Desired; writes to both databases
-    ...compile flows, make `desired` and them live...
-    binding.acknowledge(desired.seq)    # all seen up to that iteration is live
-    binding.wait(poller)
-
-`up`, `ovn-installed` and nb_cfg are written only because of acknowledge(), and
-only for iterations in which the Southbound had answered every condition.  What is
-local is topology.py's to say; here is the order of things and what we owe the
-databases.
+The agent owns one and calls it in each iteration of its loop: run(changes) returns a new
+Desired and writes to both databases, acknowledge(seq) says that all seen up to that
+iteration is live.  `up`, `ovn-installed` and nb_cfg are written only because of that, and
+only for iterations in which the Southbound had answered every condition.  What is local
+is topology.py's to say; here is the order of things and what we owe the databases.
 """
 
 from __future__ import annotations

@@ -1,1 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Logical flows -> rules and instructions of the interpreter; pure, as lang is."""

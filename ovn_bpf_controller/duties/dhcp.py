@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DHCP_Options and DHCPv6_Options rows: names, codes and types of options."""
+"""DHCP_Options and DHCPv6_Options rows: names, codes and types of options.
+
+The slow path writes DHCP answers with them (slowpath.dhcpv4, slowpath.dhcpv6): a flow
+names options as its release's tables do, and a release may add some.
+"""
 
 from __future__ import annotations
 

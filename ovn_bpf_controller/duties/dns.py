@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""DNS rows: the names of each datapath."""
+"""DNS rows: the names of each datapath, for the slow path's answers (slowpath.dns).
+
+All records of the rows go over, as dns_lookup() of a flow says only where to ask.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parts of an AND, sorted by how `normal` combines them, and what each allows."""
+"""The parts of an AND, sorted by how `normal` combines them, and what each allows.
+
+`normal` fills Conjuncts while it flattens an AND: what fixes bits decides at once, ranges
+and exclusions of one field are put together before anything is multiplied out.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the control commands look at, and how they name datapaths."""
+"""What the control commands look at, and how they name datapaths.
+
+observe.commands is handed a Chassis by the agent; the commands' modules read it and
+change nothing.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rows for people: columns under their names, as wide as they need to be."""
+"""Rows for people: columns under their names, as wide as they need to be.
+
+observe.commands prints what is not asked for as JSON by it.
+"""
 
 from __future__ import annotations
 

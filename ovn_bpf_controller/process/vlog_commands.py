@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The control commands vlog/* (ovs-appctl(8)); process.main_loop registers them."""
+"""The control commands vlog/* (ovs-appctl(8)); process.main_loop registers them.
+
+Names, arguments and replies are lib/vlog.c's, since scripts read them.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What `ovn-bpf-sandbox status` prints: what runs, and who is plugged where."""
+"""What `ovn-bpf-sandbox status` prints: what runs, and who is plugged where.
+
+cli.py and demo.py call text(); the columns of table() serve benches, too.
+"""
 
 from __future__ import annotations
 

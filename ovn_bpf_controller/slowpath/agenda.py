@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is due when: duties with thousands of things to do look at those that are due."""
+"""What is due when: duties with thousands of things to do look at those that are due.
+
+bfd and services keep one of a session or a check each: a list that is searched in
+every iteration costs more than the packets do.
+"""
 
 from __future__ import annotations
 

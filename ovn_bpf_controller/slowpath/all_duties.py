@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All duties of the slow path."""
+"""All duties of the slow path, which its process (__main__) makes at its start.
+
+duties/ has the agent's half of those that need to know something of the databases.
+"""
 
 from __future__ import annotations
 

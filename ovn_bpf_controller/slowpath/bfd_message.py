@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""BFD Control packets (RFC 5880, section 4.1), to and from bytes."""
+"""BFD Control packets (RFC 5880, section 4.1), to and from bytes.
+
+bfd takes received ones apart by it, bfd_session makes those to send; what the RFC says
+must be discarded raises RejectedError here.
+"""
 
 from __future__ import annotations
 
