@@ -8,7 +8,6 @@ as there is room, which is for about 3,000, and else counted.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import select
@@ -19,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ovn_bpf_controller._native import lib
-from ovn_bpf_controller.datapath import libbpf, probe
+from ovn_bpf_controller.datapath import libbpf, locks, probe
 from ovn_bpf_controller.datapath.events import SAMPLES, Event, Events
 from ovn_bpf_controller.datapath.loader import pinned_map
 from ovn_bpf_controller.errors import StartupError
@@ -38,17 +37,15 @@ def run(instance: str, number: int, bpffs: Path = probe.BPFFS) -> None:
     if path is None:
         raise StartupError("there is no data plane to read samples of")
     fd = libbpf.pinned(path)
-    name = f"/run/lock/{path.parent.parent.name}.ovn-samples"
-    lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = locks.taken(path.parent.parent, locks.SAMPLES)
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StartupError("another ovn-bpf-ctl reads the samples") from error
+        if lock is None:
+            raise StartupError("another ovn-bpf-ctl reads the samples")
         with closing(Events(SAMPLES, fd)) as events:
             _print(events, number)
     finally:
-        os.close(lock)
+        if lock is not None:
+            os.close(lock)
         os.close(fd)
 
 

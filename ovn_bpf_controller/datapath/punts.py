@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ovn_bpf_controller._native import ffi, lib
+from ovn_bpf_controller.datapath import locks
 from ovn_bpf_controller.datapath.maps import ArrayMap, check
 from ovn_bpf_controller.datapath.records import record
 from ovn_bpf_controller.datapath.run import run_once
@@ -83,13 +84,13 @@ def unpack(sample: bytes) -> Punt:
 class Resume:
     """The way back into the program.  Raises DataPlaneError when the kernel refuses."""
 
-    def __init__(self, maps: Mapping[str, int], resume: int, lock: Path) -> None:
-        """maps: fds by name.  resume: fd of program ovn_resume.  lock: a file that
-        all who run programs on this plane lock, since ovn_resume_ctl is one element.
+    def __init__(self, maps: Mapping[str, int], resume: int, plane: Path) -> None:
+        """maps: fds by name.  resume: fd of program ovn_resume.  plane: directory of
+        its pins, which all who send lock, since ovn_resume_ctl is one element.
         """
         self._resume = resume
         self._control = ArrayMap("ovn_resume_ctl", maps["ovn_resume_ctl"])
-        self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._lock = locks.opened(plane, locks.RESUME)
 
     def send(self, punt: Punt) -> None:
         """Lets a packet go on where `punt` says.  Raises DataPlaneError.
@@ -110,22 +111,17 @@ class Resume:
         self._control.close()
 
 
-def lock_of(plane: Path) -> Path:
-    """The file that all who send on a plane lock.  plane: directory of its pins."""
-    return Path(f"/run/lock/{plane.name}.ovn-resume")
-
-
 class Punts:
     """Open rings and the way back.  Raises DataPlaneError when the kernel refuses."""
 
-    def __init__(self, maps: Mapping[str, int], resume: int, lock: Path) -> None:
-        """maps, resume, lock: see Resume."""
+    def __init__(self, maps: Mapping[str, int], resume: int, plane: Path) -> None:
+        """maps, resume, plane: see Resume."""
         self._sample = ffi.new("char[]", _ROOM)
         self._rings: list[Any] = []
         self._back: Resume | None = None
         with ExitStack() as undo:
             undo.callback(self.close)
-            self._back = Resume(maps, resume, lock)
+            self._back = Resume(maps, resume, plane)
             for cpu in sorted(cpus()):
                 ring = ffi.new("struct ovn_ring *")
                 what = f"ring of CPU {cpu} for the slow path"

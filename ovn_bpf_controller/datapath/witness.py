@@ -8,7 +8,6 @@ itself (csrc/bpf/witness.h).
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import time
@@ -19,8 +18,8 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from ovn_bpf_controller._native import ffi, lib
-from ovn_bpf_controller.datapath import libbpf, probe
-from ovn_bpf_controller.datapath.loader import pin_name, pinned_map
+from ovn_bpf_controller.datapath import libbpf, locks, probe
+from ovn_bpf_controller.datapath.loader import pinned_map
 from ovn_bpf_controller.datapath.maps import ArrayMap, check
 from ovn_bpf_controller.datapath.punts import cpus
 from ovn_bpf_controller.datapath.records import record
@@ -127,19 +126,19 @@ class Watcher:
             frame = data[_WITNESS.size + off : _WITNESS.size + taken]
             yield Witness(at, seen, a, dp, inport, outport, flow, table, length - off, frame)
 
-    def _open(self, name: str, undo: ExitStack) -> int:
+    def _pin(self, name: str) -> Path:
         path = pinned_map(self._instance, name, self._bpffs)
         if path is None:
             raise StartupError("there is no data plane to watch")
-        fd = libbpf.pinned(path)
+        return path
+
+    def _open(self, name: str, undo: ExitStack) -> int:
+        fd = libbpf.pinned(self._pin(name))
         undo.callback(os.close, fd)
         return fd
 
     def _lock(self, undo: ExitStack) -> None:
-        name = f"/run/lock/{pin_name(self._instance)}.ovn-watch"
-        lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = locks.taken(self._pin("ovn_watch").parent.parent, locks.WATCH)
+        if lock is None:
+            raise StartupError("another ovn-bpf-ctl watches")
         undo.callback(os.close, lock)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StartupError("another ovn-bpf-ctl watches") from error

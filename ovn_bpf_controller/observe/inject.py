@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final
 
 from ovn_bpf_controller._native import lib
-from ovn_bpf_controller.datapath.punts import Punt, Resume, lock_of
+from ovn_bpf_controller.datapath.punts import Punt, Resume
 from ovn_bpf_controller.errors import DataPlaneError
 from ovn_bpf_controller.model import PortKind
 from ovn_bpf_controller.observe import microflow
@@ -33,7 +33,7 @@ def _inject(chassis: Chassis, request: Request) -> str:
     try:
         packet = _packet(chassis, request.args[0])
         plane = chassis.plane
-        resume = Resume(plane.maps, plane.programs["ovn_resume"], lock_of(plane.directory))
+        resume = Resume(plane.maps, plane.programs["ovn_resume"], plane.directory)
         try:
             resume.send(packet)
         finally:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ovn_bpf_controller.datapath import libbpf
-from ovn_bpf_controller.datapath.punts import Punts, lock_of
+from ovn_bpf_controller.datapath.punts import Punts
 from ovn_bpf_controller.errors import OvnBpfError
 from ovn_bpf_controller.process.identity import set_comm
 from ovn_bpf_controller.process.log import Logger
@@ -49,7 +49,7 @@ def main(argv: list[str]) -> int:
         if not takeover.taught(teacher, knowledge):
             return 0
         wake, stopping = _stop_by_signal()
-        punts = Punts(maps, resume, lock_of(plane))
+        punts = Punts(maps, resume, plane)
         takeover.succeed(pidfile)
     except (OvnBpfError, OSError, ValueError) as error:
         sys.stderr.write(f"ovn-slowpath: {error}\n")

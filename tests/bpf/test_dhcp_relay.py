@@ -8,7 +8,6 @@ import select
 import socket
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from scapy.layers.dhcp import BOOTP, DHCP
@@ -69,9 +68,9 @@ def plane() -> Iterator[Bed]:
 class Loop:
     """The process's loop, as far as one packet needs it."""
 
-    def __init__(self, plane: Bed, lock: Path) -> None:
+    def __init__(self, plane: Bed) -> None:
         maps = plane.plane.maps
-        self.punts = Punts(maps, plane.plane.programs["ovn_resume"], lock)
+        self.punts = Punts(maps, plane.plane.programs["ovn_resume"], plane.plane.directory)
         known = Knowledge()
         arguments = {str(n): text for n, text in plane.compiler.arguments().items()}
         known.learn(line(arguments))
@@ -100,8 +99,8 @@ def line(arguments: dict[str, str]) -> bytes:
 
 
 @pytest.fixture
-def loop(plane: Bed, tmp_path: Path) -> Iterator[Loop]:
-    made = Loop(plane, tmp_path / "lock")
+def loop(plane: Bed) -> Iterator[Loop]:
+    made = Loop(plane)
     yield made
     made.close()
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from scapy.layers.inet import IP, UDP
@@ -47,8 +46,8 @@ def plane() -> Iterator[Bed]:
 
 
 @pytest.fixture
-def punts(plane: Bed, tmp_path: Path) -> Iterator[Punts]:
-    opened = Punts(plane.plane.maps, plane.plane.programs["ovn_resume"], tmp_path / "lock")
+def punts(plane: Bed) -> Iterator[Punts]:
+    opened = Punts(plane.plane.maps, plane.plane.programs["ovn_resume"], plane.plane.directory)
     yield opened
     opened.close()
 

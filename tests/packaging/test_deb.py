@@ -98,7 +98,7 @@ def before(bare: Container) -> set[str]:
 
 def contents(host: Container) -> set[str]:
     """Files, units, pins and links of the host, but for what apt and dpkg keep of their work."""
-    ours = "/run/ovn /run/openvswitch /sys/fs/bpf /var/log/ovn /var/lib/dpkg/info"
+    ours = "/run/lock /run/ovn /run/openvswitch /sys/fs/bpf /var/log/ovn /var/lib/dpkg/info"
     left_out = "/proc /sys /run /tmp /var/cache /var/lib/apt /var/lib/dpkg /var/log"
     prune = " -o ".join(f"-path {name}" for name in left_out.split())
     found = host.run("find", "/", "-xdev", "(", *prune.split(), ")", "-prune", "-o", "-print")
