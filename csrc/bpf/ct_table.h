@@ -264,6 +264,7 @@ __noinline int ct_alloc(__u32 depth)
 
 	if (!ctl)
 		return 0;
+	ROLLED
 	for (try = 0; try < CT_TRIES; try++) {
 		if (!bpf_map_pop_elem(&ovn_ct_free, &i))
 			return i;

@@ -32,9 +32,16 @@ static __always_inline void count_flow(__u32 flow, __u32 len)
 	}
 }
 
+/* Not inlined, as the kernel pays for each look-up that it writes out. */
+__noinline int count_drop(__u32 reason, __u32 len)
+{
+	count(&ovn_drops, reason < DROP_MAX ? reason : DROP_BUG, len);
+	return 0;
+}
+
 static __always_inline void drop(struct __sk_buff *skb, __u32 reason)
 {
-	count(&ovn_drops, reason < DROP_MAX ? reason : DROP_BUG, skb->len);
+	count_drop(reason, skb->len);
 }
 
 /* Which flow it was.  A leaf of its own: see OVN_MAX_STACK_BYTES. */

@@ -142,12 +142,17 @@ static __always_inline int same_learnt(const struct ovn_learnt_key *a,
 	return !(d | (a->eth_src[0] ^ b->eth_src[0]) | (a->eth_src[1] ^ b->eth_src[1]));
 }
 
-/* Is e->key remembered?  Its answer goes to the rest of *e. */
-static __always_inline int learnt_get(struct scratch *s, struct ovn_learnt *e)
+/* Is buf.learnt's key remembered?  Its answer goes to the rest of that. */
+__noinline int learnt_get(__u32 depth)
 {
-	struct ovn_learnt *found = bpf_map_lookup_elem(&ovn_learnt, &e->key);
+	struct scratch *s = scratch_at(depth);
 	__u64 now = bpf_ktime_get_boot_ns();
+	struct ovn_learnt *found, *e;
 
+	if (!s)
+		return 0;
+	e = &s->buf.learnt;
+	found = bpf_map_lookup_elem(&ovn_learnt, &e->key);
 	if (!found)
 		return 0;
 	copy4(e->ip, found->ip);
@@ -188,17 +193,17 @@ __noinline int learnt(__u32 depth, __u32 pc)
 	switch (in->b) {
 	case OVN_LEARNT_HAIRPIN:
 		e->key.ports &= 0xffff0000;
-		if (in->c && learnt_get(s, e))
+		if (in->c && learnt_get(depth))
 			return 1;
 		e->key.ports = 0;
-		return learnt_get(s, e);
+		return learnt_get(depth);
 	case OVN_LEARNT_LB_AFF:
 		e->key.ports &= 0xffff;
-		i = learnt_get(s, e);
+		i = learnt_get(depth);
 		if (!i) {
 			e->key.proto = 0;
 			e->key.ports = 0;
-			i = learnt_get(s, e);
+			i = learnt_get(depth);
 		}
 		w[OW_ARG_IP] = i ? e->ip[0] : 0;
 		w[OW_ARG_IP + 1] = i ? e->ip[1] : 0;
@@ -210,9 +215,9 @@ __noinline int learnt(__u32 depth, __u32 pc)
 	case OVN_LEARNT_ECMP_NH_MAC:
 		e->key.eth_src[0] = w[OW_ETH_SRC];
 		e->key.eth_src[1] = w[OW_ETH_SRC + 1];
-		return learnt_get(s, e);
+		return learnt_get(depth);
 	case OVN_LEARNT_ECMP_NH:
-		return learnt_get(s, e);
+		return learnt_get(depth);
 	}
 	return 0;
 }

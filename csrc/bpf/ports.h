@@ -14,8 +14,13 @@
 #define BPF_F_ADJ_ROOM_DECAP_L3_IPV6 (1ULL << 8)
 #endif
 
-/* Slot of the version of a port that counts, or 0. */
-static __always_inline __u32 port_slot(const struct scratch *s, __u32 dp, __u32 port)
+/*
+ * find_port - slot of the version of a port that counts in a generation, or 0
+ *
+ * Not inlined, as the kernel moves all the rest of the program for each look-up that
+ * it writes out.
+ */
+__noinline __u32 find_port(__u32 generation, __u32 dp, __u32 port)
 {
 	struct ovn_port_key key = { .dp = dp, .port = port };
 	__u32 *slot, at, hop, try;
@@ -32,7 +37,7 @@ static __always_inline __u32 port_slot(const struct scratch *s, __u32 dp, __u32 
 
 			if (!p || p->key.dp != dp || p->key.port != port)
 				break;
-			if (alive(&p->slot, s->generation))
+			if (alive(&p->slot, generation))
 				return at;
 			at = p->slot.next;
 			if (!at)
@@ -40,6 +45,11 @@ static __always_inline __u32 port_slot(const struct scratch *s, __u32 dp, __u32 
 		}
 	}
 	return 0;
+}
+
+static __always_inline __u32 port_slot(const struct scratch *s, __u32 dp, __u32 port)
+{
+	return find_port(s->generation, dp, port);
 }
 
 static __always_inline const struct ovn_port *port_at(__u32 slot)
