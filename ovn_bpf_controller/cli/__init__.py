@@ -3,4 +3,4 @@
 
 from ovn_bpf_controller.process.later import put_off
 
-put_off("logging.handlers", "shutil", "ssl", "tempfile")
+put_off("datetime", "traceback", "logging.handlers", "shutil", "ssl", "tempfile")

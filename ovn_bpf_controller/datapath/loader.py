@@ -205,8 +205,11 @@ class Plane:
 
     def older(self) -> list[Path]:
         """Directories of this instance with another layout or other sizes."""
-        every = self._top.glob(f"*/{self.directory.name}")
-        return sorted(path for path in every if path != self.directory)
+        # Asked before each attachment, and there is hardly ever another one.
+        layout, instance = self.directory.parts[-2:]
+        others = [name for name in os.listdir(self._top) if name != layout]
+        found = [self._top / name / instance for name in others]
+        return sorted(path for path in found if path.is_dir())
 
     def supersede(self) -> None:
         """Takes over the links of older layouts and removes what they leave.
