@@ -128,6 +128,10 @@ def test_encaps_that_change_change_the_tunnel(bed: Sandbox, name: str) -> None:
         becomes(chassis, type="geneve")
         bed.sbctl("set", "encap", geneve, "type=stt")
         becomes(chassis, type="vxlan")
+        if name == "alone":  # where nobody else would say that it does not work
+            why = f"{FAKE}: type vxlan is not supported without ovs-vswitchd"
+            becomes(chassis, ofport=-1, error=why)
+            assert why in chassis.vsctl("show")
     finally:
         bed.sbctl("set", "encap", geneve, "type=geneve")
         vxlan = bed.sbctl("--bare", "--columns=_uuid", "find", "encap", "type=vxlan",
@@ -283,6 +287,20 @@ def test_a_restart_keeps_patch_ports_and_tunnels(bed: Sandbox, provider: None, n
     for _ in range(3):
         bed.sync()
     assert uuids() == before
+
+
+@EVERY
+def test_exit_takes_patch_ports_away(bed: Sandbox, provider: None, name: str) -> None:
+    """Of ours; the real one leaves them."""
+    chassis = bed.chassis[name]
+    chassis.vsctl("set", "open", ".", "external_ids:ovn-bridge-mappings=physnet1:br-eth0")
+    until(lambda: patches(chassis) == PAIR, "the pair")
+    chassis.exit_agent()
+    try:
+        assert patches(chassis) == (set() if chassis.ours else PAIR)
+    finally:
+        chassis.start_agent()
+    until(lambda: patches(chassis) == PAIR, "the pair again")
 
 
 # --- other rows ---------------------------------------------------------------------

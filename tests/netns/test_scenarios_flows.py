@@ -80,12 +80,10 @@ def test_flows_are_run_for_the_option_and_not_for_nb_cfg(bed: Sandbox) -> None:
     process.wait_until(both_changes_were_seen, 60, "a run for the option")
 
 
-def test_an_interface_may_have_another_number(bed: Sandbox, kind: str) -> None:
-    """Where ovs-vswitchd gives numbers; ours are the kernel's and nobody asks for them."""
+def test_an_interface_may_have_another_number(bed: Sandbox) -> None:
     hv1, vif = bed.chassis["hv1"], bed.ports["vm1"].vif
     hv1.vsctl("set", "interface", vif, "ofport_request=24")
-    if kind != "alone":
-        process.wait_until(lambda: hv1.vsctl("get", "interface", vif, "ofport") == "24", 60, "24")
+    process.wait_until(lambda: hv1.vsctl("get", "interface", vif, "ofport") == "24", 60, "24")
     bed.sync()
     assert traffic.obeyed(bed, lambda: traffic.answers(bed, "vm1", "vm2"))
     hv1.vsctl("clear", "interface", vif, "ofport_request")
