@@ -13,10 +13,9 @@ from functools import partial
 
 from ovn_bpf_controller.binding.claims import Claim
 from ovn_bpf_controller.observe.chassis import Chassis
-from ovn_bpf_controller.process.unixctl import CommandError, Commands, Request
+from ovn_bpf_controller.process.unixctl import Commands, Request, unsigned
 
 _RULE = "-" * 40
-_MOST_SECONDS = 0xFFFFFFFF
 
 
 def register(commands: Commands, chassis: Chassis) -> None:
@@ -122,12 +121,10 @@ def lflow_cache(chassis: Chassis) -> str:
 
 def delay_nb_cfg(chassis: Chassis, request: Request) -> str:
     """For tests of the time that nb_cfg takes."""
-    text = request.args[0]
-    if not (text.isascii() and text.isdigit()) or int(text) > _MOST_SECONDS:
-        raise CommandError("unsigned integer required")
-    chassis.binding.delay_nb_cfg(int(text))
-    if int(text):
-        return f"delay nb_cfg report for {int(text)} seconds."
+    seconds = unsigned(request.args[0])
+    chassis.binding.delay_nb_cfg(seconds)
+    if seconds:
+        return f"delay nb_cfg report for {seconds} seconds."
     return "no delay for nb_cfg report."
 
 

@@ -93,7 +93,7 @@ class Coverage:
         """The text of coverage/read-counter.  Raises CommandError."""
         counter = self._counters.get(name)
         if counter is None:
-            raise CommandError(f"No such counter: {name}")
+            raise CommandError("No such counter")
         return str(counter.total)
 
     def totals(self) -> dict[str, int]:

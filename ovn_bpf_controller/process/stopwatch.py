@@ -120,8 +120,10 @@ def _show(args: list[str]) -> str:
 
 
 def _reset(args: list[str]) -> str:
-    for watch in _named(args).values():
-        watch.reset()
+    """One that is not there is no error, as in lib/stopwatch.c."""
+    for name, watch in _watches.items():
+        if not args or name == args[0]:
+            watch.reset()
     return ""
 
 

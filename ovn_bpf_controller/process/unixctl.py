@@ -32,6 +32,13 @@ class CommandError(OvnBpfError):
     """A command cannot be carried out; the text goes to the client."""
 
 
+def unsigned(text: str) -> int:
+    """An argument of 32 bits; CommandError, in OVN's words, if it is none."""
+    if not (text.isascii() and text.isdigit()) or int(text) > 0xFFFFFFFF:
+        raise CommandError("unsigned integer required")
+    return int(text)
+
+
 class Request:
     """One command from a client, to be answered exactly once, now or later."""
 

@@ -129,3 +129,68 @@ def test_nb_cfg_is_told_later_when_a_test_wants_that(bed: Sandbox) -> None:
     with pytest.raises(SandboxError, match="unsigned integer required"):
         ask(bed, "debug/delay-nb-cfg-report", "x")
     bed.sync()
+
+
+# What each kind answers to these: text, and whether it is an error.
+REPLIES = [
+    ("connection-status", "connected", True),
+    ("nosuch", '"nosuch" is not a valid command', False),
+    ("debug/status", "running", True),
+    ("debug/resume", "", True),
+    ("debug/delay-nb-cfg-report -1", "unsigned integer required", False),
+    ("debug/delay-nb-cfg-report 99999999999", "unsigned integer required", False),
+    ("inc-engine/recompute", "", True),
+    ("recompute", "", True),
+    ("inc-engine/clear-stats", "", True),
+    ("inc-engine/show-stats nosuch", "", True),
+    ("inc-engine/show-stats runtime_data nosuch", "Invalid stat type : nosuch", True),
+    ("inc-engine/compute-log-timeout 500", "", True),
+    ("inc-engine/compute-log-timeout x", "unsigned integer required", False),
+    ("lflow-cache/flush", "", True),
+    ("flush-lflow-cache", "", True),
+    ("sb-cluster-state-reset", "", True),
+    ("meter-table-list", "", True),
+    ("group-table-list", "", True),
+    ("coverage/read-counter nosuch", "No such counter", False),
+    ("stopwatch/show nosuch", "No such stopwatch", False),
+    ("stopwatch/reset nosuch", "", True),
+    ("stopwatch/reset", "", True),
+    ("inject-pkt ip4", "", False),
+    ('inject-pkt inport=="nosuch"', "", False),
+    ("vlog/set nosuch:dbg", "", False),
+    ("vlog/set file:nosuch", "", False),
+    ("vlog/disable-rate-limit binding", "", True),
+    ("vlog/enable-rate-limit", "", True),
+    ("vlog/reopen", "", True),
+]
+# Commands that take no argument, and those that need one.
+NONE = (
+    *("connection-status", "ct-zone-list", "group-table-list", "meter-table-list", "recompute"),
+    *("inc-engine/recompute", "inc-engine/clear-stats", "lflow-cache/flush", "debug/status"),
+    *("lflow-cache/show-stats", "sb-cluster-state-reset", "debug/resume", "memory/show"),
+    *("debug/dump-local-bindings", "debug/dump-lflow-conj-ids", "debug/ignore-startup-delay"),
+    *("debug/dump-local-template-vars", "version", "coverage/show", "list-commands"),
+)
+ONE = (
+    *("inject-pkt", "inc-engine/compute-log-timeout", "debug/delay-nb-cfg-report"),
+    "coverage/read-counter",
+)
+REPLIES += [(f"{name} x", f'"{name}" command takes at most 0 arguments', False) for name in NONE]
+REPLIES += [(name, f'"{name}" command requires at least 1 arguments', False) for name in ONE]
+
+
+@pytest.mark.parametrize(("command", "text", "good"), REPLIES, ids=[each[0] for each in REPLIES])
+def test_replies_are_ovn_controllers(bed: Sandbox, command: str, text: str, good: bool) -> None:
+    if good:
+        assert ask(bed, *command.split()) == text
+        return
+    with pytest.raises(SandboxError) as caught:
+        ask(bed, *command.split())
+    assert text in str(caught.value)
+
+
+def test_pause_is_told(bed: Sandbox) -> None:
+    assert ask(bed, "debug/pause") == ""
+    assert ask(bed, "debug/status") == "paused"
+    assert ask(bed, "debug/resume") == ""
+    assert ask(bed, "debug/status") == "running"
