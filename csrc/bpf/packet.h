@@ -27,7 +27,6 @@
 #define PROTO_FRAGMENT 44
 #define PROTO_AH 51
 #define PROTO_ICMP6 58
-#define PROTO_NONE 59
 #define PROTO_DSTOPTS 60
 #define PROTO_SCTP 132
 

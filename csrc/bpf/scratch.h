@@ -104,7 +104,6 @@ struct deferred {
 };
 
 #define WIRE_WORDS 32
-#define WIRE_MASK (WIRE_WORDS - 1)
 
 /* The sets that one field of the packet is a member of, while it stays so. */
 struct memberships {

@@ -16,7 +16,6 @@ from ovn_bpf_controller.errors import UnsupportedError
 from ovn_bpf_controller.plaindata import dataclass
 
 WORD_BITS: Final = 32
-WORD_MASK: Final = 0xFFFFFFFF
 
 # A conjunction of lang.normal: ((root field, value, mask), …).
 Conj = tuple[tuple[str, int, int], ...]

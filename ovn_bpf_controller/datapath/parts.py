@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Breaks for what is long: tables.Tables and its parts write a millisecond's worth at a time."""
+"""Breaks for what is long: tables.Tables and its parts write a millisecond's worth at a time.
+
+Between two parts the agent's loop may go round, so that nothing waits for a large change.
+"""
 
 from __future__ import annotations
 

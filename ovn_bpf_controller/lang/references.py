@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a match or an action list depends on besides the packet.
+"""What a match depends on besides the packet.
 
 The compiler indexes flows by these names, so that a change of a port, set,
 group or residency touches only the flows that mention it.
@@ -7,17 +7,9 @@ group or residency touches only the flows that mention it.
 
 from __future__ import annotations
 
-from typing import Any
-
 from ovn_bpf_controller.lang.nodes import (
-    Action,
     And,
-    BindVport,
-    CtLbMarkLocal,
     Expr,
-    FwdGroup,
-    Load,
-    Mirror,
     Or,
     PortCmp,
     PortGroupRef,
@@ -57,32 +49,3 @@ def references(expr: Expr) -> References:
         elif isinstance(node, Resident):
             residents.add(node.lport)
     return References(frozenset(ports), frozenset(sets), frozenset(groups), frozenset(residents))
-
-
-def _named_ports(action: Action) -> tuple[str, ...]:
-    if isinstance(action, Load):
-        return (action.value,) if isinstance(action.value, str) else ()
-    if isinstance(action, FwdGroup):
-        return action.ports
-    if isinstance(action, BindVport):
-        return (action.vport,)
-    if isinstance(action, Mirror):
-        return (action.port,)
-    if isinstance(action, CtLbMarkLocal):
-        return tuple(b.lport for b in action.backends if b.lport)
-    return ()
-
-
-def action_ports(actions: tuple[Action, ...]) -> frozenset[str]:
-    """Port and multicast group names in the actions, nested ones included.
-
-    "" (no port) is left out.
-    """
-    ports: set[str] = set()
-    stack: list[Action] = list(actions)
-    while stack:
-        action = stack.pop()
-        ports.update(name for name in _named_ports(action) if name)
-        nested: Any = getattr(action, "actions", ())
-        stack.extend(nested)
-    return frozenset(ports)

@@ -187,10 +187,10 @@ class Chassis:
 
     def freeze_vswitchd(self) -> None:
         """SIGSTOP: from here on Open vSwitch forwards nothing."""
-        self._signal_vswitchd(signal.SIGSTOP)
-
-    def thaw_vswitchd(self) -> None:
-        self._signal_vswitchd(signal.SIGCONT)
+        pid = self.vswitchd_pid()
+        if pid is None:
+            raise SandboxError(f"{self.name}: no ovs-vswitchd runs")
+        os.kill(pid, signal.SIGSTOP)
 
     def purge_flows(self) -> None:
         """Let Open vSwitch's user space, if it forwards here, translate every flow anew.
@@ -202,12 +202,6 @@ class Chassis:
         if self.spec.userspace and pid is not None:
             socket = self.root / f"ovs-vswitchd.{pid}.ctl"
             netns.run(["ovs-appctl", "--timeout=60", "-t", str(socket), "revalidator/purge"])
-
-    def _signal_vswitchd(self, number: signal.Signals) -> None:
-        pid = self.vswitchd_pid()
-        if pid is None:
-            raise SandboxError(f"{self.name}: no ovs-vswitchd runs")
-        os.kill(pid, number)
 
     # Tools
 

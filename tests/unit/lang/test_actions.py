@@ -13,7 +13,6 @@ from ovn_bpf_controller.lang.actions import action_prereqs, parse_actions
 from ovn_bpf_controller.lang.expr import parse_match
 from ovn_bpf_controller.lang.logic import conjunction
 from ovn_bpf_controller.lang.nodes import TRUE, Action, Backend, Const, Field, Format, Option
-from ovn_bpf_controller.lang.references import action_ports
 
 OUTPORT = Field("outport", "outport", 0, 32, True)
 INPORT = Field("inport", "inport", 0, 32, True)
@@ -476,13 +475,3 @@ def test_what_actions_add_to_the_match(text: str, match: str) -> None:
 
 def test_nothing_is_added_without_need() -> None:
     assert action_prereqs(()) == TRUE
-
-
-def test_ports_that_actions_name() -> None:
-    text = (
-        'outport = "a"; clone { outport = "b"; output; }; outport = ""; mirror("c"); '
-        'fwd_group(childports="d", "e"); bind_vport("f", inport); '
-        'ct_lb_mark_local(backends="g":10.0.0.1);'
-    )
-    assert action_ports(parse_actions(text)) == set("abcdefg")
-    assert action_ports(parse_actions("next;")) == frozenset()

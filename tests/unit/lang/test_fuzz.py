@@ -15,7 +15,7 @@ from ovn_bpf_controller.lang.actions import action_prereqs, parse_actions
 from ovn_bpf_controller.lang.evaluate import evaluate
 from ovn_bpf_controller.lang.expr import parse_match
 from ovn_bpf_controller.lang.normal import disjuncts
-from ovn_bpf_controller.lang.references import action_ports, references
+from ovn_bpf_controller.lang.references import references
 from ovn_bpf_controller.lang.results import RESULTS
 from ovn_bpf_controller.lang.symbols import SYMBOLS
 from ovn_bpf_controller.lang.templates import substitute_templates
@@ -83,7 +83,6 @@ def test_actions(text: str) -> None:
     actions = outcome(parse_actions, text)
     if actions is not None:
         action_prereqs(actions)
-        action_ports(actions)
 
 
 @settings(grammar.PATIENT, max_examples=1000)
