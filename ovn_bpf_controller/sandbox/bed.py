@@ -23,6 +23,7 @@ from ovn_bpf_controller.sandbox.spec import ChassisSpec, Topology, dump
 from ovn_bpf_controller.sandbox.topology import load as load_topology
 
 _SCHEMAS = {"nb": "/usr/share/ovn/ovn-nb.ovsschema", "sb": "/usr/share/ovn/ovn-sb.ovsschema"}
+REGISTER_SECONDS = 60
 _TCP_PORTS = {"nb": 6641, "sb": 6642}
 
 
@@ -117,7 +118,7 @@ class Sandbox:
         agents = {chassis: chassis.spawn_agent() for chassis in self.chassis.values()}
         for chassis, pid in agents.items():
             chassis.await_agent(pid)
-            self.sbctl("--timeout=60", "wait-until", "chassis", chassis.name)
+            self._await_registered(chassis)
         self._acquaint()
         for spec in self.topology.ports.values():
             if spec.chassis:
@@ -192,6 +193,13 @@ class Sandbox:
             chassis.build_br_phy()
         else:
             chassis.assign_addresses()
+
+    def _await_registered(self, chassis: Chassis) -> None:
+        seconds = REGISTER_SECONDS
+        try:
+            self.sbctl(f"--timeout={seconds}", "wait-until", "chassis", chassis.name)
+        except SandboxError as error:
+            raise SandboxError(f"{chassis.name} is not in Southbound after {seconds} s") from error
 
     def _acquaint(self) -> None:
         """Let chassis resolve each other where OVS would lose a first packet to ARP."""

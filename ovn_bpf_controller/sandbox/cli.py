@@ -2,7 +2,8 @@
 """ovn-bpf-sandbox: the sandbox at a prompt.
 
 Each command but `up` and `demo` attaches to what `up` left running in --dir.
-Errors are one line and exit status 1; `exec` has the status of its command.
+Errors are one line and exit status 1 (when `up` fails, with the end of each agent's log);
+`exec` has the status of its command.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise SandboxError("network namespaces need root")
         return command(options, layout_of(options.dir))
     except OvnBpfError as error:
-        print(f"ovn-bpf-sandbox: {error}", file=sys.stderr)
+        # Notes: what agents logged before `up` took them down again.
+        for text in (f"ovn-bpf-sandbox: {error}", *getattr(error, "__notes__", ())):
+            print(text, file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
         if error.name != "yaml":

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ from pyroute2 import IPRoute
 
 import build
 from ovn_bpf_controller._native import ffi, lib
-from ovn_bpf_controller.datapath import attach, inherit, libbpf
+from ovn_bpf_controller.datapath import attach, inherit, libbpf, probe
 from ovn_bpf_controller.datapath.attach import Attachments, Tcx
 from ovn_bpf_controller.datapath.clsact import Clsact
 from ovn_bpf_controller.datapath.libbpf import BpfObject
@@ -250,8 +252,12 @@ def test_a_directory_that_is_no_bpffs_is_named(tmp_path: Path) -> None:
         Plane("hv1", bpffs=tmp_path, sizes=SMALL)
 
 
-def test_a_kernel_without_the_helper_is_named() -> None:
-    assert libbpf.probe_helper(100_000) <= 0
+def test_a_kernel_without_the_helper_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    probe.require_kernel()
+    monkeypatch.setattr(libbpf, "BPF_LOOP", 100_000)  # a helper that no kernel has
+    release = re.escape(platform.release())
+    with pytest.raises(StartupError, match=rf"^kernel {release} lacks the BPF helper bpf_loop"):
+        probe.require_kernel()
 
 
 def test_a_broken_object_is_one_error_with_the_cause(kernel: Kernel, tmp_path: Path) -> None:

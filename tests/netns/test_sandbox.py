@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 
 from ovn_bpf_controller.errors import SandboxError
-from ovn_bpf_controller.sandbox import manifest, netns, process
+from ovn_bpf_controller.sandbox import bed, manifest, netns, process
 from ovn_bpf_controller.sandbox.bed import Sandbox
+from ovn_bpf_controller.sandbox.cli import main
 from ovn_bpf_controller.sandbox.layout import Layout, layout_of
 from ovn_bpf_controller.sandbox.topology import parse
 
@@ -213,6 +214,21 @@ def test_a_failing_up_leaves_nothing(layout: Layout) -> None:
     with pytest.raises(SandboxError, match="no-such-command"):
         Sandbox(parse(broken), layout.root).up()
     assert leftovers(layout) == []
+
+
+def test_a_chassis_that_does_not_register_is_named_and_its_log_shown(
+    layout: Layout,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(bed, "REGISTER_SECONDS", 3)
+    file = tmp_path / "topology.yaml"
+    file.write_text("chassis: {hv1: {external_ids: {ovn-encap-type: ''}}}")
+    assert main(["--dir", str(layout.root), "up", str(file)]) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"{PROGRAM}: hv1 is not in Southbound after 3 s\n")
+    assert "Need to specify an encap type and ip" in told
 
 
 def test_a_directory_with_something_else_in_it_is_left_alone() -> None:
