@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,10 +88,10 @@ def _download(package: str, tree: Path) -> None:
     deb.unlink()
 
 
-def _needed(kernel: Kernel) -> list[Path]:
-    """The boot modules and what they depend on, in the order to load them."""
+def modules(kernel: Kernel, names: Iterable[str]) -> list[Path]:
+    """The files of kernel modules and of what they depend on, in the order to load them."""
     found: dict[Path, None] = {}
-    for module in BOOT_MODULES:
+    for module in names:
         said = subprocess.run(
             ["modprobe", "-d", str(kernel.tree), "-S", kernel.release, "--show-depends", module],
             check=True,
@@ -112,7 +113,7 @@ def _make_initramfs(kernel: Kernel) -> None:
     shutil.copy(GUEST / "initramfs", root / "init")
     (root / "init").chmod(0o755)
     order = []
-    for module in _needed(kernel):
+    for module in modules(kernel, BOOT_MODULES):
         target = root / "mod" / module.name.removesuffix(".xz")
         with target.open("wb") as out:
             tool = ["xz", "-dc"] if module.suffix == ".xz" else ["cat"]

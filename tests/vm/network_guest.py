@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -92,7 +92,7 @@ def _pack(kernel: kernels.Kernel, conf: Mapping[str, str], root: Path, target: P
         shutil.copy(kernels.GUEST / source, root / name)
         (root / name).chmod(0o755)
     (root / "guest.conf").write_text("".join(f"{name}={value}\n" for name, value in conf.items()))
-    modules = _modules(kernel)
+    modules = kernels.modules(kernel, MODULES)
     for module in modules:
         shutil.copy(module, root / "mod" / module.name)
     (root / "mod/order").write_text("".join(f"{module.name}\n" for module in modules))
@@ -106,20 +106,3 @@ def _pack(kernel: kernels.Kernel, conf: Mapping[str, str], root: Path, target: P
             check=True,
             env={**os.environ, "LC_ALL": "C"},
         )
-
-
-def _modules(kernel: kernels.Kernel) -> Sequence[Path]:
-    """MODULES and what they depend on, in the order to load them."""
-    found: dict[Path, None] = {}
-    for module in MODULES:
-        said = subprocess.run(
-            ["modprobe", "-d", str(kernel.tree), "-S", kernel.release, "--show-depends", module],
-            check=True,
-            text=True,
-            stdout=subprocess.PIPE,
-        ).stdout
-        for line in said.splitlines():
-            word = line.split()
-            if word[0] == "insmod":
-                found[Path(word[1])] = None
-    return list(found)
