@@ -120,6 +120,7 @@ class Agent:
         self.desired = Desired()
         self._busy = False
         self._look_at = 0.0
+        self._most = 0  # flows to compile at once
         self._cleaned = False
 
     # --- process.main_loop.AgentProtocol --------------------------------------
@@ -148,7 +149,14 @@ class Agent:
                 ", the data plane goes on" if self._installation.lived or self.plane.adopted else ""
             )
             return f"Waiting for the Southbound{rest}"
-        return "Running" if self._installation.lived else "Loading"
+        return "Running" if self._installation.lived else self._loading()
+
+    def _loading(self) -> str:
+        left = self.flows.compiler.pending
+        self._most = max(self._most, left)
+        if left:
+            return f"Loading: {100 - 100 * left // self._most} % of the flows are compiled"
+        return "Loading: writing rules" if self._installation.busy else "Loading"
 
     def register(self, commands: Commands) -> None:
         """See AgentProtocol."""

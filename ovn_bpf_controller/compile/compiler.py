@@ -219,6 +219,11 @@ class FlowCompiler:
 
     # --- what came of it -----------------------------------------------------
 
+    @property
+    def pending(self) -> int:
+        """How many flows are to be compiled, each on one datapath."""
+        return len(self._dirty)
+
     def work(self, seconds: float) -> bool:
         """Compiles what is due for about so long (of CPU); True when nothing is left.
 

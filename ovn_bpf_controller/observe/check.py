@@ -29,9 +29,11 @@ def start(chassis: Chassis, request: Request) -> None:
 
 
 def _check(chassis: Chassis, as_json: bool) -> Iterator[str]:
+    chassis.jobs.note("waiting until all that is desired is live")
     yield from _rest(chassis, "not all is known or live yet: nothing to compare with")
     chassis.reread()
     found = _wrong_rules(chassis)
+    chassis.jobs.note(f"{len(found):,} rules differ; writing what is not as it should be")
     yield from _rest(chassis, "the repair does not end; see the log")
     for name, count in sorted(chassis.tables.written.items()):
         if not name.startswith("ovn_idx_"):  # rules were told one by one

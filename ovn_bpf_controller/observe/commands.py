@@ -49,6 +49,7 @@ def register(commands: Commands, chassis: Chassis) -> None:
         ("tunnels", "[--json]", inventory.tunnels),
     ):
         commands.register(f"ovn-bpf/{name}", usage, 0, 2, partial(_answer, chassis, rows, _table))
+    commands.register("ovn-bpf/progress", "", 0, 0, lambda _request: chassis.jobs.progress())
     commands.register("ovn-bpf/check", "[--json]", 0, 1, partial(check.start, chassis))
     trace_command.register(commands, chassis)
     inject.register(commands, chassis)

@@ -25,6 +25,7 @@ class _Job:
     request: Request
     pieces: Iterator[str]
     done: list[str] = field(default_factory=list)
+    note: str = ""
 
 
 class Jobs:
@@ -32,11 +33,21 @@ class Jobs:
 
     def __init__(self) -> None:
         self._waiting: list[_Job] = []
+        self._at_work: _Job | None = None
 
     @property
     def busy(self) -> bool:
         """Whether any is under way."""
         return bool(self._waiting)
+
+    def progress(self) -> str:
+        """A line for each: how far it has come."""
+        return "".join(f"{job.note or f'{len(job.done):,} lines'}\n" for job in self._waiting)
+
+    def note(self, text: str) -> None:
+        """For what is at work just now: what it does, to be told to who waits for it."""
+        if self._at_work is not None:
+            self._at_work.note = text
 
     def start(self, request: Request, pieces: Iterator[str]) -> None:
         """Answers with all pieces, now if there are few.
@@ -45,18 +56,27 @@ class Jobs:
         becomes an error reply.
         """
         job = _Job(request, pieces)
-        if _goes_on(job, time.monotonic() + _SLICE):
+        if self._goes_on(job, time.monotonic() + _SLICE):
             self._waiting.append(job)
 
     def run(self) -> None:
         """Goes on for a moment."""
         share = _SLICE / max(1, len(self._waiting))
-        self._waiting = [job for job in self._waiting if _goes_on(job, time.monotonic() + share)]
+        self._waiting = [
+            job for job in self._waiting if self._goes_on(job, time.monotonic() + share)
+        ]
 
     def wait(self, poller: Any) -> None:
         """Wakes the poller while there is something left."""
         if self._waiting:
             poller.immediate_wake()
+
+    def _goes_on(self, job: _Job, until: float) -> bool:
+        self._at_work = job
+        try:
+            return _goes_on(job, until)
+        finally:
+            self._at_work = None
 
 
 def _goes_on(job: _Job, until: float) -> bool:

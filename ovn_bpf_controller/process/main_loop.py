@@ -20,6 +20,7 @@ from ovn_bpf_controller.process import coverage, log, stopwatch, vlog_commands
 from ovn_bpf_controller.process.garbage import Collector
 from ovn_bpf_controller.process.notify import Watchdog, notify
 from ovn_bpf_controller.process.poller import Poller
+from ovn_bpf_controller.process.progress import Progress
 from ovn_bpf_controller.process.unixctl import Commands, Registry, Request, Server
 from ovn_bpf_controller.process.version import program_version
 
@@ -88,6 +89,7 @@ class MainLoop:
         self._wake_fd = -1
         self._live = False
         self._told = ""
+        self._progress = Progress()
         self._watchdog = Watchdog()
         registry.register("exit", "[--restart]", 0, 1, self._exit)
         registry.register("version", "", 0, 0, lambda _request: program_version())
@@ -130,13 +132,15 @@ class MainLoop:
         return self._signal
 
     def _tell(self) -> None:
-        """systemd is told once that the service is up, and whenever the state changes."""
+        """systemd is told once that the service is up, and whenever the state changes; so
+        is who looks on, until the service is up."""
         state = self._agent.state
         news = [] if state == self._told else [f"STATUS={state}"]
         if not self._live and self._agent.live:
             self._live = True
             news.insert(0, "READY=1")
         self._told = state
+        self._progress.show("" if self._live else state)
         if news and not self._stopping:
             notify(*news)
 

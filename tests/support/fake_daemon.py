@@ -32,6 +32,8 @@ class FakeAgent:
         self.dir = Path(os.environ["FAKE_DIR"])
         self.crash = ""
         self.runs = 0
+        self.asked = 0
+        self.check: Request | None = None
         self.descriptors = [
             os.open(os.devnull, os.O_RDONLY)
             for _ in range(int(os.environ.get("FAKE_DESCRIPTORS", 0)))
@@ -70,7 +72,19 @@ class FakeAgent:
             "ovn-bpf/unsupported", "[--json]", 0, 1, lambda _request: "2 put_dhcp_opts"
         )
         commands.register("ovn-bpf/flows", "[--json] [DATAPATH]", 0, 2, lambda r: f"{r.args}")
+        commands.register("ovn-bpf/check", "[--json]", 0, 1, self._check)
+        commands.register("ovn-bpf/progress", "", 0, 0, lambda _request: self._progress())
         commands.register("ovn-bpf/status", "[--json]", 0, 1, self._status)
+
+    def _check(self, request: Request) -> None:
+        """Takes until somebody has asked twice how far it is."""
+        self.check = request
+
+    def _progress(self) -> str:
+        self.asked += 1
+        if self.asked == 2 and self.check is not None:
+            self.check.reply("0 differences")
+        return "comparing"
 
     def _status(self, request: Request) -> str:
         return '{"runs": 1}' if request.args == ["--json"] else "runs: 1"
