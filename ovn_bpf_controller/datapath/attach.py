@@ -9,9 +9,9 @@ somebody took a qdisc away.  Both kinds go on when the agent dies.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath import libbpf, probe
@@ -20,13 +20,14 @@ from ovn_bpf_controller.errors import DataPlaneError
 from ovn_bpf_controller.process.crash import crash_point
 
 Attachment = tuple[int, str]  # (ifindex, name of the program)
+_BATCH: Final = 64  # devices at a time; each waits for a grace period
 
 
 class Hook(Protocol):
     """A way to run programs at a device's ingress."""
 
-    def attach(self, ifindex: int, program: str) -> None:
-        """Runs `program` for what `ifindex` receives.  Raises DataPlaneError."""
+    def attach(self, items: Sequence[Attachment]) -> Iterator[tuple[Attachment, str]]:
+        """Runs programs for what devices receive; each with why it cannot, or ""."""
 
     def detach(self, ifindex: int, program: str) -> None:
         """Ends that; no error if there is nothing to end, or no such device."""
@@ -44,19 +45,39 @@ class Tcx:
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
 
-    def attach(self, ifindex: int, program: str) -> None:
+    def attach(self, items: Sequence[Attachment]) -> Iterator[tuple[Attachment, str]]:
         """See Hook.  A device that runs an older layout's program is left to
         Plane.supersede(): two programs on it would each want the packet."""
-        if self._held_by_older(ifindex):
-            return
-        link = lib.ovn_tcx_attach(self._plane.programs[program], ifindex, 0)
-        if link < 0:
-            cause = os.strerror(-link)
-            raise DataPlaneError(f"{program} cannot be attached to device {ifindex}: {cause}")
+        older = self._plane.older()
+        wanted = [item for item in items if not _held(older, item[0])]
+        for program in sorted({program for _, program in wanted}):
+            devices = [ifindex for ifindex, its in wanted if its == program]
+            for start in range(0, len(devices), _BATCH):
+                yield from self._attach(program, devices[start : start + _BATCH])
+
+    def _attach(self, program: str, devices: list[int]) -> Iterator[tuple[Attachment, str]]:
         try:
-            libbpf.pin(link, self._path(ifindex, program))
+            fd = self._plane.programs[program]
+        except DataPlaneError as error:
+            yield from (((ifindex, program), str(error)) for ifindex in devices)
+            return
+        # Nothing else in between: the kernel sleeps in each, and what comes after a
+        # sleep finds the processor's caches cold.
+        links = [lib.ovn_tcx_attach(fd, ifindex, 0) for ifindex in devices]
+        for ifindex, link in zip(devices, links, strict=True):
+            item = (ifindex, program)
+            yield item, self._keep(item, link)
+
+    def _keep(self, item: Attachment, link: int) -> str:
+        if link < 0:
+            return os.strerror(-link)
+        try:
+            libbpf.pin(link, self._path(*item))
+        except DataPlaneError as error:
+            return str(error)
         finally:
             os.close(link)
+        return ""
 
     def detach(self, ifindex: int, program: str) -> None:
         """See Hook."""
@@ -79,9 +100,11 @@ class Tcx:
     def _path(self, ifindex: int, program: str) -> Path:
         return self._plane.links / link_name(ifindex, program)
 
-    def _held_by_older(self, ifindex: int) -> bool:
-        pins = (pin for old in self._plane.older() for pin in (old / "links").glob(f"{ifindex}-*"))
-        return any(_device_of(pin) == ifindex for pin in pins)
+
+def _held(older: list[Path], ifindex: int) -> bool:
+    """Whether one of these directories has the device's link."""
+    pins = (pin for old in older for pin in (old / "links").glob(f"{ifindex}-*"))
+    return any(_device_of(pin) == ifindex for pin in pins)
 
 
 def _device_of(path: Path) -> int:
@@ -131,12 +154,11 @@ class Attachments:
         """
         attached = self._hook.attached()
         self.failed = {}
-        for item in sorted(self._wanted - attached):
-            try:
-                self._hook.attach(*item)
+        for item, problem in self._hook.attach(sorted(self._wanted - attached)):
+            if problem:
+                self.failed[item] = problem
+            else:
                 crash_point("device-attached")
-            except DataPlaneError as error:
-                self.failed[item] = str(error)
         surplus = set() if keep else attached - self._wanted
         for item in sorted(surplus):
             self._hook.detach(*item)

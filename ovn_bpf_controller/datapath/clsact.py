@@ -9,6 +9,7 @@ tells the truth, and Attachments puts it back.
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from pyroute2 import IPRoute
@@ -31,17 +32,24 @@ class Clsact:
         self._plane = plane
         self._suffix = f":{plane.directory.name}"
 
-    def attach(self, ifindex: int, program: str) -> None:
+    def attach(self, items: Sequence[tuple[int, str]]) -> Iterator[tuple[tuple[int, str], str]]:
         """See attach.Hook."""
         with IPRoute() as netlink:
-            try:
-                netlink.tc("add", "clsact", ifindex)
-            except NetlinkError as error:
-                if error.code != errno.EEXIST:
-                    raise DataPlaneError(
-                        f"device {ifindex} takes no clsact qdisc: {error.args[1]}"
-                    ) from error
-            self._filter(netlink, "replace-filter", ifindex, program)
+            for item in items:
+                try:
+                    self._attach(netlink, *item)
+                except DataPlaneError as error:
+                    yield item, str(error)
+                else:
+                    yield item, ""
+
+    def _attach(self, netlink: Any, ifindex: int, program: str) -> None:
+        try:
+            netlink.tc("add", "clsact", ifindex)
+        except NetlinkError as error:
+            if error.code != errno.EEXIST:
+                raise DataPlaneError(f"it takes no clsact qdisc: {error.args[1]}") from error
+        self._filter(netlink, "replace-filter", ifindex, program)
 
     def detach(self, ifindex: int, program: str) -> None:
         """See attach.Hook."""
