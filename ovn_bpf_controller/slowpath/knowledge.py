@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the agent has told the slow path: lines of JSON over a socket.
 
-Each line is an object whose members replace what was known under their names:
-`arguments` (number -> what a verb says), `dns` (datapath -> names), and so on.  The
-number of the line, `lesson`, is told back: then it is in force.
+Each line is an object whose members replace what was known under their names; of
+`arguments` (number -> what a verb says) and `dns` (datapath -> names) it has what is
+different (slowpath.lessons).  The number of the line, `lesson`, is told back: then it is in force.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, Final
 from ovn_bpf_controller.errors import OvnBpfError
 from ovn_bpf_controller.plaindata import dataclass, field
 from ovn_bpf_controller.process.log import Logger
+from ovn_bpf_controller.slowpath.lessons import BY_KEY, merged
 
 _log = Logger("slowpath")
 _CHUNK = 1 << 16
@@ -54,7 +55,7 @@ class Knowledge:
             raise KnowledgeError(f"the agent says what we do not know: {error}") from error
         self.facts.update(facts)
         for name, value in heard.items():
-            setattr(self, name, value)
+            setattr(self, name, merged(getattr(self, name), value) if name in BY_KEY else value)
 
 
 def _options(told: dict[str, Any]) -> dict[str, tuple[int, str]]:
@@ -66,11 +67,11 @@ def _records(told: dict[str, Any]) -> dict[str, tuple[str, bool]]:
 
 
 _HEARD: Final[dict[str, Callable[[Any], Any]]] = {
-    "arguments": lambda told: {int(n): json.loads(text) for n, text in told.items()},
+    "arguments": lambda told: {int(n): t and json.loads(t) for n, t in told.items()},
     "dhcp_options": _options,
     "dhcpv6_options": _options,
     "watched": bool,
-    "dns": lambda told: {int(key): _records(names) for key, names in told.items()},
+    "dns": lambda told: {int(key): n and _records(n) for key, n in told.items()},
 }
 
 

@@ -23,7 +23,7 @@ import ovs.poller
 
 import ovn_bpf_controller
 from ovn_bpf_controller.process.log import Logger
-from ovn_bpf_controller.slowpath import takeover
+from ovn_bpf_controller.slowpath import lessons, takeover
 
 _log = Logger("slowpath")
 
@@ -80,10 +80,10 @@ class Supervisor:
             if told is not last.get(name) and told != last.get(name)
         }
         if changed:
-            self._told.update(changed)
             self._lesson += 1
             self._taught_at = time.monotonic()
-            self._unsent += json.dumps({**changed, "lesson": self._lesson}).encode() + b"\n"
+            self._unsent += lessons.line(self._lesson, last, changed)
+            self._told.update(changed)
         self._exchange()
 
     @property
