@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ovn_bpf_controller.cli import ctl as cli
 from ovn_bpf_controller.datapath import libbpf
 from ovn_bpf_controller.datapath.maps import HashMap
 from ovn_bpf_controller.sandbox.bed import Sandbox
@@ -45,6 +47,33 @@ def ctl(bed: Sandbox, *args: str) -> str:
 def rows(bed: Sandbox, *args: str) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(ctl(bed, *args, "--json"))
     return found
+
+
+def views() -> list[tuple[str, ...]]:
+    """Every command of ovn-bpf-ctl that prints text or JSON and ends by itself."""
+    found: list[tuple[str, ...]] = [("flows", "--unsupported"), ("ct", "stats"), ("ct", "top")]
+    for action in cli._parser()._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for name, child in action.choices.items():
+                both = any("--json" in each.option_strings for each in child._actions)
+                if both and name != "monitor":
+                    found.append((name, "-n", "1", "-d", "0.1") if name == "top" else (name,))
+    return found
+
+
+@pytest.mark.parametrize("command", views(), ids=" ".join)
+def test_every_view_is_text_and_json(bed: Sandbox, command: tuple[str, ...]) -> None:
+    """The same facts in both."""
+    assert traffic.answers(bed, "vm1", "vm2")
+    bed.sync()
+    text, data = ctl(bed, *command), json.loads(ctl(bed, *command, "--json"))
+    with pytest.raises(ValueError):
+        json.loads(text or "no rows")
+    rows = data if isinstance(data, list) else [data]
+    assert len(text.splitlines()) >= len(rows)
+    if rows and text.strip():
+        words = [str(word) for word in rows[0].values() if isinstance(word, str) and word]
+        assert not words or any(word in text for word in words)
 
 
 def port(bed: Sandbox, name: str) -> dict[str, Any]:
