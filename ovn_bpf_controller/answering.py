@@ -23,6 +23,7 @@ from ovn_bpf_controller.duties.duty import Duty, View
 from ovn_bpf_controller.errors import DataPlaneError
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.store import Changes
+from ovn_bpf_controller.process import coverage
 from ovn_bpf_controller.process.log import Logger
 from ovn_bpf_controller.slowpath.supervisor import Supervisor
 
@@ -51,6 +52,7 @@ class Answering:
         self._config: Config | None = None
         self._needed = False
         self._refused = False
+        self._counted = 0
 
     def note(self, changes: Changes, delta: Delta) -> None:
         """What the databases say anew is told by the next run()."""
@@ -78,7 +80,16 @@ class Answering:
             if self._asked():
                 self._supervisor.run(self._told(view))
             packet_log.write(self._supervisor.take_seen())
+            self._count()
         self._write(view)
+
+    def _count(self) -> None:
+        """Packets of the slow path, as ovn-controller counts them; a new process begins
+        at 0."""
+        packets = int(self._supervisor.said.get("counts", {}).get("packets", 0))
+        new = packets - self._counted if packets >= self._counted else packets
+        self._counted = packets
+        coverage.hit("pinctrl_total_pin_pkts", new)
 
     def _take_arguments(self, arguments: Mapping[int, str]) -> None:
         if arguments is not self._arguments:

@@ -125,7 +125,14 @@ def test_a_slow_path_that_dies_is_started_again(bed: Sandbox, tmp_path: Path) ->
     bed.chassis["hv1"].run("kill", "-9", str(before))
     assert dhcp.client(bed, "vm1", tmp_path)["ip"] == bed.ports["vm1"].guest.address(4)
     process.wait_until(lambda: slow_path(bed) != before, 60.0, "another slow path")
+    counted = pin_packets(bed)
     assert leased6(bed, tmp_path)
+    process.wait_until(lambda: pin_packets(bed) >= counted + 2, 60.0, "packets counted")
+
+
+def pin_packets(bed: Sandbox) -> int:
+    """Of all slow paths of this agent, which exporters read."""
+    return int(bed.chassis["hv1"].appctl("coverage/read-counter", "pinctrl_total_pin_pkts"))
 
 
 def test_it_starts_beside_what_another_build_left(bed: Sandbox, tmp_path: Path) -> None:
