@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sandbox leaves nothing behind, however its maker ends.
 
-With the real agent, whose start does not depend on what is under test elsewhere;
+Mostly with the real agent, whose start does not depend on what is under test elsewhere;
 a bpffs is there all the same.
 """
 
@@ -53,6 +53,9 @@ def leftovers(layout: Layout) -> list[str]:
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     found += [f"mount {line}" for line in mounts if f" {layout.root}/" in line]
     found += [f"file {layout.root}"] if layout.root.exists() else []
+    for directory in ("/run", "/run/lock", "/tmp", "/var/tmp", "/dev/shm"):  # noqa: S108
+        named = (name for name in os.listdir(directory) if layout.root.name in name)
+        found += [f"file {directory}/{name}" for name in named if name != layout.root.name]
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -74,6 +77,18 @@ def cli(layout: Layout, *arguments: str) -> subprocess.CompletedProcess[str]:
 def command(layout: Layout, *arguments: str) -> list[str]:
     module = "ovn_bpf_controller.sandbox.cli"
     return [sys.executable, "-m", module, "--dir", str(layout.root), *arguments]
+
+
+@pytest.mark.parametrize("number", [None, signal.SIGKILL])
+def test_agents_of_this_project_leave_nothing(
+    layout: Layout, number: signal.Signals | None
+) -> None:
+    """Neither pins nor files, whether they end with the sandbox or before it."""
+    with Sandbox(parse(TEXT.replace("agent: ovn-controller", "")), layout.root) as bed:
+        assert bed.unanswered([("vm1", "vm2")], (4,)) == []
+        for chassis in bed.chassis.values() if number else ():
+            chassis.stop_agent(number or signal.SIGTERM)
+    assert leftovers(layout) == []
 
 
 def test_down_leaves_nothing(layout: Layout) -> None:
