@@ -46,7 +46,7 @@ from ovn_bpf_controller.observe.metrics_server import MetricsServer
 from ovn_bpf_controller.ovsdb import tls
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
 from ovn_bpf_controller.ovsdb.local import LocalDatabase
-from ovn_bpf_controller.ovsdb.local_tables import SSL
+from ovn_bpf_controller.ovsdb.local_tables import SSL, FlowSampleCollectorSet
 from ovn_bpf_controller.ovsdb.store import Changes
 from ovn_bpf_controller.ovsdb.tables import SBGlobal
 from ovn_bpf_controller.process.crash import crash_point
@@ -192,6 +192,8 @@ class Agent:
             desired = self._tunnelling.without_clear_text(self.binding.run(changes), ipsec)
         delta = diff(self.desired, desired)
         with timed("flow-generation"):
+            collectors = self._database.table(FlowSampleCollectorSet)
+            self.flows.follow_collectors(frozenset(row.id for row in collectors.values()))
             self.flows.follow(changes, desired, delta)
         self._count(delta, RuleChanges())
         self.desired = desired

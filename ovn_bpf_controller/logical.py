@@ -43,6 +43,7 @@ class LogicalFlows:
         self._traits: dict[int, Traits] = {}
         self._switches: dict[str, int] = {}  # local ones: uuid -> tunnel key
         self._central = Central()
+        self._collectors: frozenset[int] = frozenset()
         self._neighbours = Neighbours(self.compiler)
         self._balancers = Balancers(cache, self.compiler)
 
@@ -75,12 +76,28 @@ class LogicalFlows:
         """See compile.flow.Env."""
         return self._traits.get(dp, SWITCH)
 
+    def has_collector(self, number: int) -> bool:
+        """See compile.flow.Env."""
+        return number in self._collectors
+
+    def has_tunnel(self, dp: int, lport: str) -> bool:
+        """See compile.flow.Env."""
+        local = self._by_key.get(dp)
+        port = local.ports.get(local.port_keys.get(lport, 0)) if local else None
+        return port is not None and port.chassis in self._desired.tunnels
+
     # --- changes -------------------------------------------------------------
 
     def run(self, changes: Changes, desired: Desired, delta: Delta) -> RuleChanges:
         """Follow what changed; returns how the rules change."""
         self.follow(changes, desired, delta)
         return self.compiler.flush()
+
+    def follow_collectors(self, numbers: frozenset[int]) -> None:
+        """These ids has Flow_Sample_Collector_Set of the local database."""
+        for number in numbers ^ self._collectors:
+            self.compiler.collector_changed(number)
+        self._collectors = numbers
 
     def follow(self, changes: Changes, desired: Desired, delta: Delta) -> None:
         """Tell the compiler what changed.
@@ -93,6 +110,8 @@ class LogicalFlows:
         self._follow_sets(changes)
         self._follow_templates(changes)
         self._follow_traits(changes, delta)
+        if delta.ports or delta.tunnels:
+            self.compiler.tunnels_changed()
         self._follow_flows(changes, desired.datapaths is not before.datapaths, delta.moved)
         self._balancers.run(changes, self._switches, self._templates, self._central)
         self._neighbours.run(changes, desired.datapaths, delta)

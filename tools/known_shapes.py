@@ -64,6 +64,12 @@ class _World:
     def template_vars(self) -> Mapping[str, str]:
         return {}
 
+    def has_collector(self, number: int) -> bool:
+        raise _UnsureError(str(number))
+
+    def has_tunnel(self, dp: int, lport: str) -> bool:
+        raise _UnsureError(lport)
+
     def address_set(self, name: str) -> Sequence[str]:
         raise _UnsureError(name)
 

@@ -135,7 +135,6 @@ class _Lowering(InsnList):
         super().__init__(pipeline, table, port_key, is_resident, traits)
         self.unsupported: list[str] = []
         self.arguments: list[tuple[int, str]] = []
-        self.about = About()
         self.meters: dict[str, Meter | None] = {}
         self.logs: dict[int, str] = {}
 
@@ -202,7 +201,12 @@ class _Lowering(InsnList):
         self.emit(lib.OP_LOG, src=int(bool(action.meter)), b=number)
 
     def sample(self, action: nodes.Sample) -> None:
-        """OVN's domain is the action's 8 bits and the datapath's key."""
+        """OVN's domain is the action's 8 bits and the datapath's key.
+
+        Without collectors there is no sample (lib/actions.c, encode_SAMPLE).
+        """
+        if not self.about.collected(action.collector_set):
+            return
         fields = {"aux": action.obs_domain, "a": action.probability, "b": action.collector_set}
         point = action.obs_point
         if isinstance(point, nodes.Field):

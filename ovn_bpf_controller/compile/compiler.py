@@ -12,25 +12,18 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
 from typing import Final
 
 from ovn_bpf_controller._native import lib
-from ovn_bpf_controller.compile import load_balancer, mac_binding, port_security
-from ovn_bpf_controller.compile.flow import (
-    Compiled,
-    Env,
-    Kind,
-    LogicalFlow,
-    Problem,
-    Ref,
-    compile_flow,
-)
+from ovn_bpf_controller.compile import mac_binding, port_security
+from ovn_bpf_controller.compile.env import Env, Kind, Ref
+from ovn_bpf_controller.compile.flow import Compiled, LogicalFlow, Problem, compile_flow
 from ovn_bpf_controller.compile.flow_ids import FlowIds
 from ovn_bpf_controller.compile.insns import disassemble
-from ovn_bpf_controller.compile.layout import Conj, Key, describe, pack
+from ovn_bpf_controller.compile.layout import Key, describe
 from ovn_bpf_controller.compile.lists import SideRule, Traits
 from ovn_bpf_controller.compile.sets import Name, SetBook
+from ovn_bpf_controller.compile.side_rules import default_rules, security_rules, side_rules
 from ovn_bpf_controller.compile.store import Owner, RuleChanges, RuleStore
 from ovn_bpf_controller.compile.telling import Uses
 from ovn_bpf_controller.errors import LangError
@@ -50,8 +43,6 @@ __all__ = [
 _BY_NUMBER: Final = frozenset({Kind.SET_NUMBER, Kind.GROUP_NUMBER})
 
 _LOOK: Final = 8  # flows compiled between looks at the clock, which is a system call
-
-AGENT: Final = 0  # the flow number of rules that no logical flow is behind
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +134,8 @@ class FlowCompiler:
     ) -> None:
         """What a local port may send and get; no strings: everything."""
         self.remove_port_security(dp, port_key)
-        side_rules, errors = port_security.expand(port_key, port_security_)
-        self._store.put(_port_owner(dp, port_key), _security_rules(dp, side_rules))
+        found, errors = port_security.expand(port_key, port_security_)
+        self._store.put(_port_owner(dp, port_key), security_rules(dp, found))
         if errors:
             self._port_problems[dp, port_key] = tuple(
                 UnsupportedFlow("", f"port security of {lport}", Problem.INVALID, str(e), (dp,))
@@ -171,7 +162,7 @@ class FlowCompiler:
             self._news.append(problem)
             return
         self._mac_problems.pop((uuid, dp), None)
-        self._store.put(owner, _side_rules(dp, rules))
+        self._store.put(owner, side_rules(dp, rules))
 
     def remove_mac_binding(self, uuid: str, dp: int) -> None:
         """The row went, or its port is not known here any more."""
@@ -187,7 +178,7 @@ class FlowCompiler:
         for dp in old - wanted:
             self._store.drop((name, dp))
         for dp in wanted:
-            self._store.put((name, dp), _side_rules(dp, rules))
+            self._store.put((name, dp), side_rules(dp, rules))
         if wanted:
             self._side_owners[name] = wanted
 
@@ -212,6 +203,14 @@ class FlowCompiler:
     def traits_changed(self, dp: int) -> None:
         """Env.traits() says something else about a datapath."""
         self._changed(Ref(Kind.TRAITS, ""), dp)
+
+    def collector_changed(self, number: int) -> None:
+        """A Flow_Sample_Collector_Set with this id came, or the last one went."""
+        self._changed(Ref(Kind.COLLECTOR, str(number)))
+
+    def tunnels_changed(self) -> None:
+        """Env.has_tunnel() may say something else of any port."""
+        self._changed(Ref(Kind.TUNNEL, ""))
 
     def template_changed(self, name: str) -> None:
         """A template variable of this chassis got another value, or none."""
@@ -416,7 +415,7 @@ class FlowCompiler:
         for dp in new:
             self._dp_users[dp] = self._dp_users.get(dp, 0) + 1
             if self._dp_users[dp] == 1:
-                self._store.put(("", dp), _default_rules(dp))
+                self._store.put(("", dp), default_rules(dp))
         for dp in old:
             self._dp_users[dp] -= 1
             if not self._dp_users[dp]:
@@ -442,37 +441,9 @@ def _flow_rules(flow: _Flow, dp: int, compiled: Compiled) -> list[Rule]:
         for mask, values in compiled.keys
     ]
     if rules and compiled.side:
-        rules += _side_rules(dp, compiled.side)
+        rules += side_rules(dp, compiled.side)
     return rules
 
 
 def _mac_binding_owner(uuid: str, dp: int) -> Owner:
     return (f"MAC binding {uuid}", dp)
-
-
-def _default_rules(dp: int) -> Iterator[Rule]:
-    return (
-        Rule(dp, r.table, r.prio, r.mask, r.values, r.insns, r.flow) for r in _rules_of_nowhere()
-    )
-
-
-@lru_cache(maxsize=1)
-def _rules_of_nowhere() -> tuple[Rule, ...]:
-    """The default rules of datapath 0, which does not exist: packed once for all."""
-    rules = [*_security_rules(0, port_security.default_rules())]
-    rules += _side_rules(0, mac_binding.default_rules())
-    rules += _side_rules(0, load_balancer.default_rules())
-    return tuple(rules)
-
-
-def _security_rules(dp: int, rules: Iterable[port_security.SideRule]) -> Iterator[Rule]:
-    instructions = port_security.instructions
-    return _side_rules(dp, ((*rule[:3], instructions(rule.verdict)) for rule in rules))
-
-
-def _side_rules(dp: int, rules: Iterable[tuple[int, int, Conj, bytes]]) -> Iterator[Rule]:
-    for table, priority, conj, insns in rules:
-        key = pack(conj)
-        if key is None:
-            raise AssertionError(f"rule {conj} of table {table} contradicts itself")
-        yield Rule(dp, table, priority, key.mask, key.values, insns, AGENT)

@@ -107,8 +107,12 @@ def _select(made: InsnList, action: nodes.Select) -> None:
 
 
 def _fwd_group(made: InsnList, action: nodes.FwdGroup) -> None:
-    """One of the ports that are known here, and out of it."""
-    keys = [key for name in action.ports if (key := made.port_key(name))]
+    """One of the ports, and out of it; nothing if one of them is not known, or for
+    liveness not behind a tunnel (lib/actions.c, encode_FWD_GROUP).  Then each lives:
+    without BFD a tunnel is up as long as its device is."""
+    keys = [made.port_key(name) for name in action.ports]
+    if not all(keys) or (action.liveness and not all(map(made.about.tunnelled, action.ports))):
+        return
     _pick(made, ROOTS["outport"], [(key, 1) for key in keys], lib.OVN_HASH_5TUPLE)
     made.emit(lib.OP_OUTPUT)
 

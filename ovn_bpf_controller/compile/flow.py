@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import marshal
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import Enum
 from functools import lru_cache
-from typing import Final, NamedTuple, Protocol
+from typing import Final
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.action_templates import ActionTemplates, lowered_of
 from ovn_bpf_controller.compile.actions import EGRESS, INGRESS, TABLES, Lowered, Traits, lower
+from ovn_bpf_controller.compile.env import Env, Kind, Ref
 from ovn_bpf_controller.compile.known import known
 from ovn_bpf_controller.compile.known import prereqs as known_prereqs
 from ovn_bpf_controller.compile.layout import Conj, Key, pack
@@ -63,64 +64,14 @@ class LogicalFlow:
     meter: str = ""
 
 
-class Env(Protocol):
-    """What a chassis knows of the names in logical flows."""
-
-    def address_set(self, name: str) -> Sequence[str] | None:
-        """Members of the set, None when there is no such set."""
-
-    def port_group(self, dp: int, name: str) -> Sequence[str] | None:
-        """Logical ports of the group on datapath dp, None when there is no such group.
-
-        northd splits a group by datapath: the Southbound's name is <dp>_<name>.
-        """
-
-    def port_key(self, dp: int, name: str) -> int | None:
-        """Tunnel key of the port or multicast group `name` of datapath dp."""
-
-    def is_resident(self, lport: str) -> bool:
-        """Whether this chassis has the port (is_chassis_resident)."""
-
-    def template_vars(self) -> Mapping[str, str]:
-        """Variables of this chassis (Chassis_Template_Var)."""
-
-    def traits(self, dp: int) -> Traits:
-        """What kind of datapath dp is."""
-
-
-class Kind(Enum):
-    """Kinds of names that an outcome can depend on."""
-
-    __hash__ = object.__hash__  # each is one object; Enum's own is many times slower
-
-    ADDRESS_SET = "address set"
-    PORT_GROUP = "port group"
-    SET_NUMBER = "address set by number"  # members do not matter
-    GROUP_NUMBER = "port group by number"
-    PORT = "port"
-    TEMPLATE = "template variable"
-    TRAITS = "kind of datapath"
-
-
-class Ref(NamedTuple):
-    """Something whose change makes the flow to be compiled again.
-
-    where: of a set by number the width of its addresses, of a group by number the
-    datapath.
-    """
-
-    kind: Kind
-    name: str
-    where: int = 0
-
-
 # Verbs whose instructions depend on the kind of datapath (compile.ct_actions).
 _STATEFUL: Final = re.compile(r"\bct_(?!clear)|\bcommit_lb_aff\b")
 # Verbs that are another one in each flow (compile.telling).
-_OF_ITS_OWN: Final = re.compile(r"\b(?:log|set_meter|sample)\(")
+_OF_ITS_OWN: Final = re.compile(r"\b(?:log|set_meter|sample|fwd_group)\(")
 _NO_TRAITS: Final = Traits()
 _TRAITS: Final = Ref(Kind.TRAITS, "")
-_OF_DATAPATH: Final = frozenset({Kind.PORT, Kind.PORT_GROUP, Kind.GROUP_NUMBER})
+_TUNNELS: Final = Ref(Kind.TUNNEL, "")
+_OF_DATAPATH: Final = frozenset({Kind.PORT, Kind.PORT_GROUP, Kind.GROUP_NUMBER, Kind.TUNNEL})
 
 
 class Problem(Enum):
@@ -204,6 +155,14 @@ class _Names:
         self.refs.add(_TRAITS)
         return self._env.traits(self._dp)
 
+    def has_collector(self, number: int) -> bool:
+        self.refs.add(Ref(Kind.COLLECTOR, str(number)))
+        return self._env.has_collector(number)
+
+    def has_tunnel(self, lport: str) -> bool:
+        self.refs.add(_TUNNELS)
+        return self._env.has_tunnel(self._dp, lport)
+
     def port_key_or_0(self, lport: str) -> int:
         """OVN stores 0 for a port that the datapath does not have."""
         return self.port_key(lport) or 0
@@ -220,7 +179,7 @@ def compile_flow(flow: LogicalFlow, dp: int, env: Env, sets: SetBook) -> Compile
     try:
         _check(flow)
         actions = names.expand(flow.actions) if "^" in flow.actions else flow.actions
-        lowered, prereqs = _lower(actions, flow.pipeline, flow.table, names, _about(flow))
+        lowered, prereqs = _lower(actions, flow.pipeline, flow.table, names, _about(flow, names))
         match = names.expand(flow.match) if "^" in flow.match else flow.match
         if flow.ct_translation:
             keys = _pack(disjuncts(_condition(match, prereqs, True), names, MAX_DISJUNCTS))
@@ -267,12 +226,13 @@ def _check(flow: LogicalFlow) -> None:
 # --- actions ---------------------------------------------------------------
 
 
-def _about(flow: LogicalFlow) -> About | None:
-    """What the actions depend on of the flow itself; None for nearly all flows."""
+def _about(flow: LogicalFlow, names: _Names) -> About | None:
+    """What the actions depend on besides their text; None for nearly all flows."""
     text = flow.actions
     named = "log(" in text or "set_meter(" in text or "sample(" in text
+    named = named or "fwd_group(" in text
     if flow.meter or (named and _OF_ITS_OWN.search(text)):
-        return About(flow.uuid, flow.meter)
+        return About(flow.uuid, flow.meter, names.has_collector, names.has_tunnel)
     return None
 
 

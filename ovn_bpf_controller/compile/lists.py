@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.insns import Insn
 from ovn_bpf_controller.compile.layout import WORD_BITS, Conj, Place, chunks, cut, place
+from ovn_bpf_controller.compile.telling import About
 from ovn_bpf_controller.errors import UnsupportedError
 from ovn_bpf_controller.lang import nodes
 
@@ -79,6 +80,7 @@ class InsnList:
         self.insns: list[Insn] = []
         self.side: list[SideRule] = []
         self.last = True
+        self.about = About()
 
     def emit(self, op: int, **fields: int) -> None:
         """One instruction."""

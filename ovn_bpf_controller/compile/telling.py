@@ -9,7 +9,7 @@ digests, so they mean the same after a restart.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from ovn_bpf_controller._native import lib
@@ -44,11 +44,22 @@ PACKET_IN: Final = (
 )
 
 
+def _always(_: object) -> bool:
+    return True
+
+
 class About(NamedTuple):
-    """What actions may depend on of their flow: its UUID, its controller_meter or ""."""
+    """What actions may depend on besides their text: their flow's UUID, its
+    controller_meter or "", and what is here.
+
+    collected: whether sample() has a collector set of that number.  tunnelled: whether
+    a tunnel leads to the chassis of a port.
+    """
 
     uuid: str = ""
     meter: str = ""
+    collected: Callable[[int], bool] = _always
+    tunnelled: Callable[[str], bool] = _always
 
 
 class Told(NamedTuple):

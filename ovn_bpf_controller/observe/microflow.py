@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from ovn_bpf_controller._native import lib
-from ovn_bpf_controller.compile.flow import Env
+from ovn_bpf_controller.compile.env import Env
 from ovn_bpf_controller.compile.layout import chunks, pack, place
 from ovn_bpf_controller.errors import LangError, OvnBpfError, UnsupportedError
 from ovn_bpf_controller.lang import nodes

@@ -15,7 +15,7 @@ from typing import Final
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.actions import verb
 from ovn_bpf_controller.compile.compiler import FlowCompiler
-from ovn_bpf_controller.compile.flow import Env
+from ovn_bpf_controller.compile.env import Env
 from ovn_bpf_controller.compile.marks import mark
 from ovn_bpf_controller.compile.telling import About
 from ovn_bpf_controller.datapath.trace import NOTHING_GIVEN, Given, Tracer
@@ -61,7 +61,7 @@ class World:
             lambda name: self.env.port_key(dp, name) or 0,
             self.env.is_resident,
             self.env.traits(dp),
-            About(uuid, row.meter),
+            About(uuid, row.meter, self.env.has_collector, lambda n: self.env.has_tunnel(dp, n)),
         )
         texts = tuple(statements(text)) or ("drop;",)
         if len(texts) != len(marks.actions):

@@ -104,6 +104,19 @@ def test_a_forwarding_group_sends_to_one_of_its_ports(bed: Bed) -> None:
     assert set(found) == {"p2", "p3"} and min(found.values()) > 100
 
 
+def test_a_forwarding_group_with_liveness_needs_tunnels_to_all_its_ports(bed: Bed) -> None:
+    bed.plug(1, 2, 3)
+    bed.flow(0, 0, 0, "1", 'fwd_group(liveness="true", childports="vm2", "vm3");')
+    bed.flow(1, 0, 0, "1", "output;")
+    frame, redirected = many(False)[0], 7
+    for tunnelled in ((2,), (2, 3), (3,)):
+        bed.world.tunnelled = {(1, f"vm{n}") for n in tunnelled}
+        bed.compiler.tunnels_changed()
+        bed.flows_live()
+        verdict = bed.run("ovn_vif", frame, bed.devices["v1"]).verdict
+        assert (verdict == redirected) == (tunnelled == (2, 3))
+
+
 # --- ports without a device -------------------------------------------------------
 
 

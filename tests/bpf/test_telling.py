@@ -154,6 +154,20 @@ def test_a_sample_says_domain_and_point(bed: Bed, chosen: Events) -> None:
     ]
 
 
+def test_what_no_collector_set_is_for_is_not_sampled(bed: Bed, chosen: Events) -> None:
+    bed.world.collectors = {6}
+    switch(bed, "".join(f"sample(probability=65535, collector_set={n});" for n in (5, 6)))
+    bed.send("p1", frame())
+    assert [e.arg for e in drain(chosen)] == [6]
+    bed.world.collectors = {5}
+    for number in (5, 6):
+        bed.compiler.collector_changed(number)
+    bed.flows_live()
+    bed.send("p1", frame())
+    assert [e.arg for e in drain(chosen)] == [5]
+    assert [where for where, _ in bed.received(2)] == ["p2", "p2"]
+
+
 @pytest.mark.parametrize("probability", [1, 655, 32768, 65535])
 def test_a_sample_is_taken_as_often_as_its_probability_says(
     bed: Bed, chosen: Events, probability: int

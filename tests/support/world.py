@@ -19,6 +19,8 @@ class World:
     residents: set[str] = field(default_factory=set)
     templates: dict[str, str] = field(default_factory=dict)
     kinds: dict[int, Traits] = field(default_factory=dict)
+    collectors: set[int] = field(default_factory=lambda: set(range(256)))
+    tunnelled: set[tuple[int, str]] = field(default_factory=set)  # ports behind tunnels
 
     def address_set(self, name: str) -> Sequence[str] | None:
         return self.address_sets.get(name)
@@ -37,3 +39,9 @@ class World:
 
     def traits(self, dp: int) -> Traits:
         return self.kinds.get(dp, Traits())
+
+    def has_collector(self, number: int) -> bool:
+        return number in self.collectors
+
+    def has_tunnel(self, dp: int, lport: str) -> bool:
+        return (dp, lport) in self.tunnelled

@@ -49,9 +49,11 @@ TEXTS = [
     ("ip4.dst == ^vip", "ct_lb_mark(backends=10.0.0.1:80,10.0.0.2:80);"),
     ("ip4", 'ct_lb_mark_local(backends="p1":10.0.0.1:80,"p2":10.0.0.2:80);'),
     ("ip4 && reg9[6] == 1", f"{LEARN} ct_lb_mark(backends=^vip:80);"),
+    ("ip6", "sample(probability=9, collector_set=1, obs_domain=1, obs_point=1); next;"),
+    ("ip4", 'fwd_group(liveness="true", childports="p1", "p2");'),
     ("ip4", "reg9[6] = chk_lb_aff(); reg0[6] = chk_lb_hairpin(); ct_snat_to_vip; next;"),
 ]
-UUIDS = "abcdefghijklmnopqrstuv"
+UUIDS = "abcdefghijklmnopqrstuvwx"
 PORT_SECURITY = [["0a:00:00:00:00:01"], ["0a:00:00:00:00:01 10.0.0.1"], ["bad"], []]
 
 MEMBERS = [
@@ -98,6 +100,8 @@ change = st.one_of(
         st.sets(st.sampled_from([1, 2, 3]), max_size=3),
         st.sampled_from([Central(), Central(True), Central(False, False)]),
     ),
+    st.tuples(st.just("collector"), st.booleans()),
+    st.tuples(st.just("tunnel"), st.integers(1, 2), st.sampled_from(["p1", "p2"])),
     st.tuples(st.just("template"), st.sampled_from(["80", "81", "x", None])),
     st.tuples(st.just("port_security"), st.integers(1, 2), st.sampled_from(PORT_SECURITY)),
 )
@@ -156,6 +160,14 @@ class State:
     def do_resident(self, lport: str, here: bool) -> None:
         (self.world.residents.add if here else self.world.residents.discard)(lport)
         self.compiler.port_changed(lport)
+
+    def do_collector(self, here: bool) -> None:
+        self.world.collectors = {1} if here else set()
+        self.compiler.collector_changed(1)
+
+    def do_tunnel(self, dp: int, name: str) -> None:
+        self.world.tunnelled ^= {(dp, name)}
+        self.compiler.tunnels_changed()
 
     def do_template(self, value: str | None) -> None:
         _set(self.world.templates, "var", value)

@@ -9,6 +9,7 @@ from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile import mac_binding
 from ovn_bpf_controller.compile.actions import INGRESS, lower
 from ovn_bpf_controller.compile.insns import Insn, decode, disassemble
+from ovn_bpf_controller.compile.telling import About
 from ovn_bpf_controller.errors import LangError
 from ovn_bpf_controller.lang.actions import parse_actions
 
@@ -73,10 +74,23 @@ def test_select_hashes_the_fields_that_it_names() -> None:
     assert hashed.a == lib.OVN_HASH_IP_SRC | lib.OVN_HASH_L4_DST
 
 
-def test_a_forwarding_group_leaves_out_ports_that_are_not_known() -> None:
-    insns = code('fwd_group(childports="lp1", "nobody", "lp2");')
+def test_a_forwarding_group_is_all_or_nothing() -> None:
+    insns = code('fwd_group(childports="lp1", "lp2");')
     assert [i.c for i in insns if i.op == lib.OP_PICK] == [1, 2]
     assert insns[-2].op == lib.OP_OUTPUT
+    assert code('fwd_group(childports="lp1", "nobody", "lp2");') == [Insn(lib.OP_END)]
+
+
+@pytest.mark.parametrize(("behind", "goes"), [(("lp1", "lp2"), True), (("lp1",), False)])
+def test_a_forwarding_group_that_asks_for_liveness_has_tunnels(
+    behind: tuple[str, ...], goes: bool
+) -> None:
+    about = About(tunnelled=lambda name: name in behind)
+    for liveness in (True, False):
+        text = f'fwd_group(liveness="{str(liveness).lower()}", childports="lp1", "lp2");'
+        key = PORTS.__getitem__
+        found = decode(lower(parse_actions(text), INGRESS, 5, key, about=about).insns)
+        assert (Insn(lib.OP_OUTPUT) in found) == (goes or not liveness)
 
 
 def test_queues_are_numbered_as_ovs_numbers_them() -> None:
