@@ -14,6 +14,7 @@ from ovn_bpf_controller.datapath.change import TableChange
 from ovn_bpf_controller.datapath.interned import WORDS_OF_CLASS
 from ovn_bpf_controller.datapath.journal import Journal
 from ovn_bpf_controller.datapath.parts import PART, in_parts
+from ovn_bpf_controller.datapath.rule_load import load
 from ovn_bpf_controller.datapath.rules import Rules
 from ovn_bpf_controller.datapath.unplaced import Refusal, identity
 from ovn_bpf_controller.model import Rule
@@ -28,6 +29,10 @@ def stage_rules(
     """
     refused: list[Refusal] = []
     sound: Iterable[Rule] = (rule for rule in change.rules_added if _sound(rule, refused))
+    no_room = f"its stage has {lib.OVN_MAX_TUPLES} masks already"
+    if rules.blank:
+        left = yield from load(rules, sound, generation, journal)
+        return refused + [Refusal(rule, no_room) for rule in left]
     if rules if complete else change.rules_removed:
         added: dict[object, Rule] = {}
         for rule in in_parts(sound):
@@ -51,8 +56,7 @@ def stage_rules(
         if run is None:
             yield
         elif not rules.put_run(run, generation, journal):
-            why = f"its stage has {lib.OVN_MAX_TUPLES} masks already"
-            refused += [Refusal(rule, why) for rule in run]
+            refused += [Refusal(rule, no_room) for rule in run]
     return refused
 
 

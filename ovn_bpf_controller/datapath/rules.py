@@ -8,7 +8,7 @@ match-all rule has a slot of class S, which its stage names: no look-up finds it
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from ovn_bpf_controller._native import ffi
@@ -34,6 +34,9 @@ _KEY_AT: Final[int] = ffi.offsetof("struct ovn_rule_s", "key")
 
 assert _KEY_AT == HEADER.size + BODY.size
 assert [_KEY_AT + k.size for k in KEYS] == [ffi.sizeof(f"struct ovn_rule_{c}") for c in "sml"]
+
+
+Fresh = tuple[list[bytes], list[bytes]]  # keys and bodies of one class
 
 
 def _packed(number: int, stage: int, mask: int, values: Sequence[int]) -> bytes:
@@ -100,18 +103,38 @@ class Rules:
 
     def _put_fresh(self, run: Sequence[Rule], generation: int, journal: Journal) -> None:
         """put_run() of rules with keys that there are not."""
-        first, count = run[0], len(run)
+        pcs = {run[0].insns: self.hold_actions(run[0].insns, len(run), journal)}
+        fresh: dict[int, Fresh] = {}
+        self.tell(run, pcs, fresh, journal)
+        for number, (keys, bodies) in fresh.items():
+            self.tables[number].put_fresh(keys, bodies, generation, journal)
+
+    def hold_actions(self, insns: bytes, times: int, journal: Journal) -> int:
+        """Where a list of actions is, which so many rules hold from now on."""
+        return self._insns.shared.hold(insns, journal, times)
+
+    def tell(
+        self,
+        group: Sequence[Rule],
+        pcs: Mapping[bytes, int],
+        fresh: dict[int, Fresh],
+        journal: Journal,
+    ) -> None:
+        """Adds keys and bodies of rules that there are not to `fresh`, by class.
+
+        group: rules of one stage under one mask.  pcs: where their actions are, held.
+        """
+        first, count = group[0], len(group)
         number = key_class(first.mask)
         stage = self._datapaths.shared.hold(first.dp, journal, count) * PER_DP + first.table
         mask = self._masks.shared.hold(first.mask, journal, count)
-        pc = self._insns.shared.hold(first.insns, journal, count)
-        keys = [_packed(number, stage, mask, rule.values) for rule in run]
-        bodies = [
-            BODY.pack(rule.prio, pc, rule.flow, 0) + key
-            for rule, key in zip(run, keys, strict=True)
-        ]
-        self.tables[number].put_fresh(keys, bodies, generation, journal)
-        told = [(rule.prio, rule.values) for rule in run]
+        keys, bodies = fresh.setdefault(number, ([], []))
+        pack, zeros = KEYS[number].pack, _ZEROS[WORDS_OF_CLASS[number] - len(first.mask)]
+        for rule in group:
+            key = pack(stage, mask, *rule.values, *zeros)
+            keys.append(key)
+            bodies.append(BODY.pack(rule.prio, pcs[rule.insns], rule.flow, 0) + key)
+        told = [(rule.prio, rule.values) for rule in group]
         self._stages.add_run(stage, mask, first.mask, told, journal)
 
     def delete_run(self, run: Sequence[Rule], generation: int, journal: Journal) -> None:
@@ -229,6 +252,11 @@ class Rules:
         journal.after_grace(
             self._datapaths.shared.drop, self._datapaths.shared.key(stage // PER_DP)
         )
+
+    @property
+    def blank(self) -> bool:
+        """Whether there are none, and none that the kernel still has."""
+        return not self and not any(table.index.doomed for table in self.tables)
 
     def __bool__(self) -> bool:
         """Whether there are any."""

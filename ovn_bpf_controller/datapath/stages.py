@@ -8,7 +8,6 @@ only says `next;` is linked past (skip_to), and so costs packets nothing.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -110,7 +109,10 @@ class Stages:
     ) -> None:
         """add() of several, each with priority and values."""
         self._narrow(stage, mask, words, [values for _, values in rules], journal)
-        for prio, count in Counter(prio for prio, _ in rules).items():
+        counts: dict[int, int] = {}
+        for prio, _ in rules:
+            counts[prio] = counts.get(prio, 0) + 1
+        for prio, count in counts.items():
             self._count(stage, mask, prio, count)
             journal.undo(self._count, stage, mask, prio, -count)
 

@@ -173,8 +173,12 @@ class VersionedTable:
                 if key in self.index.doomed:
                     journal.ensure_past(self.index.doomed[key])
         head = HEADER.pack(generation, FOREVER, 0, 0)
-        for slot, body in zip(slots, bodies, strict=True):
-            self.array.put(slot, head + body)
+        if slots == list(range(slots[0], slots[0] + len(slots))):
+            gap = bytes(self.array.stride - self.array.size)
+            self.array.put(slots[0], gap.join([head + body for body in bodies]))
+        else:
+            for slot, body in zip(slots, bodies, strict=True):
+                self.array.put(slot, head + body)
         self.index.set_fresh(keys, slots)
 
     def delete_all(self, keys: Iterable[bytes], generation: int, journal: Journal) -> list[int]:
