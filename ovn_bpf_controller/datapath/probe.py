@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 from pathlib import Path
 from typing import Final
 
@@ -52,7 +51,7 @@ def require_kernel() -> None:
         raise StartupError("not allowed to load BPF programs: CAP_BPF and CAP_NET_ADMIN needed")
     if found <= 0:
         raise StartupError(
-            f"kernel {platform.release()} lacks the BPF helper bpf_loop (5.17): 6.1 or later needed"
+            f"kernel {os.uname().release} lacks the BPF helper bpf_loop (5.17): 6.1 or later needed"
         )
 
 
@@ -64,5 +63,5 @@ def has_tcx(program: int) -> bool:
 
 def has_decap_flags() -> bool:
     """True if bpf_skb_adjust_room knows BPF_F_ADJ_ROOM_DECAP_L3_* (6.3)."""
-    numbers = platform.release().split("-")[0].split(".")[:2]
+    numbers = os.uname().release.split("-")[0].split(".")[:2]
     return tuple(int("".join(filter(str.isdigit, n)) or 0) for n in numbers) >= _DECAP_FLAGS_SINCE

@@ -8,6 +8,7 @@ the header keeps one definition.
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Iterator
 from typing import Any, Final
@@ -45,22 +46,26 @@ def _flat(ctype: Any, base: int) -> Iterator[tuple[int, str, int]]:
         yield base, _CODES[ctype.cname], ffi.sizeof(ctype)
 
 
+@functools.cache  # a dozen positions are asked of the largest
+def _scalars(cname: str) -> tuple[tuple[int, str, int], ...]:
+    return tuple(_flat(ffi.typeof(cname), 0))
+
+
 def record(cname: str) -> struct.Struct:
     """A Struct for C type `cname`: nested structs and arrays flattened in order,
     byte arrays as bytes, padding skipped.  Raises KeyError on an unknown scalar."""
-    ctype = ffi.typeof(cname)
     at = 0
     text = "="
-    for offset, code, size in _flat(ctype, 0):
+    for offset, code, size in _scalars(cname):
         text += "x" * (offset - at) + code
         at = offset + size
-    return struct.Struct(text + "x" * (ffi.sizeof(ctype) - at))
+    return struct.Struct(text + "x" * (ffi.sizeof(cname) - at))
 
 
 def position(cname: str, *path: str | int) -> int:
     """Which value of record(cname) a member, or its first scalar, is."""
     offset = ffi.offsetof(cname, *path)
-    return [at for at, _, _ in _flat(ffi.typeof(cname), 0)].index(offset)
+    return [at for at, _, _ in _scalars(cname)].index(offset)
 
 
 def word(cname: str, *path: str | int) -> int:

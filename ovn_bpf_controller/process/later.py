@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -27,12 +28,16 @@ class _Later(ModuleType):
         return getattr(module, name)
 
 
-def put_off(*names: str) -> None:
-    """The first use of each of these modules loads it; ones that are loaded stay so."""
+def put_off(*names: str, **known: Callable[..., Any]) -> None:
+    """The first use of each of these modules loads it; ones that are loaded stay so.
+
+    known: functions of theirs, by name, that need no loading until something else does.
+    """
     for name in names:
         if name in sys.modules:
             continue
         sys.modules[name] = later = _Later(name)
+        vars(later).update(known)
         parent, _, child = name.rpartition(".")
         if parent:
             setattr(importlib.import_module(parent), child, later)
