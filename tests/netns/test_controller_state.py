@@ -21,6 +21,7 @@ ports:
   vm1: {switch: sw0, chassis: hv1}
   vm2: {switch: sw0, chassis: hv1}
 """
+ANNOUNCED = ("Parsing of ovn-chassis-mac-mappings failed",)
 LLONG_MAX = (1 << 63) - 1
 TYPES = (
     *("patch", "chassisredirect", "l3gateway", "localnet", "localport", "l2gateway"),

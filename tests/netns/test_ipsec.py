@@ -11,6 +11,7 @@ from ovn_bpf_controller.sandbox import process
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import traffic
 from tests.support.beds import OURS
+from tests.support.complaints import complaints
 
 KINDS = OURS[:1]
 ANNOUNCED = ("ipsec=true needs a tunnel device",)
@@ -33,7 +34,7 @@ def inline(bed: Sandbox) -> Iterator[None]:
     bed.nbctl("--wait=hv", "set", "nb_global", ".", "ipsec=false")
 
 
-def complaints(bed: Sandbox, chassis: str) -> list[str]:
+def told(bed: Sandbox, chassis: str) -> list[str]:
     return [line for line in bed.chassis[chassis].log().splitlines() if ANNOUNCED[0] in line]
 
 
@@ -42,12 +43,15 @@ def test_tunnels_are_refused_and_that_is_said_once(bed: Sandbox) -> None:
     for times in (1, 2):
         bed.nbctl("--wait=hv", "set", "nb_global", ".", "ipsec=true")
         for name in bed.chassis:
-            process.wait_until(lambda: len(complaints(bed, name)) == times, 60, "the complaint")  # noqa: B023
+            process.wait_until(lambda: len(told(bed, name)) == times, 60, "the complaint")  # noqa: B023
         bed.sync()
         assert traffic.silent(bed, "vm1", "vm2")
         assert traffic.answers(bed, "vm1", "vm3")
         for number in range(3):
             bed.nbctl("--wait=hv", "set", "nb_global", ".", f"options:round={number}")
-        assert {len(complaints(bed, name)) for name in bed.chassis} == {times}
+        assert {len(told(bed, name)) for name in bed.chassis} == {times}
         bed.nbctl("--wait=hv", "set", "nb_global", ".", "ipsec=false")
         assert traffic.answers(bed, "vm1", "vm2")
+    # This is what every module with a bed is asked at its end.
+    assert len(complaints(bed, ())) == 2 * len(bed.chassis)
+    assert complaints(bed, ANNOUNCED) == []

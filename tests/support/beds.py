@@ -4,6 +4,7 @@
 A test module names its TOPOLOGY with `$agent` where a chassis is described.  Every
 kind must pass: ours alone, ours beside a real ovs-vswitchd, and the real
 ovn-controller, which keeps the tests honest.  A module narrows the kinds by KINDS.
+Our agents' logs must be without complaints but those that it has ANNOUNCED.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import pytest
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from ovn_bpf_controller.sandbox.topology import parse
 from tests.support import topologies
+from tests.support.complaints import complaints
 
 AGENTS = {
     "alone": "{agent: ovn-bpf-controller}",
@@ -37,3 +39,4 @@ def bed(request: pytest.FixtureRequest, kind: str) -> Iterator[Sandbox]:
     text = topologies.filled(request.module.TOPOLOGY, agent=AGENTS[kind])
     with Sandbox(parse(text)) as sandbox:
         yield sandbox
+        assert complaints(sandbox, getattr(request.module, "ANNOUNCED", ())) == []
