@@ -11,6 +11,7 @@ from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import conntrack, servers, talk
 from tests.support.balancers import address, change, remove_all
 
+ANNOUNCED = ()
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
 switches: {sw0: {ipv4: 10.0.0.0/24, ipv6: "fd00::/64"}}

@@ -37,6 +37,7 @@ from tests.support import traffic
 from tests.support.acl_lines import acl_lines
 from tests.support.beds import OURS
 
+ANNOUNCED = ()
 KINDS = OURS
 TOPOLOGY = """
 chassis: {ours: $agent, real: {agent: ovn-controller}}

@@ -19,6 +19,7 @@ from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import traffic
 from tests.support.acl_lines import acl_lines
 
+ANNOUNCED = ()
 TOPOLOGY = """
 chassis: {hv1: $agent}
 switches: {sw0: {ipv4: 10.0.0.0/24}}

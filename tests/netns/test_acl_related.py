@@ -19,6 +19,7 @@ from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import conntrack, servers, talk, traffic
 from tests.support.balancers import address, change, remove_all
 
+ANNOUNCED = ()
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
 port_groups: {guarded: [vm1, vm2, vm3]}

@@ -10,6 +10,7 @@ import pytest
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import traffic
 
+ANNOUNCED = ()
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
 switches: {sw0: {ipv4: 10.0.0.0/24, ipv6: "fd00::/64"}}

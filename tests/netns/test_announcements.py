@@ -11,6 +11,7 @@ from ovn_bpf_controller.sandbox import process
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import traffic
 
+ANNOUNCED = ()
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
 switches:

@@ -15,6 +15,7 @@ from ovn_bpf_controller.sandbox import process
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import conntrack, talk
 
+ANNOUNCED = ()
 TOPOLOGY = """
 chassis: {hv1: $agent}
 switches: {ls1: {ipv4: 192.168.1.0/24, ipv6: "fd11::/64"}}

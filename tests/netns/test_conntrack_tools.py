@@ -17,6 +17,7 @@ from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import conntrack, talk
 from tests.support.beds import OURS
 
+ANNOUNCED = ()
 KINDS = OURS[:1]
 TOPOLOGY = """
 chassis: {hv1: $agent}

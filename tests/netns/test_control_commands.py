@@ -12,6 +12,7 @@ from ovn_bpf_controller.errors import SandboxError
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import traffic
 
+ANNOUNCED = ()
 KINDS = ("alone", "oracle")
 TOPOLOGY = """
 chassis: {hv1: $agent}

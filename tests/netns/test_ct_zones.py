@@ -10,6 +10,7 @@ from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import conntrack, talk
 from tests.support.talk import address
 
+ANNOUNCED = ()
 TOPOLOGY = """
 chassis: {hv1: $agent}
 switches: {ls1: {ipv4: 192.168.1.0/24, ipv6: "fd11::/64"}}

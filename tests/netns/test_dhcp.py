@@ -15,6 +15,7 @@ from ovn_bpf_controller.sandbox.bed import Sandbox
 from ovn_bpf_controller.slowpath.dhcpv4 import parse
 from tests.support import dhcp, traffic
 
+ANNOUNCED = ()
 TOPOLOGY = """
 chassis: {hv1: $agent}
 switches: {sw0: {ipv4: 10.0.0.0/24}}

@@ -14,6 +14,7 @@ from scapy.packet import Packet
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import dhcp, traffic
 
+ANNOUNCED = ()
 TOPOLOGY = """
 chassis: {hv1: $agent}
 switches: {sw0: {ipv6: "fd00::/64"}}

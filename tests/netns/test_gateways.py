@@ -14,6 +14,7 @@ import pytest
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import talk, traffic
 
+ANNOUNCED = ()
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent, hv3: {agent: ovn-controller}}
 switches:

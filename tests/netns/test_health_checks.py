@@ -18,6 +18,7 @@ from ovn_bpf_controller.sandbox.bed import Sandbox
 from ovn_bpf_controller.sandbox.process import wait_until
 from tests.support import traffic
 
+ANNOUNCED = ()
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
 switches:

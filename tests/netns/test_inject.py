@@ -16,6 +16,7 @@ from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import traffic
 from tests.support.beds import OURS
 
+ANNOUNCED = ()
 KINDS = OURS
 TOPOLOGY = """
 chassis: {ours: $agent, real: {agent: ovn-controller}}

@@ -20,6 +20,7 @@ from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import conntrack, servers, talk
 from tests.support.balancers import add, address, change, endpoint, remove_all, settle, tracked
 
+ANNOUNCED = ()
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
 ports:

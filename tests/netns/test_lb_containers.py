@@ -23,6 +23,7 @@ from tests.support import conntrack, talk, traffic
 from tests.support.balancers import add, change, endpoint, remove_all
 from tests.support.containers import Container, Inside
 
+ANNOUNCED = ()
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
 switches:

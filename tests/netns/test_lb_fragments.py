@@ -22,6 +22,7 @@ from tests.support import conntrack, servers, talk
 from tests.support.balancers import add, address, change, endpoint, remove_all
 from tests.support.beds import OURS
 
+ANNOUNCED = ()
 KINDS = OURS
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}

@@ -15,6 +15,7 @@ from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import conntrack, servers
 from tests.support.balancers import add, address, change, endpoint, remove_all
 
+ANNOUNCED = ()
 TOPOLOGY = """
 chassis: {hv1: $agent}
 switches: {sw: {ipv4: 42.42.42.0/24, ipv6: "fd42::/64"}}

@@ -16,6 +16,7 @@ from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import conntrack, servers, talk
 from tests.support.balancers import add, address, change, endpoint, remove_all, tracked
 
+ANNOUNCED = ()
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
 switches:

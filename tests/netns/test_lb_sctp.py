@@ -33,6 +33,7 @@ from tests.support import conntrack, servers, sums, traffic
 from tests.support.balancers import add, address, change, endpoint, remove_all
 from tests.support.beds import OURS
 
+ANNOUNCED = ()
 KINDS = OURS
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}

@@ -4,7 +4,7 @@
 A test module names its TOPOLOGY with `$agent` where a chassis is described.  Every
 kind must pass: ours alone, ours beside a real ovs-vswitchd, and the real
 ovn-controller, which keeps the tests honest.  A module narrows the kinds by KINDS.
-Our agents' logs must be without complaints but those that it has ANNOUNCED.
+One that says which complaints are ANNOUNCED fails if our agents' logs have others.
 """
 
 from __future__ import annotations
@@ -39,4 +39,5 @@ def bed(request: pytest.FixtureRequest, kind: str) -> Iterator[Sandbox]:
     text = topologies.filled(request.module.TOPOLOGY, agent=AGENTS[kind])
     with Sandbox(parse(text)) as sandbox:
         yield sandbox
-        assert complaints(sandbox, getattr(request.module, "ANNOUNCED", ())) == []
+        announced = getattr(request.module, "ANNOUNCED", None)
+        assert announced is None or complaints(sandbox, announced) == []

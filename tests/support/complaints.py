@@ -2,7 +2,8 @@
 """What agents of ours complained of, which in a healthy run is nothing.
 
 OVN's own suite fails on any line of ovn-controller.log at WARN or above.  So does the
-`bed` fixture, but for what a module ANNOUNCED: texts that its tests provoke.
+`bed` fixture in modules with ANNOUNCED, a tuple of texts that their tests provoke: none
+where daemons and devices only come and go as they should.
 """
 
 from __future__ import annotations
