@@ -21,18 +21,11 @@ from ovn_bpf_controller.datapath.change import TableChange
 from ovn_bpf_controller.datapath.loader import Plane
 from ovn_bpf_controller.datapath.tables import Tables
 from ovn_bpf_controller.model import McGroup, Port, PortKind, Tunnel
-from tests.bpf.test_tables import (
-    DROP,
-    OUTPUT,
-    SIZES,
-    Wanted,
-    at_once,
-    emptied,
-    goes_on,
-    rule,
-)
+from tests.bpf.test_tables import SIZES, at_once, emptied, rule
 from tests.support.kernel import private_kernel
 from tests.support.reader import Reader
+from tests.support.table_changes import DROP, OUTPUT, goes_on
+from tests.support.wanted import Wanted
 
 KILLED = 9
 SOURCES = str(Path(datapath.__file__).parent)
