@@ -7,6 +7,7 @@ changes, and now and then besides: others may have taken a program away.
 
 from __future__ import annotations
 
+import socket
 from typing import Final
 
 from ovn_bpf_controller import wiring
@@ -14,6 +15,7 @@ from ovn_bpf_controller.binding.desired import Desired
 from ovn_bpf_controller.datapath.attach import Attachments
 from ovn_bpf_controller.datapath.loader import Plane
 from ovn_bpf_controller.process.log import Logger, RateLimit
+from ovn_bpf_controller.process.log_core import DBG, WARN
 from ovn_bpf_controller.tunnelling import Tunnelling
 
 _log: Final = Logger("main")
@@ -46,8 +48,18 @@ class Attaching:
             self._done, self._device = what, device
         self._attachments.reconcile()
         for (ifindex, program), why in self._attachments.failed.items():
-            _rate.warn(_log, f"cannot attach {program} to device {ifindex}: {why}")
+            # A device may be gone before the databases say so.
+            level = WARN if _exists(ifindex) else DBG
+            _rate.log(_log, level, f"cannot attach {program} to device {ifindex}: {why}")
 
     def supersede(self) -> None:
         """What an older layout left has been replaced: see Attachments.supersede()."""
         self._attachments.supersede()
+
+
+def _exists(ifindex: int) -> bool:
+    try:
+        socket.if_indextoname(ifindex)
+    except OSError:
+        return False
+    return True
