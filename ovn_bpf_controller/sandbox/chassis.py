@@ -125,14 +125,17 @@ class Chassis:
         return self.spawn(*command, f"unix:{self.root}/db.sock", "--pidfile", "--log-file", _QUIET)
 
     def await_agent(self, pid: int) -> None:
-        """Return once agent `pid` has its pidfile; SandboxError if it ends instead."""
+        """Return once agent `pid` has its pidfile; SandboxError if it ends instead.
+
+        Or after 300 s: on an emulated CPU of a busy host a start takes more than a minute.
+        """
 
         def ready() -> bool:
             if not process.alive(pid):
                 raise SandboxError(f"{self.name}: {self.spec.agent} ended: {self._last_line()}")
             return self.agent_pid() == pid
 
-        process.wait_until(ready, 60, f"pidfile of {self.spec.agent} on {self.name}")
+        process.wait_until(ready, 300, f"pidfile of {self.spec.agent} on {self.name}")
         self._name_agent(pid)
 
     def _last_line(self) -> str:

@@ -86,7 +86,8 @@ def test_the_largest_packet_that_fits_passes(
 @pytest.mark.parametrize("pair", PAIRS)
 @pytest.mark.parametrize("version", [4, 6])
 def test_tcp_crosses_in_bulk(bed: Sandbox, pair: tuple[str, str], version: int) -> None:
-    assert traffic.throughput(bed, *pair, version) > 20e6
+    # Frames that are lost on the way give 4 to 12 Mb/s, each time.
+    assert traffic.carries(bed, *pair, version, 20e6)
 
 
 def test_the_way_is_changed_while_traffic_runs(bed: Sandbox) -> None:
