@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
+from typing import Final
 
 import ovs.vlog
 
@@ -76,15 +77,17 @@ class Claim:
         return not self.vlan and self.row.type not in shared
 
 
+# What Port_Binding.type says.  A dictionary: an Enum is ten times as long in finding one.
+_BY_NAME: Final = {
+    kind.value: kind for kind in PortType if kind not in (PortType.CONTAINER, PortType.UNKNOWN)
+}
+
+
 def port_type(row: PortBinding) -> PortType:
     """Classify a row; what we do not know is UNKNOWN."""
     if not row.type and row.parent_port:
         return PortType.CONTAINER
-    try:
-        kind = PortType(row.type)
-    except ValueError:
-        return PortType.UNKNOWN
-    return PortType.UNKNOWN if kind in (PortType.CONTAINER, PortType.UNKNOWN) else kind
+    return _BY_NAME.get(row.type, PortType.UNKNOWN)
 
 
 def can_bind(me: Chassis, row: PortBinding) -> Bind:

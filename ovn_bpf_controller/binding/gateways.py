@@ -42,12 +42,14 @@ def here(me: Chassis, ports: PortIndex, groups: HAGroups) -> dict[str, PortBindi
     }
 
 
-def seeds(me: Chassis, ports: PortIndex, groups: HAGroups) -> set[str]:
+def seeds(
+    me: Chassis, gateways: Iterable[PortBinding], ports: PortIndex, groups: HAGroups
+) -> set[str]:
     """Datapaths that are local because of gateway ports.
 
-    A standby has the datapath as well, to take over without delay.
+    gateways: those that are here.  A standby has the datapath as well, to take over without delay.
     """
-    found = {row.datapath for row in here(me, ports, groups).values()}
+    found = {row.datapath for row in gateways}
     for row in ports.kind(PortType.CHASSISREDIRECT.value):
         if groups.contains(row.ha_chassis_group, me.uuid):
             found.add(row.datapath)

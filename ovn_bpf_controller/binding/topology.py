@@ -181,7 +181,7 @@ class Topology:
         found: frozenset[str] = frozenset()
         if self.me is not None:
             seeds = {c.row.datapath for c in self.claims.values() if c.bind is not Bind.NO}
-            seeds |= gateways.seeds(self.me, self.ports, self._ha)
+            seeds |= gateways.seeds(self.me, self.gateways.values(), self.ports, self._ha)
             found = local.local_datapaths(seeds, self.me, self.ports, self._ha)
         keys: dict[str, int] = {}
         taken: set[int] = set()

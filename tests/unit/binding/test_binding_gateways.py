@@ -60,13 +60,16 @@ def test_the_highest_priority_has_the_port_and_members_have_the_datapath() -> No
         redirect("cr-empty", "empty"), redirect("cr-gone", "gone"), redirect("cr-none", None),
     )  # fmt: skip
     assert set(gateways.here(ME, ports, GROUPS)) == {"cr-mine"}
-    assert gateways.seeds(ME, ports, GROUPS) == {"d-cr-mine", "d-cr-by"}
+    assert gateways.seeds(ME, gateways.here(ME, ports, GROUPS).values(), ports, GROUPS) == {
+        "d-cr-mine",
+        "d-cr-by",
+    }
 
 
 def test_an_l3gateway_is_where_its_option_says() -> None:
     ports = index(l3gateway("gw", "hv1"), l3gateway("far", "hv2"), row("nowhere", "l3gateway"))
     assert set(gateways.here(ME, ports, GROUPS)) == {"gw"}
-    assert gateways.seeds(ME, ports, GROUPS) == {"d-gw"}
+    assert gateways.seeds(ME, gateways.here(ME, ports, GROUPS).values(), ports, GROUPS) == {"d-gw"}
 
 
 def test_equal_priorities_have_one_winner_wherever_it_is_asked() -> None:
