@@ -33,6 +33,7 @@ POOL = 100_000  # addresses that the sets share
 PORTS = 50
 REPEAT = 200_000
 REDIRECT = 7  # TC_ACT_REDIRECT
+MOST_NS = 3000  # that a look-up may take
 GROUP = "pg"
 ENTER, STAGE = 0, 1  # tables
 
@@ -232,6 +233,8 @@ def report(found: dict[str, Any]) -> str:
     size = [(text.upper(), "")]
     for part in ("size", "look-up"):
         size += [(name, f"{value:,.0f}") for name, value in found[part].items()]
+    slowest = max(value for name, value in found["look-up"].items() if name.startswith("ns"))
+    size.append((f"at most {MOST_NS:,} ns", "yes" if slowest <= MOST_NS else "NO"))
     rows = [("CHANGE", "ENTRIES", "MS MEDIAN", "MS MOST")]
     for name, each in found["changes"].items():
         row = (f"{each['entries']}", f"{each['ms median']:.2f}", f"{each['ms most']:.2f}")
