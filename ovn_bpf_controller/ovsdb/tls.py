@@ -160,7 +160,23 @@ class TlsStream:
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return -errno.EAGAIN
         except OSError as error:
-            return -_errno(error)
+            return -_errno(self._alert() or error)
+
+    def _alert(self) -> ssl.SSLError | None:
+        """Why the peer closed, if it said so: more than that we could not write any more.
+
+        With TLS 1.3 it looks at our certificate when our side of the handshake is over.
+        """
+        assert self._socket is not None
+        try:
+            self._socket.recv(1)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, ssl.SSLZeroReturnError):
+            return None
+        except ssl.SSLError as error:
+            return error
+        except OSError:  # the connection's own end, which the caller has seen
+            return None
+        return None
 
     def close(self) -> None:
         """Close without waiting for the peer's close_notify."""

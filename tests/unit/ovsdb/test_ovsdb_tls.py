@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+import select
 import socket
 import ssl
 import threading
@@ -15,6 +17,7 @@ from typing import Any
 import ovs.poller
 import pytest
 
+from ovn_bpf_controller.ovsdb import tls
 from ovn_bpf_controller.ovsdb.local import LocalDatabase
 from ovn_bpf_controller.ovsdb.tables import AddressSet
 from ovn_bpf_controller.ovsdb.tls import TlsFiles, configure, settle
@@ -90,6 +93,27 @@ def test_client_of_another_authority_is_refused(
     deadline = time.monotonic() + 3
     pump(cache, lambda: time.monotonic() > deadline, recheck=200)
     assert not cache.synced
+
+
+def test_what_the_server_says_before_it_closes_is_logged(
+    server: OvsdbServer, files: TlsFiles, ca: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also to who writes before reading it, which a busy machine makes of everybody."""
+    pem = ca.issue("late", days=-1)
+    configure(replace(files, private_key=str(pem.key), certificate=str(pem.cert)))
+    said: list[str] = []
+    monkeypatch.setattr(tls.vlog, "warn", said.append)
+    _, stream = tls.open_stream(f"127.0.0.1:{server.listen('pssl')}")
+    while stream.connect():
+        poller = ovs.poller.Poller()
+        stream.connect_wait(poller)
+        poller.block()
+    closed = select.poll()
+    closed.register(stream._socket.fileno(), select.POLLRDHUP)
+    assert closed.poll(60_000)
+    assert stream.send(b"too late") == -errno.EPROTO
+    assert len(said) == 1 and "certificate expired" in said[0]
+    stream.close()
 
 
 @pytest.mark.parametrize("missing", ["private_key", "certificate", "ca_cert"])
