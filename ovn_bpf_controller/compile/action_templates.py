@@ -82,7 +82,8 @@ class _Plan(NamedTuple):
                 _WORD.pack_into(insns, at, word | (value >> pos & ones) << shift)
         if insns is None:
             return self.base
-        return replace(self.base, insns=bytes(insns))
+        base = self.base
+        return Lowered(bytes(insns), base.unsupported, base.side, base.arguments, base.told)
 
     def plain(self) -> tuple[Any, ...]:
         """What of() takes, for marshal."""

@@ -273,7 +273,7 @@ class FlowCompiler:
         if new.arguments:
             self._punting[user] = new.arguments
             self._arguments = None
-        else:
+        elif user in self._punting:
             self._punt_no_more(user)
         self.uses.put(user, new.told)
         self._store.put(user, _flow_rules(flow, dp, new))
