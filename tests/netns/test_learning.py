@@ -12,6 +12,7 @@ from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import traffic
 from tests.support.learnt import ARRIVES, announced, announcement, bindings, moved, told
 
+ANNOUNCED = ()
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
 ports:

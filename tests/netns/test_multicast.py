@@ -25,6 +25,7 @@ from ovn_bpf_controller.sandbox.bed import Sandbox
 from ovn_bpf_controller.sandbox.process import wait_until
 from tests.support import traffic
 
+ANNOUNCED = ()
 KINDS = ("alone", "oracle")
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}

@@ -18,6 +18,7 @@ from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import conntrack, talk, traffic
 from tests.support.talk import address
 
+ANNOUNCED = ()
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
 ports:

@@ -17,6 +17,7 @@ from ovn_bpf_controller.sandbox import netns
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import talk, traffic
 
+ANNOUNCED = ()
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent, hv3: {agent: ovn-controller}}
 switches:

@@ -11,6 +11,7 @@ from ovn_bpf_controller.sandbox import netns
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import traffic
 
+ANNOUNCED = ()
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
 switches: {sw0: {ipv4: 10.0.0.0/24, ipv6: "fd00::/64"}, sw1: {ipv4: 10.0.0.0/24}}

@@ -9,6 +9,7 @@ from ovn_bpf_controller.sandbox import netns, ping, process
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import traffic
 
+ANNOUNCED = ()
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
 switches: {sw0: {ipv4: 10.0.0.0/24, ipv6: "fd00::/64"}}
