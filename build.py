@@ -195,8 +195,9 @@ def bind_libbpf() -> Path:
 def learn(package: Path) -> None:
     """Writes compile/shapes.bin in the package under `package`, extension and all."""
     command = [sys.executable, "-B", "tools/known_shapes.py", "tools/northd_flows.txt"]
-    environment = {**os.environ, "PYTHONPATH": str(package)}
-    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    inherited = os.environ.get("PYTHONPATH")  # where pip keeps what the build needs
+    path = os.pathsep.join(filter(None, [str(package), inherited]))
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": path}, check=True)
 
 
 def generate() -> None:
