@@ -32,7 +32,8 @@ class Guest(Protocol):
 
 
 class Acls:
-    """do: adds a command of ovn-nbctl.  rejects: whether one of them answers."""
+    """do: adds a command of ovn-nbctl.  more: options of an ACL.  rejects: whether one
+    of them answers."""
 
     def __init__(
         self,
@@ -40,9 +41,10 @@ class Acls:
         guests: Sequence[Guest],
         switches: Sequence[int],
         do: Callable[..., None],
+        more: Callable[[Source], list[str]] = lambda _: [],
     ) -> None:
         self.source, self.guests, self.switches, self.do = source, guests, switches, do
-        self.rejects = False
+        self.rejects, self.more = False, more
         self.may_reject = source.chance(60)
         for _ in range(source.number(0, 12)):
             self._acl(source.unused(1, 2000))
@@ -59,7 +61,7 @@ class Acls:
         self.rejects |= action == "reject"
         match = self._match(port)
         entity = source.pick([f"{kind}{source.pick(self.switches)}" for kind in ("sw", "sw", "pg")])
-        options = ["--may-exist"]
+        options = ["--may-exist", *self.more(source)]
         if direction == "from-lport" and source.chance(20):
             options.append("--apply-after-lb")
         if source.chance(10):

@@ -101,13 +101,20 @@ def network(
     learnt: Sequence[Sequence[str]] = (),
     release: Release = HOST,
     select_id: int = 0,
+    settings: Sequence[str] = (),
 ) -> Iterator[Network]:
     """argv: for one ovn-nbctl.  learnt: see topologies.Topology.  select_id: the target
-    that both choose, where it is one."""
+    that both choose, where it is one.  settings: of NB_Global, columns and values.
+
+    northd writes to NB_Global, too.  An ovn-nbctl whose transaction is refused for that
+    makes it again, and with much in it that of 26.03 aborts: so they are set alone.
+    """
     with (
         tempfile.TemporaryDirectory() as name,
         OvnCentral(Path(name), release=release) as central,
     ):
+        if settings:
+            central.nbctl("set", "NB_Global", ".", *settings)
         central.nbctl(*argv)
         central.sync()
         if learnt:

@@ -31,7 +31,7 @@ class _Maker:
         """A datapath and a microflow."""
         source, topology = self.source, self.topology
         a = source.pick(topology.vifs * 2 + topology.others)
-        b = source.pick(topology.vifs * 4 + topology.others)
+        b = source.pick(topology.vifs * 4 + topology.others + topology.virtual)
         found = {"eth.src": b.mac if source.chance(10) else a.mac, "eth.dst": self._to(a, b)}
         kinds = [self._ip4] * 5 + [self._ip6] * 4 + [self._nd, self._igmp, self._control]
         if not topology.rejects:
@@ -145,6 +145,7 @@ class _Maker:
     def _arp(self, a: Host, b: Host) -> Packet:
         source = self.source
         targets = [b.ip4, b.ip4, f"10.0.{a.s}.254", a.ip4, f"10.0.{a.s}.200"]
+        virtual = [v.ip4 for v in self.topology.virtual if v.s == a.s]
         op = source.pick(["1", "1", "2"])
         found = {
             "eth.type": "0x806",
@@ -152,8 +153,8 @@ class _Maker:
             "eth.dst": "ff:ff:ff:ff:ff:ff",
             "arp.op": op,
             "arp.sha": a.mac,
-            "arp.spa": a.ip4,
-            "arp.tpa": source.pick(targets),
+            "arp.spa": source.pick(virtual) if virtual and source.chance(20) else a.ip4,
+            "arp.tpa": source.pick([*targets, *virtual]),
         }
         if op == "2":
             found |= {"arp.tha": b.mac, "eth.dst": self._to(a, b)}

@@ -98,13 +98,14 @@ class Routers:
             self._set(name, "enabled=false")
             self.off.add(s)
         # What a gateway is for a router that is none, ovn-trace and OVN see differently.
-        if s not in self.off and s in self.gateways and source.chance(10):
+        gateway = s not in self.off and s in self.gateways and source.chance(10)
+        if gateway:
             self.do("lrp-set-gateway-chassis", name, "hv1", "10")
             if source.chance(20):
                 self._set(name, "options:redirect-type=bridged")
         for percent, setting in (
             (15, f"options:route_table={source.pick(TABLES)}"),
-            (10, "options:mcast_flood=true"),
+            (0 if gateway else 10, "options:mcast_flood=true"),
             (5, "options:reside-on-redirect-chassis=true"),
         ):
             if source.chance(percent):

@@ -52,7 +52,8 @@ ROUTER: Final = {"in0": "0e:00:00:00:00:00", "in1": "0e:00:00:00:00:01", "out": 
 
 
 class Stateful:
-    """commands: of ovn-nbctl.  routed: a router tracks, else each switch for itself.
+    """commands: of ovn-nbctl.  afterwards: those that look for a row of theirs, which
+    only another transaction finds.  routed: a router tracks, else each switch for itself.
 
     gateway: the router is on one chassis alone.
     """
@@ -60,8 +61,10 @@ class Stateful:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.commands: list[list[str]] = []
+        self.afterwards: list[list[str]] = []
         self.hosts = [Host(s, n) for s in ROUTER for n in (1, 2)]
         self.floating: set[str] = set()  # addresses of the router's that are translated
+        self.limited = False  # whether one of them is so for some alone
         self.routed, self.gateway = source.chance(60), source.chance(50)
         for s in ROUTER:
             self._switch(s)
@@ -70,6 +73,7 @@ class Stateful:
             self._router()
             for _ in range(source.number(0, 3)):
                 self._nat()
+            self._ways()
         else:
             for _ in range(source.number(1, 6)):
                 self._acl(source.unused(1, 2000))
@@ -81,9 +85,12 @@ class Stateful:
         """One more command of ovn-nbctl."""
         self.commands.append(list(command))
 
-    def argv(self) -> list[str]:
-        """All commands as one transaction."""
-        return [word for command in self.commands for word in ("--", *command)][1:]
+    def transactions(self) -> list[list[str]]:
+        """All commands, as arguments of one ovn-nbctl after the other."""
+        several = (self.commands, self.afterwards)
+        return [
+            [word for command in one for word in ("--", *command)][1:] for one in several if one
+        ]
 
     def _switch(self, s: str) -> None:
         self.do("ls-add", s)
@@ -108,6 +115,27 @@ class Stateful:
             self.do("set", "Logical_Router", "lr", "options:chassis=hv1")
         else:
             self.do("lrp-set-gateway-chassis", "lr-out", "hv1")
+
+    def _ways(self) -> None:
+        """Routes and policies for what is not on the router's switches."""
+        source = self.source
+        out = [host for host in self.hosts if host.s == "out"]
+        if source.chance(50):
+            self.do("lr-route-add", "lr", "0.0.0.0/0", source.pick(out).ip4, "lr-out")
+            self.do("lr-route-add", "lr", "::/0", source.pick(out).ip6, "lr-out")
+        for priority in range(10, 10 + source.number(0, 2)):
+            inside = source.pick([host for host in self.hosts if host.s != "out"])
+            match = source.pick(
+                [
+                    f"ip4.src == {inside.ip4}",
+                    f"ip6.dst == {inside.ip6}",
+                    f'inport == "lr-{inside.s}" && udp.dst == 53',
+                ]
+            )
+            verdict = [source.pick(["allow", "drop"])]
+            if match.startswith("ip4") and source.chance(50):
+                verdict = ["reroute", source.pick(out).ip4]
+            self.do("lr-policy-add", "lr", str(priority), match, *verdict)
 
     def _acl(self, priority: int) -> None:
         source = self.source
@@ -141,6 +169,7 @@ class Stateful:
         outer, inner = source.pick(list(FLOATING.items()))
         if kind == "snat":
             self.do("--may-exist", "lr-nat-add", "lr", "snat", GATEWAY, "10.0.0.0/24")
+            self._outside("snat", "10.0.0.0/24")
         elif kind == "snat6":
             self.do("--may-exist", "lr-nat-add", "lr", "snat", "fd72::fe", "fd10:1::/64")
         elif outer not in self.floating:  # twice would be two flows of one priority
@@ -161,6 +190,16 @@ class Stateful:
             options.append("--portrange")
         ports = ("1024-2047",) if "--portrange" in options else ()
         self.do(*options, "lr-nat-add", "lr", kind, outer, inner, *ports)
+        self._outside(kind, inner if kind == "snat" else outer)
+
+    def _outside(self, kind: str, address: str) -> None:
+        """Only for some of those beyond, or not for them."""
+        if not self.limited and self.source.chance(30):
+            self.limited = True
+            only = ["--is-exempted"] if self.source.chance(50) else []
+            named = '"172.16.0.101","8.8.0.0/16"'
+            self.do("create", "Address_Set", "name=outside", f"addresses={named}")
+            self.afterwards.append([*only, "lr-nat-update-ext-ip", "lr", kind, address, "outside"])
 
     def _balancer(self, n: int) -> None:
         source = self.source
@@ -176,7 +215,12 @@ class Stateful:
         self.backends[vip] = hosts
         protocol = [source.pick(["tcp", "udp"])] if ported else []
         self.do("lb-add", f"lb{n}", key, ",".join(written), *protocol)
-        for option, percent in (("affinity_timeout=60", 20), ("hairpin_snat_ip=9.9.9.9", 10)):
+        for option, percent in (
+            ("affinity_timeout=60", 20),
+            ("hairpin_snat_ip=9.9.9.9", 10),
+            (f"neighbor_responder={source.pick(['all', 'none', 'reachable'])}", 30),
+            ("reject=true", 10),
+        ):
             if source.chance(percent):
                 self.do("set", "Load_Balancer", f"lb{n}", f"options:{option}")
         if source.chance(20):
@@ -186,6 +230,14 @@ class Stateful:
             return
         for s in source.some(["in0", "in1", "out"], 3):
             self.do("ls-lb-add", s, f"lb{n}")
+
+
+def _request(a: Host, asked: str) -> str:
+    """Who has that address?"""
+    return (
+        f"eth.src == {a.mac} && eth.dst == ff:ff:ff:ff:ff:ff && arp.op == 1"
+        f" && arp.sha == {a.mac} && arp.spa == {a.ip4} && arp.tpa == {asked}"
+    )
 
 
 def packet(made: Stateful, source: Source) -> tuple[str, str, list[str], str]:
@@ -202,6 +254,12 @@ def packet(made: Stateful, source: Source) -> tuple[str, str, list[str], str]:
         target = source.pick([*FLOATING, GATEWAY])
     version = 6 if ":" in target else 4
     local = target == b.ip4 or target == b.ip6
+    if source.chance(8):
+        asked = source.pick([b.ip4, GATEWAY, *FLOATING, *VIPS])
+        return a.s, f'inport == "{a.name}" && {_request(a, asked)}', [], ""
+    if made.routed and a.s != "out" and target == b.ip4 and source.chance(15):
+        target, local = "8.8.8.8", False
+        b = next(host for host in made.hosts if host.s != a.s)
     to = b.mac if a.s == b.s and (local or not made.routed) else ROUTER[a.s]
     name, proto = source.pick([("tcp", 6), ("udp", 17)])
     src, dst = source.pick(PORTS), source.pick(PORTS)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tests.differential import newer
 from tests.differential.acls import Acls
 from tests.differential.routers import Routers
 from tests.differential.source import Source
@@ -36,6 +37,7 @@ EXCLUDED = {
     "ip.ttl in ACLs, where ACLs reject": "ovn-trace's resets keep it",
     "sources that are groups, or no address, where one answers": "ovn-trace answers those, too",
     "gateway ports at switches without localnet, in 26.03": "ovn-trace keeps cr- ports in groups",
+    "gateway ports that multicast is flooded to": "ovn-trace keeps cr- ports in groups",
     "ipv6_ra_configs": "ovn-trace aborts at a router solicitation",
     "other than IP, ARP from ports secured by address": "ovn-trace lets it pass",
 }
@@ -78,9 +80,12 @@ class Topology:
         #: Who else sends: containers, localports, whoever is behind a localnet port.
         self.others: list[Host] = []
         self.unknown: list[Host] = []  # ports with the address "unknown"
+        self.virtual: list[Host] = []
+        self.settings: list[str] = []  # of NB_Global
         self.secured: set[str] = set()  # names of ports whose addresses are checked
         self.secured4: set[str] = set()  # and of those that have none of IPv6
         self._sets()
+        self._global()
         for s in self.switches:
             self._switch(s)
         for s in self.switches:
@@ -91,12 +96,27 @@ class Topology:
         gateways = self.switches if release is HOST else sorted(provider)
         self.routers = Routers(source, self.switches, self.vifs, self.do, gateways)
         self.attach()
-        self.rejects = Acls(source, self.vifs, self.switches, self.do).rejects
+        more = newer.tier if release is not HOST else lambda _: []
+        self.rejects = Acls(source, self.vifs, self.switches, self.do, more).rejects
+        if release is not HOST:
+            self._newer()
         self.learnt = self._learnt()
 
     def do(self, *command: str) -> None:
         """One more command of ovn-nbctl."""
         self.commands.append(list(command))
+
+    def _newer(self) -> None:
+        """What only a newer release has."""
+        source = self.source
+        for vif in self.vifs:
+            for command in newer.options(source, vif.name):
+                self.do(*command)
+        newer.mirrors(source, [vif.name for vif in self.vifs], self.do)
+        newer.joined(source, self.switches, self.do)
+        for r in self.routers.routers:
+            near = [vif for vif in self.vifs if self.routers.home.get(vif.s) == r]
+            newer.chains(source, f"lr{r}", near, self.do)
 
     def argv(self) -> list[str]:
         """All commands as one transaction."""
@@ -121,9 +141,18 @@ class Topology:
             self.do("create", "Address_Set", f"name={name}", f"addresses={quoted}")
         self.do("create", "Address_Set", "name=nobody")
 
+    def _global(self) -> None:
+        """What is the same for the whole network."""
+        for percent, option in ((10, "default_acl_drop=true"), (10, "use_ct_inv_match=false")):
+            if self.source.chance(percent):
+                self.settings += [f"options:{option}"]
+
     def _switch(self, s: int) -> None:
         source = self.source
         self.do("ls-add", f"sw{s}")
+        if source.chance(10):  # the most that a Geneve header holds, and others
+            key = source.pick([(1 << 24) - 1, 1 << 16, 1 << 15]) - s
+            self.do("set", "Logical_Switch", f"sw{s}", f"other_config:requested-tnl-key={key}")
         snoops = source.chance(20)
         settings = []
         if snoops:
@@ -156,10 +185,29 @@ class Topology:
             self.do("lsp-set-addresses", out.name, "unknown")
             self.do("lsp-set-options", out.name, "network_name=phys")
             self.unknown.append(out)
-        if source.chance(10):
-            self._other(host(s, f"ext{s}", 0xC4), "external")
-        if source.chance(10):
-            self._other(host(s, f"far{s}", 0xC5), "remote")
+        for percent, n, kind in ((10, 0xC4, "external"), (10, 0xC5, "remote")):
+            if source.chance(percent):
+                self._other(host(s, f"{kind[:3]}{s}", n), kind)
+        for percent, n, kind in ((5, 0xC6, "l2gateway"), (5, 0xC7, "vtep")):
+            if source.chance(percent):
+                beyond = host(s, f"{kind[:3]}{s}", n)
+                self._other(beyond, kind)
+                self.do("lsp-set-addresses", beyond.name, "unknown")
+                self.unknown.append(beyond)
+        if source.chance(20):
+            self._virtual(host(s, f"vip{s}", 0xC8), [v for v in self.vifs if v.s == s])
+
+    def _virtual(self, made: Host, vifs: list[Host]) -> None:
+        """An address that moves from guest to guest."""
+        parents = self.source.some(vifs, 2)
+        self.do("lsp-add", f"sw{made.s}", made.name)
+        self.do("lsp-set-type", made.name, "virtual")
+        self.do("lsp-set-addresses", made.name, f"{made.mac} {made.ip4}")
+        named = ",".join(parent.name for parent in parents)
+        self.do(
+            "lsp-set-options", made.name, f"virtual-ip={made.ip4}", f'virtual-parents="{named}"'
+        )
+        self.virtual.append(made)
 
     def _other(self, made: Host, kind: str, *nested: str) -> None:
         self.do("lsp-add", f"sw{made.s}", made.name, *nested)
@@ -188,6 +236,9 @@ class Topology:
             self.secured4.add(vif.name)
         if source.chance(5):
             self.do("lsp-set-enabled", vif.name, "disabled")
+        if source.chance(10):
+            key = source.pick([32767, 20000, 255]) - int(vif.name.split("-")[1])
+            self.do("set", "Logical_Switch_Port", vif.name, f"options:requested-tnl-key={key}")
 
     def attach(self) -> None:
         """A port of type router on each switch that has a router."""

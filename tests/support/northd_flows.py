@@ -58,16 +58,17 @@ def every_network(number: int) -> Iterator[Line]:
             with server:
                 yield from flows(server)
     for seed in range(number):
-        for argv in (Topology(Dice(seed), HOST).argv(), Stateful(Dice(seed)).argv()):
-            yield from _of_network(argv)
+        yield from _of_network([Topology(Dice(seed), HOST).argv()])
+        yield from _of_network(Stateful(Dice(seed)).transactions())
 
 
-def _of_network(argv: Sequence[str]) -> Iterator[Line]:
+def _of_network(transactions: Sequence[Sequence[str]]) -> Iterator[Line]:
     with (
         tempfile.TemporaryDirectory() as directory,
         OvnCentral(Path(directory), release=HOST) as central,
     ):
-        central.nbctl(*argv)
+        for argv in transactions:
+            central.nbctl(*argv)
         central.sync()
         yield from flows(central.sb)
 
