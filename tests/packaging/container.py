@@ -29,6 +29,7 @@ PACKAGES = (
 )
 # For those who go back; it cannot be installed beside ours.
 OTHERS = "ovn-host"
+_DOWNLOAD = f'cd "$1/root" && APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get download -qq {OTHERS}'
 BOOT_SECONDS = 60.0
 
 
@@ -41,12 +42,11 @@ def root() -> Path:
                 *("mmdebstrap", "--quiet", "--variant=minbase", "--mode=root"),
                 '--aptopt=APT::Install-Recommends "false"',
                 f"--include={','.join(PACKAGES)}",
+                f"--customize-hook={_DOWNLOAD}",
                 *(SUITE, str(part / "tree")),
             ],
             check=True,
         )
-        home = part / "tree" / "root"
-        subprocess.run(["apt-get", "download", "-qq", OTHERS], cwd=home, check=True)
 
     return cache.entry(f"nspawn-{cache.digest(SUITE, *PACKAGES, OTHERS)}", make) / "tree"
 
