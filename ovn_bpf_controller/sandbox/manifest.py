@@ -120,7 +120,16 @@ def _tools(layout: Layout) -> list[int]:
 
 
 def kill_all(find: Callable[[], Iterable[int]]) -> None:
-    """SIGKILL the processes that find() finds and wait for their end, at most 30 s in all."""
+    """SIGKILL the processes that find() finds, and what they start meanwhile, until none is left.
+
+    Raises SandboxError when one stays for 30 s.
+    """
+    while _kill(find):
+        pass
+
+
+def _kill(find: Callable[[], Iterable[int]]) -> bool:
+    """One round: whether there were any."""
     pidfds: dict[int, int] = {}
     try:
         for pid in find():
@@ -138,6 +147,7 @@ def kill_all(find: Callable[[], Iterable[int]]) -> None:
         deadline = time.monotonic() + _KILL_SECONDS
         for pid in theirs:
             process.wait_gone(pidfds[pid], pid, max(0.0, deadline - time.monotonic()))
+        return bool(theirs)
     finally:
         for pidfd in pidfds.values():
             os.close(pidfd)

@@ -91,6 +91,16 @@ def test_agents_of_this_project_leave_nothing(
     assert leftovers(layout) == []
 
 
+def test_what_starts_while_it_is_taken_down_goes_too(layout: Layout) -> None:
+    """As an agent may start its slow path between the look for processes and the kill."""
+    many = 'while :; do sh -c "sleep 1000; :" $0 & done'
+    with Sandbox(parse("chassis: {hv1: {agent: ovn-controller}}"), layout.root) as made:
+        maker = subprocess.Popen(made.chassis["hv1"].argv("sh", "-c", many, str(layout.root)))
+        process.wait_until(lambda: "sleep 1000" in str(leftovers(layout)), 60, "child")
+    maker.wait(60)
+    assert leftovers(layout) == []
+
+
 def test_down_leaves_nothing(layout: Layout) -> None:
     with Sandbox(parse(TEXT), layout.root) as bed:
         assert bed.unanswered([("vm1", "vm2"), ("vm2", "vm1")], (4,)) == []
