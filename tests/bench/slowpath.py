@@ -2,9 +2,10 @@
 """How long the slow path takes to answer: at rest, while another port floods it, and
 while the agent compiles a large deployment anew.
 
-What is asked is DHCPv6, which the slow path alone answers, and during the flood DHCPv4 and
-ARP besides, which the program does.  What counts are the kernel's
-times of request and answer at the guest's device: it takes Python longer to notice.
+What is asked is what the slow path alone answers: DHCPv6, and while the agent compiles
+packets whose next hop it has to ask for; during the flood DHCPv4 and ARP besides, which the
+program answers.  What counts are the kernel's times of request and answer at the guest's
+device: it takes Python longer to notice.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ def measure(seconds: float = 10.0, topology: str = "L") -> dict[str, Row]:
             with punting.flooding(bed, "vm1", seconds) as flood:
                 answers = punting.asked(bed.ports["vm2"].netns, "eth0", question, seconds)
             found[f"another port floods: {name}"] = _row(answers) | {"flood": flood.rate}
-    name = f"the agent compiles {topology} anew"
-    found[name] = _recompile(seconds, topology)
+    for name, row in _recompile(seconds, topology).items():
+        found[f"the agent compiles {topology} anew: {name}"] = row
     return found
 
 
@@ -75,12 +76,12 @@ def _row(latencies: list[float]) -> Row:
     return {
         "asked": len(latencies),
         "answered": len(answered),
-        "median": statistics.median(answered) * 1000,
-        "worst": max(answered) * 1000,
+        "median": statistics.median(answered or [float("inf")]) * 1000,
+        "worst": max(answered or [float("inf")]) * 1000,
     }
 
 
-def _recompile(seconds: float, topology: str) -> Row:
+def _recompile(seconds: float, topology: str) -> dict[str, Row]:
     deployment = databases.get(topology)
     local = deployment.local[:PLUGGED]
     with tempfile.TemporaryDirectory(prefix="obs-scale-") as directory:
@@ -97,17 +98,27 @@ def _recompile(seconds: float, topology: str) -> Row:
                 for device in ("t0", "t0p"):
                     command = ["nsenter", f"--net={where}", "ip", "link", "set", device, "up"]
                     subprocess.run(command, check=True)
-                punting.asked(where, "t0p", punting.dhcpv6(mac), 0.5)
-                return _while_compiling(contender, where, mac, seconds)
+                questions = {
+                    "DHCPv6": punting.dhcpv6(mac),
+                    "ARP for a next hop": punting.next_hop(mac, 4),
+                    "ND for a next hop": punting.next_hop(mac, 6),
+                }
+                punting.asked(where, "t0p", questions["DHCPv6"], 0.5)
+                return {
+                    name: _while_compiling(contender, where, question, seconds)
+                    for name, question in questions.items()
+                }
             finally:
                 bench.close()
 
 
-def _while_compiling(contender: Contender, where: str, mac: str, seconds: float) -> Row:
+def _while_compiling(
+    contender: Contender, where: str, question: punting.Question, seconds: float
+) -> Row:
     answers: list[float] = []
 
     def ask() -> None:
-        answers.extend(punting.asked(where, "t0p", punting.dhcpv6(mac), seconds))
+        answers.extend(punting.asked(where, "t0p", question, seconds))
 
     guest = threading.Thread(target=ask)
     before, begun = contender.cost().cpu, time.monotonic()
@@ -120,16 +131,20 @@ def _while_compiling(contender: Contender, where: str, mac: str, seconds: float)
 
 
 def _serve(southbound: Client, lport: str) -> str:
-    """Flows for DHCPv6 of a port, past all that guards it; its MAC address."""
+    """Flows for what a port asks, past all that guards it; its MAC address."""
     [binding] = southbound.select("Port_Binding", ["logical_port", "==", lport])
     mac = str(binding["mac"]).split()[0]
     asks = f'inport == "{lport}" && udp.src == 546 && udp.dst == 547'
+    hop = f'inport == "{lport}" && ip.proto == {punting.NEXT_HOP}'
+    back = f"eth.src = {_SERVER}; outport = inport; flags.loopback = 1; output;"
     turn = "eth.dst = eth.src; ip6.dst = ip6.src; ip6.src = fe80::1; udp.src = 547; udp.dst = 546;"
     flows = [
         ("ingress", 0, asks, f"reg0[3] = put_dhcpv6_opts(server_id = {_SERVER}); next;"),
         ("ingress", 1, f"{asks} && reg0[3]",
-         f"{turn} eth.src = {_SERVER}; outport = inport; flags.loopback = 1; output;"),
-        ("egress", 0, f"eth.src == {_SERVER} && udp.dst == 546", "output;"),
+         f"{turn} {back}"),
+        ("ingress", 0, f"{hop} && ip4", f"arp {{ arp.op = 1; arp.tpa = ip4.dst; {back} }};"),
+        ("ingress", 0, f"{hop} && ip6", f"nd_ns {{ {back} }};"),
+        ("egress", 0, f"eth.src == {_SERVER} && (udp.dst == 546 || arp || nd_ns)", "output;"),
     ]  # fmt: skip
     southbound.transact(
         *(
@@ -154,7 +169,7 @@ def report(found: dict[str, Row]) -> str:
             more = f", agent at {row['cpu']:.0%} of a CPU"
         missed = " MISSED" if row["answered"] < row["asked"] or row["worst"] > BOUND * 1000 else ""
         lines.append(
-            f"  {name:30}{row['answered']:6.0f} of {row['asked']:.0f}, median "
+            f"  {name:44}{row['answered']:6.0f} of {row['asked']:.0f}, median "
             f"{row['median']:7.2f} ms, worst {row['worst']:8.2f} ms{more}{missed}"
         )
     return "\n".join(lines)

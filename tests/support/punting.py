@@ -8,6 +8,7 @@ measures of how long answers take.
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import struct
 import sys
@@ -27,6 +28,7 @@ from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import dhcp, traffic
 
 OPTIONS = {"server_id": "c0:ff:ee:00:00:01", "dns_server": "fd00::53"}
+NEXT_HOP = 253  # for experiments: RFC 3692
 _SO_TIMESTAMPNS = 35  # asm-generic/socket.h; Python does not name it
 _TIMESPEC = struct.Struct("@qq")
 _TRID = 14 + 40 + 8 + 1  # where the transaction's number is in a frame
@@ -141,6 +143,28 @@ def arp(mac: str, source: str, target: str) -> Question:
         return lambda data, _number: data[12:14] == b"\x08\x06" and data[20:22] == bytes((0, op))
 
     return Question(lambda _number: bytes(question), is_arp(1), is_arp(2))
+
+
+def next_hop(mac: str, version: int) -> Question:
+    """A packet to an address that nobody knows: the answer is the question for it.  Needs
+    flows that ask for the addresses of packets of the protocol NEXT_HOP."""
+    header, first, kind, at = {
+        4: (IP(src="198.18.0.1", proto=NEXT_HOP), "198.19.0.0", b"\x08\x06", 14 + 24),
+        6: (IPv6(src="fd99::1", nh=NEXT_HOP), "fd98::", b"\x86\xdd", 14 + 40 + 8),
+    }[version]
+
+    def target(number: int) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+        return ipaddress.ip_address(first) + number
+
+    def frame(number: int) -> bytes:
+        header.dst = str(target(number))
+        return bytes(Ether(src=mac, dst="c0:ff:ee:00:00:01") / header / b"to a next hop")
+
+    def asks(data: bytes, number: int) -> bool:
+        wanted = target(number).packed
+        return data[12:14] == kind and data[at : at + len(wanted)] == wanted
+
+    return Question(frame, lambda data, number: data == frame(number), asks)
 
 
 def latencies(bed: Sandbox, source: str, seconds: float, pause: float = 0.02) -> list[float]:
