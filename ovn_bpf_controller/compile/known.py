@@ -43,7 +43,7 @@ def digest() -> bytes:
     found = hashlib.blake2b(digest_size=16)
     found.update(sys.implementation.cache_tag.encode())  # marshal's format may differ
     for name in _SOURCES:
-        for path in sorted((PATH.parent.parent / name).glob("*.py")):
+        for path in sorted((PATH.parent.parent / name).rglob("*.py")):
             found.update(path.read_bytes())
     found.update(str(ffi.string(lib.ovn_layout_hash)).encode())  # include/ovn_bpf
     kinds = [getattr(lib, name) for name in dir(lib) if name.startswith("OVN_LIT_")]

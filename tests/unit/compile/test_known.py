@@ -6,6 +6,7 @@ from __future__ import annotations
 import marshal
 import random
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,3 +139,18 @@ def test_a_file_of_another_version_is_not_used(
         assert load() == known.Known()
     path.write_bytes(marshal.dumps((right, marshal.dumps(({}, {})))))
     assert load() == known.Known()
+
+
+def test_it_is_of_every_module_that_it_was_made_of(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    package = known.PATH.parent.parent
+    for name in ("lang", "compile"):
+        shutil.copytree(package / name, tmp_path / name)
+    monkeypatch.setattr(known, "PATH", tmp_path / "compile" / known.PATH.name)
+    found = {known.digest()}
+    changed = [*tmp_path.rglob("*.py")]
+    for path in changed:
+        path.write_text(path.read_text() + "\n")
+        found.add(known.digest())
+    assert len(found) == 1 + len(changed) > 40
