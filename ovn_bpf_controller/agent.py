@@ -23,7 +23,7 @@ from ovn_bpf_controller.attaching import Attaching
 from ovn_bpf_controller.binding.desired import Desired, diff
 from ovn_bpf_controller.binding.engine import Binding
 from ovn_bpf_controller.binding.snapshot import LocalAdapter
-from ovn_bpf_controller.compile.flow import Problem
+from ovn_bpf_controller.compile.problems import Problem
 from ovn_bpf_controller.compile.store import RuleChanges
 from ovn_bpf_controller.datapath import leftovers
 from ovn_bpf_controller.datapath.conntrack import Conntrack

@@ -8,7 +8,9 @@ of every name that changed; what to do about it is the compiler's business.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 
 from ovn_bpf_controller.balancers import Balancers
 from ovn_bpf_controller.binding.desired import Delta, Desired, LocalDatapath
@@ -37,8 +39,9 @@ class LogicalFlows:
         self._by_key: dict[int, LocalDatapath] = {}
         self._sets: dict[str, tables.AddressSet] = {}
         self._groups: dict[str, tables.PortGroup] = {}
-        self._flows_of: dict[str, set[str]] = {}  # datapath or group uuid -> flow uuids
-        self._flows_about: dict[str, set[str]] = {}  # logical port -> flow uuids
+        # Flow uuids by datapath or group uuid, and by logical port.
+        self._flows_of: defaultdict[str, set[str]] = defaultdict(set)
+        self._flows_about: defaultdict[str, set[str]] = defaultdict(set)
         self._templates: Mapping[str, str] = {}
         self._traits: dict[int, Traits] = {}
         self._switches: dict[str, int] = {}  # local ones: uuid -> tunnel key
@@ -116,7 +119,10 @@ class LogicalFlows:
         self._balancers.run(changes, self._switches, self._templates, self._central)
         self._neighbours.run(changes, desired.datapaths, delta)
         for datapath, name in delta.names:
-            self.compiler.port_changed(name, self._keys.get(datapath))
+            if datapath:
+                self.compiler.port_changed(name, self._keys.get(datapath))
+            else:
+                self.compiler.residency_changed(name)
         for where, security in delta.port_security.items():
             if security is None:
                 self.compiler.remove_port_security(*where)
@@ -183,9 +189,9 @@ class LogicalFlows:
         due: dict[str, None] = {}
         for uuid, (old, new) in changes.of(tables.LogicalFlow).items():
             if old is not None:
-                self._index(old, False)
+                self._unindex(old)
             if new is not None:
-                self._index(new, True)
+                self._index(new)
             due[uuid] = None
         moved: set[str] = set()
         if datapaths:
@@ -209,28 +215,27 @@ class LogicalFlows:
             else:
                 self._set_flow(row)
 
-    def _index(self, row: tables.LogicalFlow, present: bool) -> None:
+    def _index(self, row: tables.LogicalFlow) -> None:
+        if row.logical_datapath is not None:
+            self._flows_of[row.logical_datapath].add(row.uuid)
+        if row.logical_dp_group is not None:
+            self._flows_of[row.logical_dp_group].add(row.uuid)
+        if _ABOUT in row.tags:
+            self._flows_about[row.tags[_ABOUT]].add(row.uuid)
+
+    def _unindex(self, row: tables.LogicalFlow) -> None:
         for where in (row.logical_datapath, row.logical_dp_group):
             if where is not None:
-                _note(self._flows_of, where, row.uuid, present)
-        lport = row.tags.get(_ABOUT)
-        if lport is not None:
-            _note(self._flows_about, lport, row.uuid, present)
+                _discard(self._flows_of, where, row.uuid)
+        if _ABOUT in row.tags:
+            _discard(self._flows_about, row.tags[_ABOUT], row.uuid)
 
     def _set_flow(self, row: tables.LogicalFlow) -> None:
-        datapaths = [row.logical_datapath] if row.logical_datapath else []
-        if row.logical_dp_group:
-            group = self._cache.table(tables.LogicalDpGroup).get(row.logical_dp_group)
-            datapaths += group.datapaths if group else ()
-        lport = row.tags.get(_ABOUT)
-        if lport is not None:
-            datapaths = [dp for dp in datapaths if not self._is_elsewhere(lport, dp)]
-        keys = sorted({self._keys[dp] for dp in datapaths if dp in self._keys})
+        keys = self._where(row)
         pipeline = PIPELINES.get(row.pipeline)
         if not keys or pipeline is None:
             self.compiler.remove_flow(row.uuid)
             return
-        stage = f"{row.pipeline} table {row.table_id}"
         flow = LogicalFlow(
             row.uuid,
             pipeline,
@@ -238,11 +243,25 @@ class LogicalFlows:
             row.priority,
             row.match,
             row.actions,
-            stage,
+            _stage(row.pipeline, row.table_id),
             row.tags.get("acl_ct_translation") == "true",
             row.controller_meter or "",
         )
         self.compiler.set_flow(row.uuid, flow, keys)
+
+    def _where(self, row: tables.LogicalFlow) -> list[int]:
+        """Tunnel keys of the local datapaths on which packets can match the flow."""
+        lport = row.tags.get(_ABOUT)
+        if row.logical_dp_group is None:  # nearly all are of one datapath
+            datapath = row.logical_datapath or ""
+            key = self._keys.get(datapath)
+            here = key is not None and (lport is None or not self._is_elsewhere(lport, datapath))
+            return [key] if key is not None and here else []
+        group = self._cache.table(tables.LogicalDpGroup).get(row.logical_dp_group)
+        datapaths = {*(group.datapaths if group else ()), row.logical_datapath or ""}
+        if lport is not None:
+            datapaths = {dp for dp in datapaths if not self._is_elsewhere(lport, dp)}
+        return sorted({self._keys[dp] for dp in datapaths if dp in self._keys})
 
     def _is_elsewhere(self, lport: str, datapath: str) -> bool:
         """Whether no packet can match a flow about the port on this datapath here.
@@ -253,14 +272,17 @@ class LogicalFlows:
         return local is not None and lport in local.elsewhere
 
 
-def _note(index: dict[str, set[str]], name: str, uuid: str, present: bool) -> None:
-    if present:
-        index.setdefault(name, set()).add(uuid)
-        return
+def _discard(index: dict[str, set[str]], name: str, uuid: str) -> None:
     found = index[name]
     found.discard(uuid)
     if not found:
         del index[name]
+
+
+@lru_cache(maxsize=256)
+def _stage(pipeline: str, table: int) -> str:
+    """For operators; few, and each for thousands of flows."""
+    return f"{pipeline} table {table}"
 
 
 def central_of(cache: SouthboundCache) -> Central:

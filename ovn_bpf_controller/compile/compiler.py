@@ -17,18 +17,20 @@ from typing import Final
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile import mac_binding, port_security
 from ovn_bpf_controller.compile.env import Env, Kind, Ref
-from ovn_bpf_controller.compile.flow import Compiled, LogicalFlow, Problem, compile_flow
+from ovn_bpf_controller.compile.flow import Compiled, LogicalFlow, compile_flow
 from ovn_bpf_controller.compile.flow_ids import FlowIds
 from ovn_bpf_controller.compile.insns import disassemble
 from ovn_bpf_controller.compile.layout import Key, describe
 from ovn_bpf_controller.compile.lists import SideRule, Traits
+from ovn_bpf_controller.compile.problems import Problem, Problems, UnsupportedFlow
 from ovn_bpf_controller.compile.sets import Name, SetBook
 from ovn_bpf_controller.compile.side_rules import default_rules, security_rules, side_rules
 from ovn_bpf_controller.compile.store import Owner, RuleChanges, RuleStore
-from ovn_bpf_controller.compile.telling import Uses
+from ovn_bpf_controller.compile.telling import NOTHING, Uses
+from ovn_bpf_controller.compile.users import User, Users
 from ovn_bpf_controller.errors import LangError
 from ovn_bpf_controller.model import Rule, SetMember
-from ovn_bpf_controller.plaindata import dataclass, field
+from ovn_bpf_controller.plaindata import dataclass
 
 __all__ = [
     "Env",
@@ -45,29 +47,13 @@ _BY_NUMBER: Final = frozenset({Kind.SET_NUMBER, Kind.GROUP_NUMBER})
 _LOOK: Final = 8  # flows compiled between looks at the clock, which is a system call
 
 
-@dataclass(frozen=True, slots=True)
-class UnsupportedFlow:
-    """A flow that is not carried out as written, and why.
-
-    uuid: of the Logical_Flow, or of nothing ("") for a port's port_security.
-    what: the verb, or the error.  datapaths: where; all of the flow's, unless
-    names differ between them.
-    """
-
-    uuid: str
-    stage: str
-    problem: Problem
-    what: str
-    datapaths: tuple[int, ...]
-
-
 @dataclass(slots=True)
 class _Flow:
-    """A flow with what came of it on each of its datapaths."""
+    """A flow with what came of it on each of its datapaths; None: not compiled yet."""
 
     row: LogicalFlow
     number: int
-    compiled: dict[int, Compiled | None] = field(default_factory=dict)
+    compiled: dict[int, Compiled | None]
 
 
 class FlowCompiler:
@@ -80,16 +66,13 @@ class FlowCompiler:
         self._sets = SetBook(env)
         self._unused: set[Ref] = set()  # sets by number that perhaps nobody names now
         self._ids = FlowIds()
-        # Who asked for a name: flows on datapaths.
-        self._users: dict[Ref, set[tuple[str, int]]] = {}
-        self._dirty: dict[tuple[str, int], None] = {}
-        self._flawed: dict[tuple[str, int], None] = {}
-        self._news: list[UnsupportedFlow] = []
-        self._port_problems: dict[tuple[int, int], tuple[UnsupportedFlow, ...]] = {}
-        self._mac_problems: dict[tuple[str, int], UnsupportedFlow] = {}
+        self._users = Users()
+        self._dirty: dict[User, None] = {}
+        self._problems = Problems()
         self._dp_users: dict[int, int] = {}
         self._side_owners: dict[str, set[int]] = {}
-        self._punting: dict[tuple[str, int], tuple[tuple[int, str], ...]] = {}
+        self._noted: set[User] = set()  # whoever has problems, arguments, meters or logs
+        self._punting: dict[User, tuple[tuple[int, str], ...]] = {}
         self._arguments: dict[int, str] | None = None  # None: to be collected again
         self.uses = Uses()  # meters and logs of flows
 
@@ -103,21 +86,30 @@ class FlowCompiler:
     def set_flow(self, uuid: str, row: LogicalFlow, datapaths: Sequence[int]) -> None:
         """A flow is new, or its row or the datapaths that it applies to changed."""
         old = self._flows.get(uuid)
-        wanted = dict.fromkeys(datapaths)
-        if old is not None and old.row == row and old.compiled.keys() == wanted.keys():
-            return
-        keep = old.compiled if old is not None and old.row == row else {}
-        flow = _Flow(row, self._ids.add(uuid), {dp: keep.get(dp) for dp in wanted})
-        self._flows[uuid] = flow
-        for dp in wanted:
-            if flow.compiled[dp] is None:
+        if old is None:
+            self._flows[uuid] = _Flow(row, self._ids.add(uuid), dict.fromkeys(datapaths))
+            for dp in datapaths:
                 self._dirty[uuid, dp] = None
-        for dp in old.compiled if old is not None else ():
-            if dp not in wanted:
-                self._forget(uuid, dp, old.compiled[dp] if old else None)
+            self._count_datapaths(datapaths, ())
+        elif old.row != row or old.compiled.keys() != set(datapaths):
+            self._change_flow(uuid, old, row, datapaths)
+
+    def _change_flow(
+        self, uuid: str, old: _Flow, row: LogicalFlow, datapaths: Sequence[int]
+    ) -> None:
+        """set_flow() of one that is known."""
+        keep = old.compiled if old.row == row else {}
+        flow = _Flow(row, old.number, {dp: keep.get(dp) for dp in datapaths})
+        self._flows[uuid] = flow
+        for dp, compiled in flow.compiled.items():
+            if compiled is None:
+                self._dirty[uuid, dp] = None
+        for dp, compiled in old.compiled.items():
+            if dp not in flow.compiled:
+                self._forget((uuid, dp), compiled)
             elif dp not in keep:
-                self._unrefer(uuid, dp, old.compiled[dp] if old else None)
-        self._count_datapaths(wanted, old.compiled if old is not None else ())
+                self._unrefer((uuid, dp), compiled)
+        self._count_datapaths(flow.compiled, old.compiled)
 
     def remove_flow(self, uuid: str) -> None:
         """The flow's row went; unknown flows are ignored."""
@@ -126,27 +118,23 @@ class FlowCompiler:
             return
         self._ids.remove(uuid)
         for dp, compiled in flow.compiled.items():
-            self._forget(uuid, dp, compiled)
+            self._forget((uuid, dp), compiled)
         self._count_datapaths((), flow.compiled)
 
     def set_port_security(
         self, dp: int, port_key: int, lport: str, port_security_: Sequence[str]
     ) -> None:
         """What a local port may send and get; no strings: everything."""
-        self.remove_port_security(dp, port_key)
+        owner = _port_owner(dp, port_key)
         found, errors = port_security.expand(port_key, port_security_)
-        self._store.put(_port_owner(dp, port_key), security_rules(dp, found))
-        if errors:
-            self._port_problems[dp, port_key] = tuple(
-                UnsupportedFlow("", f"port security of {lport}", Problem.INVALID, str(e), (dp,))
-                for e in errors
-            )
-            self._news += self._port_problems[dp, port_key]
+        self._store.put(owner, security_rules(dp, found))
+        stage = f"port security of {lport}"
+        self._problems.put(owner, "", stage, [(Problem.INVALID, str(e)) for e in errors])
 
     def remove_port_security(self, dp: int, port_key: int) -> None:
         """The port is not local any more."""
         self._store.drop(_port_owner(dp, port_key))
-        self._port_problems.pop((dp, port_key), None)
+        self._problems.drop(_port_owner(dp, port_key))
 
     def set_mac_binding(
         self, uuid: str, dp: int, port_key: int, ip: str, mac: str, priority: int
@@ -157,17 +145,15 @@ class FlowCompiler:
             rules = mac_binding.expand(port_key, ip, mac, priority)
         except LangError as error:
             self._store.drop(owner)
-            problem = UnsupportedFlow(uuid, "MAC binding", Problem.INVALID, str(error), (dp,))
-            self._mac_problems[uuid, dp] = problem
-            self._news.append(problem)
+            self._problems.put(owner, uuid, "MAC binding", [(Problem.INVALID, str(error))])
             return
-        self._mac_problems.pop((uuid, dp), None)
+        self._problems.drop(owner)
         self._store.put(owner, side_rules(dp, rules))
 
     def remove_mac_binding(self, uuid: str, dp: int) -> None:
         """The row went, or its port is not known here any more."""
         self._store.drop(_mac_binding_owner(uuid, dp))
-        self._mac_problems.pop((uuid, dp), None)
+        self._problems.drop(_mac_binding_owner(uuid, dp))
 
     def set_side_rules(
         self, name: str, rules: Sequence[SideRule], datapaths: Iterable[int]
@@ -193,12 +179,16 @@ class FlowCompiler:
         self._sets.port_group_changed(name, dp)
 
     def port_changed(self, name: str, dp: int | None = None) -> None:
-        """A port or multicast group got or lost its key, or a port its residency.
+        """A port or multicast group got or lost its key.
 
         dp: where, for names that several datapaths have (multicast groups).
         """
         self._changed(Ref(Kind.PORT, name), dp)
         self._sets.port_changed(name, dp)
+
+    def residency_changed(self, lport: str) -> None:
+        """This chassis has the port now, or no more."""
+        self._changed(Ref(Kind.RESIDENT, lport))
 
     def traits_changed(self, dp: int) -> None:
         """Env.traits() says something else about a datapath."""
@@ -246,7 +236,7 @@ class FlowCompiler:
             self._dirty = {}
         return True
 
-    def _compile(self, user: tuple[str, int], shared: dict[tuple[str, Traits], Compiled]) -> None:
+    def _compile(self, user: User, shared: dict[tuple[str, Traits], Compiled]) -> None:
         """One flow on one datapath; shared: what was the same for all, in this round."""
         uuid, dp = user
         flow = self._flows[uuid]
@@ -261,22 +251,26 @@ class FlowCompiler:
                 shared[which] = new
         flow.compiled[dp] = new
         if old is not None:
-            self._unrefer(uuid, dp, old)
-        for ref in new.refs:
-            users = self._users.get(ref)
-            if users is None:
-                self._users[ref] = {user}
-            else:
-                users.add(user)
-        if new.problems or user in self._flawed:
-            self._note_problems(uuid, dp, old, new)
+            self._unrefer(user, old)
+        if new.refs:
+            self._users.add(user, new.refs)
+        if new.problems or new.arguments or new.told is not NOTHING or user in self._noted:
+            self._note(user, new)
+        self._store.put(user, _flow_rules(flow, dp, new))
+
+    def _note(self, user: User, new: Compiled) -> None:
+        """What comes of a flow besides rules, as far as anything does or did."""
+        if new.problems or new.arguments or new.told is not NOTHING:
+            self._noted.add(user)
+        else:
+            self._noted.discard(user)
+        self._problems.put(user, user[0], self._flows[user[0]].row.stage, new.problems)
         if new.arguments:
             self._punting[user] = new.arguments
             self._arguments = None
-        elif user in self._punting:
+        else:
             self._punt_no_more(user)
         self.uses.put(user, new.told)
-        self._store.put(user, _flow_rules(flow, dp, new))
 
     def flush(self) -> RuleChanges:
         """Compiles what is due; returns how the rules differ from the last time."""
@@ -290,23 +284,11 @@ class FlowCompiler:
 
     def unsupported(self) -> Iterator[UnsupportedFlow]:
         """What is not carried out as written, as of the last flush()."""
-        where: dict[tuple[str, Problem, str], list[int]] = {}
-        for uuid, dp in self._flawed:
-            compiled = self._flows[uuid].compiled[dp]
-            for problem, what in compiled.problems if compiled is not None else ():
-                where.setdefault((uuid, problem, what), []).append(dp)
-        for (uuid, problem, what), dps in where.items():
-            yield UnsupportedFlow(
-                uuid, self._flows[uuid].row.stage, problem, what, tuple(sorted(dps))
-            )
-        for problems in self._port_problems.values():
-            yield from problems
-        yield from self._mac_problems.values()
+        return self._problems.every()
 
     def take_news(self) -> list[UnsupportedFlow]:
         """Problems that are new since the last call, for the log."""
-        news, self._news = self._news, []
-        return news
+        return self._problems.take_news()
 
     def arguments(self) -> dict[int, str]:
         """What verbs of the slow path say, by number (compile.punts); the same object as
@@ -336,7 +318,7 @@ class FlowCompiler:
         """The rules that hold, by stage and falling priority."""
         return self._store.winners(dp)
 
-    def unsorted_rules(self) -> Iterator[Rule]:
+    def unsorted_rules(self) -> list[Rule]:
         """All of them, in no order."""
         return self._store.unsorted()
 
@@ -361,42 +343,29 @@ class FlowCompiler:
 
     # --- books -----------------------------------------------------------------
 
-    def _note_problems(self, uuid: str, dp: int, old: Compiled | None, new: Compiled) -> None:
-        if not new.problems:
-            self._flawed.pop((uuid, dp), None)
-            return
-        self._flawed[uuid, dp] = None
-        stage = self._flows[uuid].row.stage
-        for problem, what in new.problems:
-            if old is None or (problem, what) not in old.problems:
-                self._news.append(UnsupportedFlow(uuid, stage, problem, what, (dp,)))
-
     def _changed(self, ref: Ref, dp: int | None = None) -> None:
-        for user in self._users.get(ref, ()):
+        for user in self._users.of(ref):
             if dp is None or dp == user[1]:
                 self._dirty[user] = None
 
-    def _forget(self, uuid: str, dp: int, compiled: Compiled | None) -> None:
-        self._unrefer(uuid, dp, compiled)
-        self._dirty.pop((uuid, dp), None)
-        self._flawed.pop((uuid, dp), None)
-        self._punt_no_more((uuid, dp))
-        self.uses.drop((uuid, dp))
-        self._store.drop((uuid, dp))
+    def _forget(self, user: User, compiled: Compiled | None) -> None:
+        self._unrefer(user, compiled)
+        self._dirty.pop(user, None)
+        if user in self._noted:
+            self._noted.remove(user)
+            self._problems.drop(user)
+            self._punt_no_more(user)
+            self.uses.drop(user)
+        self._store.drop(user)
 
-    def _unrefer(self, uuid: str, dp: int, compiled: Compiled | None) -> None:
-        for ref in compiled.refs if compiled is not None else ():
-            users = self._users.get(ref)
-            if users is not None:
-                users.discard((uuid, dp))
-                if not users:
-                    del self._users[ref]
-                    if ref.kind in _BY_NUMBER:
-                        self._unused.add(ref)
+    def _unrefer(self, user: User, compiled: Compiled | None) -> None:
+        if compiled is not None and compiled.refs:
+            unused = self._users.remove(user, compiled.refs)
+            self._unused.update(ref for ref in unused if ref.kind in _BY_NUMBER)
 
     def _give_up_numbers(self) -> None:
         for ref in self._unused:
-            if ref in self._users:
+            if self._users.of(ref):
                 continue
             kind, name, where = ref
             if kind is Kind.SET_NUMBER:

@@ -55,6 +55,7 @@ class Kind(Enum):
     SET_NUMBER = "address set by number"  # members do not matter
     GROUP_NUMBER = "port group by number"
     PORT = "port"
+    RESIDENT = "port that may be here"
     TEMPLATE = "template variable"
     TRAITS = "kind of datapath"
     COLLECTOR = "collector set"

@@ -12,7 +12,6 @@ from __future__ import annotations
 import marshal
 import re
 from collections.abc import Sequence
-from enum import Enum
 from functools import lru_cache
 from typing import Final
 
@@ -24,6 +23,7 @@ from ovn_bpf_controller.compile.known import known
 from ovn_bpf_controller.compile.known import prereqs as known_prereqs
 from ovn_bpf_controller.compile.layout import Conj, Key, pack
 from ovn_bpf_controller.compile.lists import SideRule
+from ovn_bpf_controller.compile.problems import Problem
 from ovn_bpf_controller.compile.sets import SetBook
 from ovn_bpf_controller.compile.telling import NOTHING, About, Told
 from ovn_bpf_controller.compile.templates import Matches
@@ -74,15 +74,6 @@ _TUNNELS: Final = Ref(Kind.TUNNEL, "")
 _OF_DATAPATH: Final = frozenset({Kind.PORT, Kind.PORT_GROUP, Kind.GROUP_NUMBER, Kind.TUNNEL})
 
 
-class Problem(Enum):
-    """What keeps a flow from being carried out as written."""
-
-    VERB = "unsupported verb"  # its packets are dropped
-    INVALID = "invalid"  # left out
-    MATCH = "unsupported match"  # left out
-    ROOM = "no room"  # in its stage: its packets are dropped, see datapath.unplaced
-
-
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """keys x insns are the flow's rules; refs: what that depends on.
@@ -130,7 +121,7 @@ class _Names:
         return self._env.port_key(self._dp, lport)
 
     def is_resident(self, lport: str) -> bool:
-        self.refs.add(Ref(Kind.PORT, lport))
+        self.refs.add(Ref(Kind.RESIDENT, lport))
         return self._env.is_resident(lport)
 
     def set_number(self, name: str, width: int) -> int | None:

@@ -5,7 +5,7 @@ and what each datapath has by default.  compile.compiler asks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
@@ -16,10 +16,10 @@ from ovn_bpf_controller.model import Rule
 AGENT: Final = 0  # the flow number of rules that no logical flow is behind
 
 
-def default_rules(dp: int) -> Iterator[Rule]:
-    return (
+def default_rules(dp: int) -> list[Rule]:
+    return [
         Rule(dp, r.table, r.prio, r.mask, r.values, r.insns, r.flow) for r in _rules_of_nowhere()
-    )
+    ]
 
 
 @lru_cache(maxsize=1)
@@ -31,14 +31,16 @@ def _rules_of_nowhere() -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-def security_rules(dp: int, rules: Iterable[port_security.SideRule]) -> Iterator[Rule]:
+def security_rules(dp: int, rules: Iterable[port_security.SideRule]) -> list[Rule]:
     instructions = port_security.instructions
     return side_rules(dp, ((*rule[:3], instructions(rule.verdict)) for rule in rules))
 
 
-def side_rules(dp: int, rules: Iterable[tuple[int, int, Conj, bytes]]) -> Iterator[Rule]:
+def side_rules(dp: int, rules: Iterable[tuple[int, int, Conj, bytes]]) -> list[Rule]:
+    made = []
     for table, priority, conj, insns in rules:
         key = pack(conj)
         if key is None:
             raise AssertionError(f"rule {conj} of table {table} contradicts itself")
-        yield Rule(dp, table, priority, key.mask, key.values, insns, AGENT)
+        made.append(Rule(dp, table, priority, key.mask, key.values, insns, AGENT))
+    return made

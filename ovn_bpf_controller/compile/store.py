@@ -9,7 +9,7 @@ costs the keys that it touches, whatever the size of the store.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from ovn_bpf_controller.model import Rule, SetMember
@@ -38,82 +38,78 @@ class RuleChanges:
 
 
 _Claim = tuple[int, Owner, Rule]  # negated priority; no two of a key have the same owner
-
-
-class _Held:
-    """A key of a stage, with who claims it: the best first, nobody until changes().
-
-    before: what held it at the last changes(), while it is `touched`.
-    """
-
-    __slots__ = ("before", "claims", "key", "stage", "touched")
-
-    def __init__(self, stage: Stage, key: _Key) -> None:
-        self.stage = stage
-        self.key = key
-        self.claims: list[_Claim] = []
-        self.before: Rule | None = None
-        self.touched = False
+_Claims = tuple[_Claim, ...]  # of one key, the best first
+_NOWHERE: Final[dict[_Key, _Claims]] = {}
 
 
 class RuleStore:
-    """Claims by stage and key; see the module."""
+    """Claims by stage and key; see the module.
+
+    Until changes() is asked the first time all that is held is new, and no books are
+    kept of what is touched: a load costs its claims alone.
+    """
 
     def __init__(self) -> None:
-        self._stages: Final[dict[Stage, dict[_Key, _Held]]] = {}
-        self._owned: Final[dict[Owner, list[_Held]]] = {}
-        self._touched: Final[list[_Held]] = []
+        self._stages: Final[dict[Stage, dict[_Key, _Claims]]] = {}
+        self._owned: Final[dict[Owner, Sequence[Rule]]] = {}
+        # What held each key that was touched since the last changes(); None: never asked.
+        self._before: dict[tuple[Stage, _Key], Rule | None] | None = None
 
-    def put(self, owner: Owner, rules: Iterable[Rule]) -> None:
+    def put(self, owner: Owner, rules: Sequence[Rule]) -> None:
         """Makes `rules` all that the owner claims.
 
         Of several with one key the highest priority counts.
         """
         if owner in self._owned:
             self.drop(owner)
-        owned = []
+        if not rules:
+            return
+        self._owned[owner] = rules
+        table, keys = -1, _NOWHERE
         for rule in rules:
-            stage = (rule.dp, rule.table)
-            keys = self._stages.get(stage)
-            if keys is None:
-                keys = self._stages[stage] = {}
-            key = (rule.mask, rule.values)  # dear to hash: looked up as seldom as can be
-            held = keys.get(key)
-            if held is None:
-                held = keys[key] = _Held(stage, key)
-            if not held.touched:
-                self._touch(held)
-            if not held.claims:
-                held.claims.append((-rule.prio, owner, rule))
-                owned.append(held)
-            elif _claim(held.claims, (-rule.prio, owner, rule)):
-                owned.append(held)
-        if owned:
-            self._owned[owner] = owned
+            if rule.table != table:  # nearly all of an owner are of one stage
+                table = rule.table
+                keys = self._keys((rule.dp, table))
+            key = (rule.mask, rule.values)
+            claim = (-rule.prio, owner, rule)
+            claims = keys.get(key, ())
+            if self._before is not None:
+                self._touch((rule.dp, table), key, claims)
+            keys[key] = _claimed(claims, claim) if claims else (claim,)
 
     def drop(self, owner: Owner) -> None:
         """Takes out whatever the owner claims."""
-        for held in self._owned.pop(owner, ()):
-            if not held.touched:
-                self._touch(held)
-            held.claims = [claim for claim in held.claims if claim[1] != owner]
+        for rule in self._owned.pop(owner, ()):
+            stage, key = (rule.dp, rule.table), (rule.mask, rule.values)
+            keys = self._stages.get(stage, {})
+            claims = keys.get(key, ())
+            if self._before is not None:
+                self._touch(stage, key, claims)
+            left = tuple([claim for claim in claims if claim[1] != owner])
+            if left:
+                keys[key] = left
+            elif claims:
+                del keys[key]
+                if not keys:
+                    del self._stages[stage]
 
     def changes(self) -> RuleChanges:
         """The difference between the winners now and at the last call."""
         out = RuleChanges()
-        for held in self._touched:
-            before, held.before = held.before, None
-            held.touched = False
-            now = held.claims[0][2] if held.claims else None
-            if now is None:
-                self._remove(held)
+        if self._before is None:
+            self._before = {}
+            out.added += self.unsorted()
+            return out
+        for (stage, key), before in self._before.items():
+            claims = self._stages.get(stage, {}).get(key)
+            now = claims[0][2] if claims else None
             if now is before or (before is not None and now == before):
                 continue
             if before is not None:
                 out.removed.append(before)
             if now is not None:
                 out.added.append(now)
-        self._touched.clear()
+        self._before.clear()
         return out
 
     def winners(self, dp: int | None = None) -> Iterator[Rule]:
@@ -124,39 +120,34 @@ class RuleStore:
         for stage in sorted(self._stages):
             if dp is None or dp == stage[0]:
                 keys = self._stages.get(stage, {})
-                rules = [held.claims[0][2] for held in keys.values() if held.claims]
+                rules = [claims[0][2] for claims in keys.values()]
                 yield from sorted(rules, key=lambda r: (-r.prio, r.mask, r.values))
 
-    def unsorted(self) -> Iterator[Rule]:
-        """The same in no order, which takes a third of the time."""
-        for keys in self._stages.values():
-            for held in keys.values():
-                if held.claims:
-                    yield held.claims[0][2]
+    def unsorted(self) -> list[Rule]:
+        """The same in no order, which takes a tenth of the time."""
+        return [claims[0][2] for keys in self._stages.values() for claims in keys.values()]
 
-    def _touch(self, held: _Held) -> None:
-        held.touched = True
-        held.before = held.claims[0][2] if held.claims else None
-        self._touched.append(held)
+    def _keys(self, stage: Stage) -> dict[_Key, _Claims]:
+        keys = self._stages.get(stage)
+        if keys is None:
+            keys = self._stages[stage] = {}
+        return keys
 
-    def _remove(self, held: _Held) -> None:
-        keys = self._stages[held.stage]
-        del keys[held.key]
-        if not keys:
-            del self._stages[held.stage]
+    def _touch(self, stage: Stage, key: _Key, claims: _Claims) -> None:
+        """Notes what held the key before it changes."""
+        assert self._before is not None
+        self._before.setdefault((stage, key), claims[0][2] if claims else None)
 
 
-def _claim(claims: list[_Claim], claim: _Claim) -> bool:
-    """False when the owner had claimed the key before in the same put()."""
-    for n, other in enumerate(claims):
+def _claimed(claims: _Claims, claim: _Claim) -> _Claims:
+    """Claims with one more; of one owner's only the best."""
+    for other in claims:
         if other[1] == claim[1]:
-            if claim[0] < other[0]:
-                claims[n] = claim
-                claims.sort(key=_best)
-            return False
-    claims.append(claim)
-    claims.sort(key=_best)
-    return True
+            if claim[0] >= other[0]:
+                return claims
+            claims = tuple([each for each in claims if each is not other])
+            break
+    return tuple(sorted((*claims, claim), key=_best))
 
 
 def _best(claim: _Claim) -> tuple[int, Owner]:

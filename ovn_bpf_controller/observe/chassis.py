@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from ovn_bpf_controller.answering import Answering
 from ovn_bpf_controller.binding.desired import Desired
 from ovn_bpf_controller.binding.engine import Binding
-from ovn_bpf_controller.compile.compiler import Problem, UnsupportedFlow
+from ovn_bpf_controller.compile.problems import Problem, UnsupportedFlow
 from ovn_bpf_controller.datapath.conntrack import Conntrack
 from ovn_bpf_controller.datapath.loader import Plane
 from ovn_bpf_controller.datapath.tables import Tables

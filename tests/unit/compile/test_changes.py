@@ -159,7 +159,7 @@ class State:
 
     def do_resident(self, lport: str, here: bool) -> None:
         (self.world.residents.add if here else self.world.residents.discard)(lport)
-        self.compiler.port_changed(lport)
+        self.compiler.residency_changed(lport)
 
     def do_collector(self, here: bool) -> None:
         self.world.collectors = {1} if here else set()
@@ -264,6 +264,6 @@ def test_any_sequence_of_changes_equals_a_compile_from_scratch(
     assert all(m.sets == tuple(sorted(m.sets)) and m.sets for m in state.members.values())
     assert set(state.live.values()) == set(state.compiler.rules())
     assert set(state.compiler.unsupported()) == set(fresh.unsupported())
-    assert state.compiler._users == fresh._users, "the index of names is not what is used"
+    assert state.compiler._users._of == fresh._users._of, "the index of names is not what is used"
     assert state.compiler._dp_users == fresh._dp_users
     assert not state.compiler.flush(), "nothing is due after a flush"

@@ -303,7 +303,7 @@ def test_a_flow_for_a_port_that_lives_elsewhere_waits_for_it() -> None:
     compiler, rules = compiled(flow('is_chassis_resident("cr") && ip4'), world)
     assert not rules
     world.residents.add("cr")
-    compiler.port_changed("cr")
+    compiler.residency_changed("cr")
     assert len(compiler.flush().added) == 1
 
 
