@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What `binding` sees of the local Open_vSwitch database: plain, frozen data.
 
-Made once per iteration by snapshot.py from the live IDL; everything that decides
+Made once per iteration by snapshot.py from the local database; everything that decides
 takes this, so that tests can write a chassis down in a few lines.
 """
 

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Southbound as rows in memory, kept up to date by any of its servers.
+"""A database as rows in memory, kept up to date by any of its servers.
 
-The agent owns one and calls run() in its loop; binding and compile read rows
-and changes.  The protocol of one connection is connection.Monitor's; here is
-what outlives connections: rows, conditions, transactions and where to resume.
+The agent owns one for the Southbound and calls run() in its loop; binding and compile
+read rows and changes.  local.py has another.  The protocol of one connection is
+monitor.Monitor's; here is what outlives connections: rows, conditions, transactions,
+the lock that is wanted, and where to resume.
 
     cache = SouthboundCache(["unix:/run/ovn/ovnsb_db.sock"])
     cache.set_conditions({PortBinding: [Clause("chassis", "==", uuid)]})
@@ -13,13 +14,14 @@ what outlives connections: rows, conditions, transactions and where to resume.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import ovs.poller
 import ovs.vlog
 
 from ovn_bpf_controller.errors import DatabaseError
 from ovn_bpf_controller.ovsdb.conditions import Conditions, ConditionState
+from ovn_bpf_controller.ovsdb.lock import NOTICES, Lock
 from ovn_bpf_controller.ovsdb.monitor import Monitor, Phase, Statistics
 from ovn_bpf_controller.ovsdb.schema import Schema
 from ovn_bpf_controller.ovsdb.session import DEFAULT_PROBE, Message, Session
@@ -32,7 +34,7 @@ vlog = ovs.vlog.Vlog("ovsdb_cache")
 R = TypeVar("R", bound=Row)
 
 
-class SouthboundCache:
+class Replica:
     """A replica of the monitored part of one database.
 
     remotes: unix:, tcp: or ssl: connection methods, tried in random order; any
@@ -44,14 +46,15 @@ class SouthboundCache:
     def __init__(
         self,
         remotes: Sequence[str],
-        tables: Sequence[type[Row]] = SOUTHBOUND,
-        database: str = "OVN_Southbound",
+        tables: Sequence[type[Row]],
+        database: str,
         probe_interval: int = DEFAULT_PROBE,
     ) -> None:
         self._session = Session(remotes, probe_interval)
         self._store = Store(tables)
         self._conditions = ConditionState()
         self._monitor = Monitor(database, self._session, self._store, self._conditions)
+        self.lock: Final = Lock(self._monitor.request)
         self._epoch = self._session.epoch
         self._transactions: dict[int, tuple[Pending, list[str]]] = {}
 
@@ -180,6 +183,7 @@ class SouthboundCache:
         """Close the connection for good; unfinished transactions are LOST."""
         self._session.close()
         self._lose_transactions()
+        self.lock.restart(connected=False)
 
     # --- writing ---
 
@@ -221,6 +225,8 @@ class SouthboundCache:
             if "method" not in message and isinstance(number, int) and number in self._transactions:
                 pending, names = self._transactions.pop(number)
                 complete(pending, message, names)
+            elif message.get("method") in NOTICES:
+                self.lock.notice(message)
             else:
                 self._monitor.process(message)
         except DatabaseError as error:
@@ -233,9 +239,23 @@ class SouthboundCache:
         """The connection is another one, or none."""
         self._lose_transactions()
         self._monitor.restart()
+        self.lock.restart(self.connected)
 
     def _lose_transactions(self) -> None:
         lost, self._transactions = self._transactions, {}
         for pending, _ in lost.values():
             pending.status = Status.LOST
             pending.details = "connection lost"
+
+
+class SouthboundCache(Replica):
+    """The replica of OVN's Southbound."""
+
+    def __init__(
+        self,
+        remotes: Sequence[str],
+        tables: Sequence[type[Row]] = SOUTHBOUND,
+        database: str = "OVN_Southbound",
+        probe_interval: int = DEFAULT_PROBE,
+    ) -> None:
+        super().__init__(remotes, tables, database, probe_interval)

@@ -28,6 +28,7 @@ class RowError(DatabaseError):
 _ATOMS: Final = {"str": "string", "int": "integer", "bool": "boolean", "Uuid": "uuid"}
 _COMPOSITES: Final = {
     "Map": ("map", "string"),
+    "UuidMap": ("uuid map", "string"),
     "Strings": ("set", "string"),
     "Uuids": ("set", "uuid"),
     "tuple[int, ...]": ("set", "integer"),
@@ -133,6 +134,20 @@ def _map(json: Any) -> dict[str, str]:
     return {_intern(key): _intern(value) for key, value in pairs} if pairs else _EMPTY
 
 
+def _uuid_map(json: Any) -> dict[str, str]:
+    tag, pairs = json
+    if tag != "map":
+        raise TypeError(f"{json!r} is no map")
+    return {_intern(key): _uuid(value) for key, value in pairs}
+
+
+#: What decodes a map, and the atom that its values are.
+_MAPS: Final[dict[str, tuple[Decoder, str]]] = {
+    "map": (_map, "string"),
+    "uuid map": (_uuid_map, "uuid"),
+}
+
+
 def _xor_set(old: Any, change: Any) -> tuple[Any, ...]:
     """old: sorted, as _set() leaves it.  To sort 10,000 addresses anew takes 4 ms."""
     if len(change) > _FEW:
@@ -164,7 +179,7 @@ def _replace(old: Any, change: Any) -> Any:
 class Column:
     """A declared column: how to decode it, its default, how to merge a difference."""
 
-    __slots__ = ("decode", "default", "kind", "merge", "name", "plain", "shape")
+    __slots__ = ("decode", "default", "kind", "merge", "name", "plain", "shape", "value")
 
     def __init__(self, declared: Field[Any]) -> None:
         self.name: Final = declared.name
@@ -174,8 +189,10 @@ class Column:
         # What JSON makes of a scalar that needs no decoding.
         self.plain: type | None = _PLAIN.get(self.kind) if self.shape == "scalar" else None
         self.merge: Callable[[Any, Any], Any] = _replace
-        if self.shape == "map":
-            self.decode: Decoder = _map
+        self.value = ""
+        if self.shape in _MAPS:
+            self.decode: Decoder
+            self.decode, self.value = _MAPS[self.shape]
         elif self.shape == "set":
             self.decode = _set(_DECODE[self.kind])
         else:
@@ -183,17 +200,17 @@ class Column:
 
     def bind(self, server: ServerColumn) -> bool:
         """Adapt to the server's type; False if it cannot be read as declared."""
-        if server.key != self.kind or bool(server.value) != (self.shape == "map"):
+        if (server.key, server.value) != (self.kind, self.value):
             return False
         if self.shape == "scalar" and server.composite:
             return False
         if server.composite:
-            self.merge = _xor_map if self.shape == "map" else _xor_set
-        return server.value in ("", "string")
+            self.merge = _xor_map if self.value else _xor_set
+        return True
 
 
 def _shape(annotation: str) -> tuple[str, str]:
-    """(scalar | set | map, atom) of an annotation as tables.py writes it.
+    """(scalar | set | map | uuid map, atom) of an annotation as tables.py writes it.
 
     As text: to evaluate the 300 of them took a tenth of an agent's start.
     """

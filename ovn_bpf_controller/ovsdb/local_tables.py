@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The tables and columns of the local Open_vSwitch database that we use.
 
-As tables.py does for the Southbound; LocalDatabase makes these rows from
-python-ovs' IDL.  Columns that change every few seconds without meaning to us
+As tables.py does for the Southbound.  Columns that change every few seconds without meaning to us
 (statistics) are left out on purpose: each change would wake the agent.
 """
 
@@ -10,7 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Final
 
-from ovn_bpf_controller.ovsdb.tables import Map, Row, Strings, Uuid, Uuids, _map
+from ovn_bpf_controller.ovsdb.tables import Map, Row, Strings, Uuid, UuidMap, Uuids, _map
 from ovn_bpf_controller.plaindata import dataclass
 
 
@@ -30,7 +29,7 @@ class OpenVSwitch(Row):
     system_version: str | None = None
     dpdk_initialized: bool = False
     dpdk_version: str | None = None
-    datapaths: Map = _map()
+    datapaths: UuidMap = _map()
     ssl: Uuid | None = None
 
 
@@ -102,34 +101,6 @@ class Datapath(Row):
 
 
 @dataclass(frozen=True, slots=True)
-class QoS(Row):
-    TABLE: ClassVar[str] = "QoS"
-    type: str = ""
-    queues: Map = _map()
-    external_ids: Map = _map()
-    other_config: Map = _map()
-
-
-@dataclass(frozen=True, slots=True)
-class Queue(Row):
-    TABLE: ClassVar[str] = "Queue"
-    dscp: int | None = None
-    external_ids: Map = _map()
-    other_config: Map = _map()
-
-
-@dataclass(frozen=True, slots=True)
-class LocalMirror(Row):
-    TABLE: ClassVar[str] = "Mirror"
-    name: str = ""
-    select_all: bool = False
-    select_src_port: Uuids = ()
-    select_dst_port: Uuids = ()
-    output_port: Uuid | None = None
-    external_ids: Map = _map()
-
-
-@dataclass(frozen=True, slots=True)
 class FlowSampleCollectorSet(Row):
     TABLE: ClassVar[str] = "Flow_Sample_Collector_Set"
     id: int = 0
@@ -144,8 +115,5 @@ LOCAL: Final[tuple[type[Row], ...]] = (
     Interface,
     SSL,
     Datapath,
-    QoS,
-    Queue,
-    LocalMirror,
     FlowSampleCollectorSet,
 )

@@ -21,6 +21,7 @@ Strings = tuple[str, ...]
 Uuids = tuple[Uuid, ...]
 #: Treat as immutable: rows share them.
 Map = dict[str, str]
+UuidMap = dict[str, Uuid]
 
 
 def _map() -> Any:

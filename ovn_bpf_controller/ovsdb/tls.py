@@ -2,10 +2,10 @@
 """TLS for the databases: the files, and a stream that uses them.
 
 process/ and the agent set the files (-p, -c, -C, --bootstrap-ca-cert, or the
-SSL table); remote.py opens the streams.  python-ovs' own SSLStream still
-serves the small local database, but it polls for writability during a
-handshake, which spins, lets most errors of the handshake through as exceptions
-(3.1) or as EPERM (4.0), and cannot bootstrap a CA certificate.
+SSL table); remote.py opens the streams.  python-ovs' own SSLStream is not used: it
+polls for writability during a handshake, which spins, lets most errors of the
+handshake through as exceptions (3.1) or as EPERM (4.0), and cannot bootstrap a CA
+certificate.
 """
 
 from __future__ import annotations
@@ -56,13 +56,10 @@ def configure(files: TlsFiles) -> None:
     """Use these files for connections made from now on."""
     global _files
     _files = files
-    ovs.stream.Stream.ssl_set_private_key_file(files.private_key or None)
-    ovs.stream.Stream.ssl_set_certificate_file(files.certificate or None)
-    ovs.stream.Stream.ssl_set_ca_cert_file(files.ca_cert or None)
 
 
 def settle(settings: TlsSettings) -> None:
-    """Speak TLS so from now on.  python-ovs' connection to a local ssl: database does not."""
+    """Speak TLS so from now on."""
     global _settings
     _settings = checked(settings)
 

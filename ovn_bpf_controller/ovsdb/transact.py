@@ -132,10 +132,11 @@ class Transaction:
         return self
 
     def set_keys(
-        self, table: type[Row], uuid: str, column: str, pairs: Mapping[str, str]
+        self, table: type[Row], uuid: str, column: str, pairs: Mapping[str, object]
     ) -> Transaction:
-        """Set keys of a map column and leave its other keys alone."""
-        mutations = ((column, "delete", tuple(pairs)), (column, "insert", dict(pairs)))
+        """Set keys of a map column and leave its other keys alone; None removes one."""
+        left = {key: value for key, value in pairs.items() if value is not None}
+        mutations = ((column, "delete", tuple(pairs)), (column, "insert", left))
         self._operations.append(
             _Operation("mutate", table.TABLE, _by_uuid(uuid), mutations=mutations)
         )
