@@ -32,11 +32,11 @@
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* From a logical port's device: into its ingress pipeline. */
-static __always_inline int from_vif(struct __sk_buff *skb, struct scratch *s, __u32 depth)
+static __always_inline int from_vif(struct __sk_buff *skb, struct scratch *s)
 {
 	const struct ovn_port *p = NULL;
 	__u32 tci;
-	int err = parse(skb, depth);
+	int err = parse(skb, s);
 
 	if (err)
 		return err;
@@ -69,10 +69,10 @@ static __always_inline int from_vif(struct __sk_buff *skb, struct scratch *s, __
 }
 
 /* From another chassis: into the egress pipeline of the outport it names. */
-static __always_inline int from_tunnel(struct __sk_buff *skb, struct scratch *s, __u32 depth)
+static __always_inline int from_tunnel(struct __sk_buff *skb, struct scratch *s)
 {
 	__u32 outport = s->tun_opt & 0xffff;
-	int err = parse(skb, depth);
+	int err = parse(skb, s);
 
 	if (err)
 		return err;
@@ -96,44 +96,41 @@ static __always_inline int too_deep(struct __sk_buff *skb)
 SEC("tc")
 int ovn_vif(struct __sk_buff *skb)
 {
-	__u32 depth;
-	struct scratch *s = enter(&depth);
+	struct scratch *s = enter();
 
 	if (!s)
 		return too_deep(skb);
-	return call_run(skb, s, depth, from_vif(skb, s, depth));
+	return call_run(skb, s, from_vif(skb, s));
 }
 
 SEC("tc")
 int ovn_underlay(struct __sk_buff *skb)
 {
-	__u32 depth;
-	struct scratch *s = enter(&depth);
+	struct scratch *s = enter();
 	int err;
 
 	if (!s)
 		return TC_ACT_UNSPEC; /* nested: a frame of our own sending */
-	err = decap(skb, depth);
+	err = decap(skb, s);
 	if (err < 0)
-		return leave(depth, TC_ACT_UNSPEC);
+		return leave(s, TC_ACT_UNSPEC);
 	if (!err)
-		err = from_tunnel(skb, s, depth);
-	return call_run(skb, s, depth, err);
+		err = from_tunnel(skb, s);
+	return call_run(skb, s, err);
 }
 
 SEC("tc")
 int ovn_tunnel(struct __sk_buff *skb)
 {
-	__u32 depth;
-	struct scratch *s = enter(&depth);
+	struct scratch *s = enter();
 	int err;
 
 	if (!s)
 		return too_deep(skb);
-	err = netdev_decap(skb, depth);
+	err = netdev_decap(skb, s);
 	if (!err)
-		err = from_tunnel(skb, s, depth);
-	return call_run(skb, s, depth, err);
+		err = from_tunnel(skb, s);
+	return call_run(skb, s, err);
 }
 
 /* Made by the slow path, for a port or group: with MLF_LOCAL_ONLY as it would come
@@ -152,9 +149,8 @@ static __always_inline int made_for_outport(struct scratch *s)
 }
 
 /* Back from the slow path, or made by it: the frame is new, the rest is as it was. */
-__noinline int from_slowpath(struct __sk_buff *skb, __u32 depth)
+__noinline int from_slowpath(struct __sk_buff *skb, struct scratch *s)
 {
-	struct scratch *s = scratch_at(depth);
 	const struct ovn_punt *p = array_at(&ovn_resume_ctl, 0);
 	const struct ovn_port *port;
 	const struct ovn_insn *in;
@@ -163,7 +159,7 @@ __noinline int from_slowpath(struct __sk_buff *skb, __u32 depth)
 
 	if (!s || !p)
 		return DROP_BUG;
-	err = parse(skb, depth);
+	err = parse(skb, s);
 	if (err)
 		return err;
 	__builtin_memcpy(s->cur.w, p->w, 4 * OW_HEADERS);
@@ -197,13 +193,12 @@ __noinline int from_slowpath(struct __sk_buff *skb, __u32 depth)
 SEC("tc")
 int ovn_resume(struct __sk_buff *skb)
 {
-	__u32 depth;
-	struct scratch *s = enter(&depth);
+	struct scratch *s = enter();
 
 	if (!s)
 		return too_deep(skb);
 	s->injected = 1;
-	return call_run(skb, s, depth, from_slowpath(skb, depth));
+	return call_run(skb, s, from_slowpath(skb, s));
 }
 
 /* The packet that ovn_trace_ctl describes, as words. */
@@ -241,49 +236,47 @@ static __always_inline int from_trace(struct scratch *s)
 SEC("tc")
 int ovn_trace(struct __sk_buff *skb)
 {
-	__u32 depth;
-	struct scratch *s = enter(&depth);
+	struct scratch *s = enter();
 
 	if (!s)
 		return TC_ACT_SHOT;
 	s->trace = 1;
-	return call_run(skb, s, depth, from_trace(s));
+	return call_run(skb, s, from_trace(s));
 }
 
 /* Never attached: what the others end in. */
 SEC("tc")
 int ovn_run(struct __sk_buff *skb)
 {
-	__u32 depth;
-	struct scratch *s = entered(&depth);
+	struct scratch *s = entered();
 	int verdict;
 
 	if (!s)
 		return TC_ACT_SHOT;
-	verdict = run(skb, s, depth);
+	verdict = run(skb, s);
 	if (s->serve.pc) {
 		bpf_tail_call_static(skb, &ovn_calls, OVN_CALL_SERVE);
 		not_served(s); /* the agent has not loaded it */
-		verdict = run(skb, s, depth);
+		verdict = run(skb, s);
 	}
-	return leave(depth, verdict);
+	return leave(s, verdict);
 }
 
 /* The verb's answer. */
-static __always_inline int serve(struct __sk_buff *skb, const struct scratch *s, __u32 depth)
+static __always_inline int serve(struct __sk_buff *skb, struct scratch *s)
 {
 	const struct ovn_insn *in = array_at(&ovn_insns, s->serve.pc);
-	int err = store(skb, depth);
+	int err = store(skb, s);
 
 	if (err)
 		return err;
 	switch (in ? in->a : OVN_PUNT_NONE) {
 	case OVN_PUNT_DHCP:
-		return serve_dhcp(skb, depth);
+		return serve_dhcp(skb, s);
 	case OVN_PUNT_RA:
-		return serve_ra(skb, depth);
+		return serve_ra(skb, s);
 	case OVN_PUNT_DNS:
-		return serve_dns(skb, depth);
+		return serve_dns(skb, s);
 	}
 	return SERVE_PASS;
 }
@@ -292,10 +285,9 @@ static __always_inline int serve(struct __sk_buff *skb, const struct scratch *s,
 SEC("tc")
 int ovn_serve(struct __sk_buff *skb)
 {
-	__u32 depth;
-	struct scratch *s = entered(&depth);
+	struct scratch *s = entered();
 
 	if (!s)
 		return TC_ACT_SHOT;
-	return served(skb, s, depth, serve(skb, s, depth));
+	return served(skb, s, serve(skb, s));
 }

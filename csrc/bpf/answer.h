@@ -105,9 +105,8 @@ static __always_inline int put_na(struct __sk_buff *skb, struct scratch *s)
  * Or make it the frame that came, when the context says so.  Returns 0 or a drop
  * reason.
  */
-__noinline int turn_frame(struct __sk_buff *skb, __u32 depth)
+__noinline int turn_frame(struct __sk_buff *skb, struct scratch *s)
 {
-	struct scratch *s = scratch_at(depth);
 	__u32 kind, err = 0;
 
 	if (!s)
@@ -134,9 +133,8 @@ __noinline int turn_frame(struct __sk_buff *skb, __u32 depth)
  * gained: what the sum of an error's quotation gained by other addresses and
  * ports.  Returns 0 or a drop reason.
  */
-__noinline int put_reply(struct __sk_buff *skb, __u32 depth, __u32 gained)
+__noinline int put_reply(struct __sk_buff *skb, struct scratch *s, __u32 gained)
 {
-	struct scratch *s = scratch_at(depth);
 	__u32 kind, err;
 
 	if (!s)

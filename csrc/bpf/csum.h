@@ -114,9 +114,8 @@ static __always_inline int ip4_sum_good(struct __sk_buff *skb, struct scratch *s
  * A local sender's packet may wait for a device to sum its transport part; an error
  * that quotes it (icmp.h) is summed as if that had been done.  Returns 1 or 0.
  */
-__noinline int quote_sum_good(struct __sk_buff *skb, __u32 depth)
+__noinline int quote_sum_good(struct __sk_buff *skb, struct scratch *s)
 {
-	struct scratch *s = scratch_at(depth);
 	__u32 at, ip6, i, proto;
 	__be32 *b;
 	__u16 field;
@@ -155,9 +154,8 @@ __noinline int quote_sum_good(struct __sk_buff *skb, __u32 depth)
  * sees too little; a segment that is yet to be cut up; a reply that is not yet made.
  * Summed once for a frame, whatever the number of zones.  Returns 1 or 0.
  */
-__noinline int csum_ok(struct __sk_buff *skb, __u32 depth)
+__noinline int csum_ok(struct __sk_buff *skb, struct scratch *s)
 {
-	struct scratch *s = scratch_at(depth);
 	__u32 proto;
 	int good = 1;
 
@@ -173,10 +171,10 @@ __noinline int csum_ok(struct __sk_buff *skb, __u32 depth)
 	else if (s->frag || !s->l4)
 		good = 1;
 	else if (proto == PROTO_SCTP)
-		good = sctp_sum_good(skb, s, depth);
+		good = sctp_sum_good(skb, s);
 	else if (proto == PROTO_TCP || proto == PROTO_UDP || proto == PROTO_ICMP ||
 		 proto == PROTO_ICMP6)
-		good = l4_sum_good(skb, s) || quote_sum_good(skb, depth);
+		good = l4_sum_good(skb, s) || quote_sum_good(skb, s);
 	s->csum = good ? CSUM_GOOD : CSUM_BAD;
 	return good;
 }

@@ -65,11 +65,10 @@ static __always_inline void ct_backend(struct scratch *s, __u32 pc, const struct
  *
  * Fills s->cur.ct and, when there is a connection, s->ct.  Returns 0 or a drop reason.
  */
-__noinline int ct_look(struct __sk_buff *skb, __u32 depth, __u32 zone)
+__noinline int ct_look(struct __sk_buff *skb, struct scratch *s, __u32 zone)
 {
-	struct scratch *s = scratch_at(depth);
 	__u32 state, verdict = CT_INVALID, try;
-	int err = frag_ports(skb, depth, zone);
+	int err = frag_ports(skb, s, zone);
 
 	if (!s || err)
 		return err;
@@ -78,15 +77,15 @@ __noinline int ct_look(struct __sk_buff *skb, __u32 depth, __u32 zone)
 	s->cur.ct.conn = 0;
 	s->cur.ct.dir = 0;
 	s->cur.ct.flags = 0;
-	if (csum_ok(skb, depth) && !ct_key(depth, zone)) {
+	if (csum_ok(skb, s) && !ct_key(s, zone)) {
 		if (s->ct.key.proto == PROTO_TCP && !s->ct.related)
-			ct_load_tcp(skb, depth);
+			ct_load_tcp(skb, s);
 		if (s->ct.key.proto == PROTO_SCTP && !s->ct.related)
-			ct_load_sctp(skb, depth);
+			ct_load_sctp(skb, s);
 		for (try = 0; try < CT_TRIES; try++) {
-			verdict = ct_find(depth, skb->len);
+			verdict = ct_find(s, skb->len);
 			if (s->ct.key.proto == PROTO_SCTP && !s->ct.peek && s->ct.conn)
-				verdict = ct_sctp(depth, skb->len);
+				verdict = ct_sctp(s, skb->len);
 			if (verdict != CT_DEAD)
 				break;
 		}
@@ -94,7 +93,7 @@ __noinline int ct_look(struct __sk_buff *skb, __u32 depth, __u32 zone)
 			ct_end(s->ct.conn, s->ct.birth, OVN_CTC_EXPIRED);
 		if (verdict == CT_NONE || verdict == CT_DEAD || verdict == CT_REOPEN) {
 			s->ct.conn = 0;
-			verdict = may_begin(&s->ct, depth) ? CT_NEW : CT_INVALID;
+			verdict = may_begin(s) ? CT_NEW : CT_INVALID;
 		}
 	}
 	if (verdict == CT_INVALID) {
@@ -170,12 +169,12 @@ static __always_inline void ct_operands(struct scratch *s, __u32 pc, __u32 n)
 }
 
 /* A connection, for the packet that has none.  Returns 0 or a drop reason. */
-static __always_inline int ct_new(struct scratch *s, __u32 depth, __u32 len, __u32 action)
+static __always_inline int ct_new(struct scratch *s, __u32 len, __u32 action)
 {
-	int err = ct_create(s, depth, len, action);
+	int err = ct_create(s, len, action);
 
 	if (err == DROP_CT_RACE) { /* it was made meanwhile: take what there is */
-		if (ct_find(depth, len) > CT_NEW || !s->ct.conn)
+		if (ct_find(s, len) > CT_NEW || !s->ct.conn)
 			return err;
 	} else if (err) {
 		return err;
@@ -203,9 +202,8 @@ static __always_inline void ct_pretend(struct scratch *s, __u32 action)
  *
  * Returns 0 or a drop reason.
  */
-__noinline int ct_run(struct __sk_buff *skb, __u32 depth, __u32 pc)
+__noinline int ct_run(struct __sk_buff *skb, struct scratch *s, __u32 pc)
 {
-	struct scratch *s = scratch_at(depth);
 	const struct ovn_insn *in = array_at(&ovn_insns, pc);
 	struct ovn_ct_ctl *ctl = ct_control();
 	__u32 zone, action, i;
@@ -213,30 +211,30 @@ __noinline int ct_run(struct __sk_buff *skb, __u32 depth, __u32 pc)
 
 	if (!s || !in || !ctl)
 		return DROP_BUG;
-	if (s->trace && ct_given(depth, pc))
+	if (s->trace && ct_given(s, pc))
 		return 0;
 	if (!ctl->ready && !s->trace)
 		ct_defaults();
 	zone = s->cur.w[in->src & (OVN_WORDS - 1)] & 0xffff;
 	action = in->a;
 	if (!(s->cur.ct.state & OVN_CS_TRK) || s->cur.ct.zone != zone)
-		err = ct_look(skb, depth, zone);
+		err = ct_look(skb, s, zone);
 	else if (s->cur.ct.state & OVN_CS_INV)
 		s->ct.conn = 0;
-	else if (!ct_again(depth))
-		err = ct_look(skb, depth, zone);
+	else if (!ct_again(s))
+		err = ct_look(skb, s, zone);
 	if (err)
 		return err;
 
 	if (action & OVN_CT_COMMIT && !s->ct.conn && s->cur.ct.state & OVN_CS_NEW && !s->trace) {
-		err = ct_new(s, depth, skb->len, action);
+		err = ct_new(s, skb->len, action);
 		if (err)
 			return err;
 	}
 	if (action & OVN_CT_NAT && s->ct.conn && !(s->cur.ct.flags & SEEN_NATTED) &&
 	    s->ct.flags & (OVN_CONN_SNAT | OVN_CONN_DNAT)) {
 		s->cur.ct.flags |= SEEN_NATTED;
-		s->cur.ct.state |= nat_packet(depth);
+		s->cur.ct.state |= nat_packet(s);
 	}
 	ct_words(s);
 	if (action & OVN_CT_COMMIT && s->trace && !s->ct.conn)
@@ -244,7 +242,7 @@ __noinline int ct_run(struct __sk_buff *skb, __u32 depth, __u32 pc)
 	if (action & OVN_CT_COMMIT && (s->ct.conn || s->trace) && in->c) {
 		ct_operands(s, pc, in->c);
 		if (!s->trace)
-			ct_write(depth);
+			ct_write(s);
 	}
 	if (action & OVN_CT_KEEP)
 		for (i = OW_CT_STATE; i <= OW_CT_PROTO; i++)

@@ -9,8 +9,9 @@
 #include "ct_nat.h"
 
 /* May this packet begin a connection?  OVS's valid_new(). */
-static __always_inline int may_begin(const struct ct_work *t, __u32 depth)
+static __always_inline int may_begin(struct scratch *s)
 {
+	const struct ct_work *t = &s->ct;
 	__u32 type = t->key.ports >> 8 & 0xff;
 
 	if (t->related)
@@ -18,7 +19,7 @@ static __always_inline int may_begin(const struct ct_work *t, __u32 depth)
 	if (t->key.proto == PROTO_TCP)
 		return tcp_may_begin(t->tcp_flags);
 	if (t->key.proto == PROTO_SCTP)
-		return sctp_begin(depth);
+		return sctp_begin(s);
 	if (t->key.proto == PROTO_ICMP)
 		return type == ICMP_ECHO || type == ICMP_TIMESTAMP || type == ICMP_INFO;
 	if (t->key.proto == PROTO_ICMP6)
@@ -77,9 +78,8 @@ static __always_inline void conn_abandon(struct ovn_conn *c, __u32 i)
  *
  * Returns its index, or 0 when there is no room.  It is BORN, not yet LIVE.
  */
-__noinline int ct_take(__u32 depth, __u32 len, __u32 flags)
+__noinline int ct_take(struct scratch *s, __u32 len, __u32 flags)
 {
-	struct scratch *s = scratch_at(depth);
 	const struct ovn_ct_ctl *ctl = ct_control();
 	const struct ovn_ct_zone *z;
 	struct ovn_conn *c;
@@ -96,7 +96,7 @@ __noinline int ct_take(__u32 depth, __u32 len, __u32 flags)
 		return 0;
 	}
 	gen = z->gen;
-	i = ct_alloc(depth);
+	i = ct_alloc(s);
 	c = i ? conn_at(i) : NULL;
 	if (!c)
 		return 0;
@@ -108,7 +108,7 @@ __noinline int ct_take(__u32 depth, __u32 len, __u32 flags)
 
 /* The packet's connection, translated as action says.  Returns 0 or a drop reason;
  * DROP_CT_RACE: another packet made it just now. */
-static __always_inline int ct_create(struct scratch *s, __u32 depth, __u32 len, __u32 action)
+static __always_inline int ct_create(struct scratch *s, __u32 len, __u32 action)
 {
 	__u32 i, flags = OVN_CONN_BORN;
 	struct ovn_conn *c;
@@ -117,7 +117,7 @@ static __always_inline int ct_create(struct scratch *s, __u32 depth, __u32 len, 
 
 	flags |= action & (OVN_CT_SRC | OVN_CT_NULL_SNAT) ? OVN_CONN_SNAT : 0;
 	flags |= action & OVN_CT_DST ? OVN_CONN_DNAT : 0;
-	i = ct_take(depth, len, flags);
+	i = ct_take(s, len, flags);
 	c = i ? conn_at(i) : NULL;
 	if (!c)
 		return DROP_CT_FULL;
@@ -126,7 +126,7 @@ static __always_inline int ct_create(struct scratch *s, __u32 depth, __u32 len, 
 		return DROP_CT_RACE;
 	}
 	if (action & (OVN_CT_SRC | OVN_CT_DST | OVN_CT_NULL_SNAT))
-		err = nat_choose(depth, i, action);
+		err = nat_choose(s, i, action);
 	else
 		err = ct_enter(i, OVN_CT_REPLY);
 	if (err) {
@@ -149,9 +149,8 @@ static __always_inline int ct_create(struct scratch *s, __u32 depth, __u32 len, 
 /*
  * ct_write - the mark and label in the packet's words become the connection's
  */
-__noinline int ct_write(__u32 depth)
+__noinline int ct_write(struct scratch *s)
 {
-	struct scratch *s = scratch_at(depth);
 	struct ovn_conn *c;
 	__u32 *w, i;
 

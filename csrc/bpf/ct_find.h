@@ -87,9 +87,9 @@ static __always_inline void conn_copy(struct ct_work *t, const struct ovn_conn *
  *
  * len: bytes of the packet.  Returns enum ct_verdict; s->ct says the rest.
  */
-__noinline int ct_find(__u32 depth, __u32 len)
+__noinline int ct_find(const struct scratch *given, __u32 len)
 {
-	struct scratch *s = scratch_at(depth);
+	struct scratch *s = own(given);
 	struct ovn_ct_ctl *ctl = ct_control();
 	const struct ovn_ct_ref *ref;
 	__u32 dir, gen, i, verdict = CT_DEAD;
@@ -138,9 +138,8 @@ static __always_inline int same_peer(const struct ovn_ct_peer *a, const struct o
  *
  * Returns enum ct_verdict; CT_DEAD: another packet was quicker, look again.
  */
-__noinline int ct_sctp(__u32 depth, __u32 len)
+__noinline int ct_sctp(struct scratch *s, __u32 len)
 {
-	struct scratch *s = scratch_at(depth);
 	const struct ovn_ct_ctl *ctl = ct_control();
 	__u32 dir, which, flags, verdict = CT_DEAD;
 	struct ovn_conn *c;
@@ -155,7 +154,7 @@ __noinline int ct_sctp(__u32 depth, __u32 len)
 	dir &= 1;
 	t->peer[0] = t->was[0];
 	t->peer[1] = t->was[1];
-	if (sctp_run(depth, dir))
+	if (sctp_run(s, dir))
 		return CT_INVALID;
 	c = conn_at(t->conn);
 	if (!c)
@@ -191,9 +190,8 @@ __noinline int ct_sctp(__u32 depth, __u32 len)
  *
  * Returns 1, or 0 when it is over.
  */
-__noinline int ct_again(__u32 depth)
+__noinline int ct_again(struct scratch *s)
 {
-	struct scratch *s = scratch_at(depth);
 	struct ovn_conn *c;
 	__u32 gen, dir, ok;
 

@@ -23,16 +23,11 @@ static __always_inline void set_reply_port(struct ovn_conn *c, const struct nat_
 		*ports = (*ports & 0xffff0000) | at;
 }
 
-static long nat_try(__u32 i, const __u32 *depth)
+static long nat_try(__u32 i, struct scratch **s)
 {
-	struct scratch *s = scratch_at(*depth);
-	struct nat_search *n;
-	struct ovn_conn *c;
+	struct nat_search *n = &(*s)->nat;
+	struct ovn_conn *c = conn_at(n->conn);
 
-	if (!s)
-		return 1;
-	n = &s->nat;
-	c = conn_at(n->conn);
 	if (!c)
 		return 1;
 	set_reply_port(c, n);
@@ -50,11 +45,11 @@ static long nat_try(__u32 i, const __u32 *depth)
 	return 0;
 }
 
-static __always_inline void nat_run(const struct nat_search *n, __u32 depth)
+static __always_inline void nat_run(const struct nat_search *n, struct scratch *s)
 {
 	__u32 size = n->most - n->least + 1, out = n->at < n->least || n->at > n->most;
 
-	bpf_loop(size + out < NAT_TRIES ? size + out : NAT_TRIES, nat_try, &depth, 0);
+	bpf_loop(size + out < NAT_TRIES ? size + out : NAT_TRIES, nat_try, &s, 0);
 }
 
 /* Where in a range of ports to begin; the same for all packets of one kind. */
@@ -79,9 +74,8 @@ static __always_inline __u32 nat_offset(const struct ovn_ct_tuple *k, __u32 acti
  * action: enum ovn_ct_action; address and ports are in words OW_ARG_IP and
  * OW_ARG_PORT.  Returns 0, or 1 when there is none.
  */
-__noinline int nat_choose(__u32 depth, __u32 i, __u32 action)
+__noinline int nat_choose(struct scratch *s, __u32 i, __u32 action)
 {
-	struct scratch *s = scratch_at(depth);
 	struct ovn_conn *c = conn_at(i);
 	struct nat_search *n;
 	__u32 *w, range, least, most, sport, proto;
@@ -113,7 +107,7 @@ __noinline int nat_choose(__u32 depth, __u32 i, __u32 action)
 		n->least = least;
 		n->most = most;
 		n->at = least + nat_offset(&s->ct.key, action) % (most - least + 1);
-		nat_run(n, depth);
+		nat_run(n, s);
 		if (n->found || !n->dst)
 			return !n->found;
 		n->at = least;
@@ -123,7 +117,7 @@ __noinline int nat_choose(__u32 depth, __u32 i, __u32 action)
 	n->at = sport;
 	n->least = sport < 512 ? 1 : sport < 1024 ? 600 : 1024;
 	n->most = sport < 512 ? 511 : sport < 1024 ? 1023 : 65535;
-	nat_run(n, depth);
+	nat_run(n, s);
 	return !n->found;
 }
 
@@ -147,9 +141,8 @@ static __always_inline void nat_quoted(struct scratch *s)
  *
  * It becomes what s->ct.opposite answers.  Returns the bits of ct_state.
  */
-__noinline int nat_packet(__u32 depth)
+__noinline int nat_packet(struct scratch *s)
 {
-	struct scratch *s = scratch_at(depth);
 	const struct ovn_ct_tuple *o;
 	__u32 *w, src, dst, ip6;
 

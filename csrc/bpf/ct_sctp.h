@@ -147,9 +147,8 @@ static __always_inline int sctp_tag_wrong(const struct ovn_ct_peer *own,
  * INIT, wscale whether it sent a HEARTBEAT with another tag; the original side's
  * state is that of both.  Returns 1 when the packet is invalid.
  */
-__noinline int sctp_event(__u32 depth, __u32 dir, __u32 chunk)
+__noinline int sctp_event(struct scratch *s, __u32 dir, __u32 chunk)
 {
-	struct scratch *s = scratch_at(depth);
 	struct ovn_ct_peer *own, *other;
 	__u32 state, was;
 	struct ct_work *t;
@@ -190,9 +189,8 @@ __noinline int sctp_event(__u32 depth, __u32 dir, __u32 chunk)
  *
  * Returns 1 when it is invalid.
  */
-__noinline int sctp_run(__u32 depth, __u32 dir)
+__noinline int sctp_run(struct scratch *s, __u32 dir)
 {
-	struct scratch *s = scratch_at(depth);
 	__u32 events, i;
 	struct ct_work *t;
 
@@ -208,7 +206,7 @@ __noinline int sctp_run(__u32 depth, __u32 dir)
 	for (i = 0; i < SCTP_EVENTS; i++) {
 		if (!events)
 			break;
-		if (sctp_event(depth, dir, events & 15))
+		if (sctp_event(s, dir, events & 15))
 			return 1;
 		events >>= 4;
 	}
@@ -218,9 +216,8 @@ __noinline int sctp_run(__u32 depth, __u32 dir)
 /*
  * sctp_begin - may the packet begin an association?  Then s->ct.peer is that
  */
-__noinline int sctp_begin(__u32 depth)
+__noinline int sctp_begin(struct scratch *s)
 {
-	struct scratch *s = scratch_at(depth);
 	struct ct_work *t;
 
 	if (!s)
@@ -237,7 +234,7 @@ __noinline int sctp_begin(__u32 depth)
 		t->peer[0].seq_lo = t->seq;
 	else if (!(t->chunks & CHUNK(SCTP_INIT)))
 		t->peer[1].seq_lo = t->seq;
-	return !sctp_run(depth, OVN_CT_ORIG);
+	return !sctp_run(s, OVN_CT_ORIG);
 }
 
 static __always_inline __u32 sctp_timeout(const struct ovn_ct_peer *peer)
@@ -262,9 +259,8 @@ static __always_inline __u32 sctp_closing(const struct ovn_ct_peer *peer, __u32 
  *
  * Returns how far it is to the next one, or 0 when there is none.
  */
-__noinline __u32 sctp_chunk(struct __sk_buff *skb, __u32 depth, __u32 at, __u32 end, __u32 i)
+__noinline __u32 sctp_chunk(struct __sk_buff *skb, struct scratch *s, __u32 at, __u32 end, __u32 i)
 {
-	struct scratch *s = scratch_at(depth);
 	__u32 type, len, bit;
 	struct ct_work *t;
 	__u8 h[8];
@@ -295,9 +291,8 @@ __noinline __u32 sctp_chunk(struct __sk_buff *skb, __u32 depth, __u32 at, __u32 
 /*
  * ct_load_sctp - what the state machine wants to know of the packet
  */
-__noinline int ct_load_sctp(struct __sk_buff *skb, __u32 depth)
+__noinline int ct_load_sctp(struct __sk_buff *skb, struct scratch *s)
 {
-	struct scratch *s = scratch_at(depth);
 	__u32 at, end, i, step;
 	struct ct_work *t;
 	__u8 h[8];
@@ -323,7 +318,7 @@ __noinline int ct_load_sctp(struct __sk_buff *skb, __u32 depth)
 	at += SCTP_HDR_LEN;
 	t->bad = at >= end;
 	for (i = 0; i < SCTP_MAX_CHUNKS; i++) {
-		step = sctp_chunk(skb, depth, at, end, i);
+		step = sctp_chunk(skb, s, at, end, i);
 		if (!step)
 			break;
 		at += step;

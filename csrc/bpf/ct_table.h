@@ -204,16 +204,12 @@ __noinline int ct_enter(__u32 i, __u32 dir)
 	return 2;
 }
 
-static long ct_sample(__u32 n, const __u32 *depth)
+static long ct_sample(__u32 n, struct scratch **s)
 {
-	struct scratch *s = scratch_at(*depth);
-	struct ct_victim *v;
+	struct ct_victim *v = &(*s)->victim;
 	struct ovn_conn *c;
 	__u32 i, class;
 
-	if (!s)
-		return 1;
-	v = &s->victim;
 	i = 1 + (__u32)((__u64)bpf_get_prandom_u32() * v->high >> 32);
 	c = conn_at(i);
 	if (!c)
@@ -238,17 +234,16 @@ static long ct_sample(__u32 n, const __u32 *depth)
 /*
  * ct_make_room - end the connection that is missed least, roughly
  */
-__noinline int ct_make_room(__u32 depth)
+__noinline int ct_make_room(struct scratch *s)
 {
 	const struct ovn_ct_ctl *ctl = ct_control();
-	struct scratch *s = scratch_at(depth);
 
 	if (!s || !ctl || !ctl->high)
 		return 0;
 	s->victim.high = ctl->high;
 	s->victim.now = ct_now();
 	s->victim.class = 0;
-	bpf_loop(CT_SEARCH, ct_sample, &depth, 0);
+	bpf_loop(CT_SEARCH, ct_sample, &s, 0);
 	return s->victim.class ? ct_end(s->victim.conn, s->victim.birth, s->victim.class) : 0;
 }
 
@@ -257,7 +252,7 @@ __noinline int ct_make_room(__u32 depth)
  *
  * Returns its index, or 0 when there is none and none could be had.
  */
-__noinline int ct_alloc(__u32 depth)
+__noinline int ct_alloc(struct scratch *s)
 {
 	struct ovn_ct_ctl *ctl = ct_control();
 	__u32 i = 0, try;
@@ -275,7 +270,7 @@ __noinline int ct_alloc(__u32 depth)
 			__sync_fetch_and_add(&ctl->high, -1);
 			ctl->full = 1;
 		}
-		if (!ct_make_room(depth))
+		if (!ct_make_room(s))
 			break;
 	}
 	ct_counted(OVN_CTC_FULL);

@@ -243,9 +243,8 @@ static __always_inline __u32 tcp_wscale(struct __sk_buff *skb, __u32 at, __u32 e
 /*
  * ct_load_tcp - what the state machine wants to know of the segment
  */
-__noinline int ct_load_tcp(struct __sk_buff *skb, __u32 depth)
+__noinline int ct_load_tcp(struct __sk_buff *skb, struct scratch *s)
 {
-	struct scratch *s = scratch_at(depth);
 	struct ct_work *t;
 	__u32 l3, l4, end, hlen;
 	__u8 h[16];

@@ -71,11 +71,10 @@ static __always_inline void ct_translate_given(__u32 *w, __u32 does, int ports)
  *
  * Returns 1 if that was told, 0 if the tracker is to be asked.
  */
-__noinline int ct_given(__u32 depth, __u32 pc)
+__noinline int ct_given(struct scratch *s, __u32 pc)
 {
 	struct ovn_trace_ctl *ctl = array_at(&ovn_trace_ctl, 0);
 	const struct ovn_insn *in = array_at(&ovn_insns, pc);
-	struct scratch *s = scratch_at(depth);
 	__u32 *w, does;
 
 	if (!s || !in || !ctl || !s->trace || !ctl->n_ct)

@@ -117,9 +117,8 @@ static __always_inline int quoted_key(struct scratch *s, struct ovn_ct_tuple *k,
  *
  * Returns 0, or 1 when there can be none: the packet is invalid.
  */
-__noinline int ct_key(__u32 depth, __u32 zone)
+__noinline int ct_key(struct scratch *s, __u32 zone)
 {
-	struct scratch *s = scratch_at(depth);
 	struct ovn_ct_tuple *k;
 	__u32 *w, type, ip6, proto, icmp;
 

@@ -145,9 +145,8 @@ static __always_inline int check_peer(const struct outer *o)
  * Returns 0 with s->tun_vni and s->tun_opt set, -1 when the packet is not for
  * us to take, or a drop reason.
  */
-__noinline int decap(struct __sk_buff *skb, __u32 depth)
+__noinline int decap(struct __sk_buff *skb, struct scratch *s)
 {
-	struct scratch *s = scratch_at(depth);
 	const struct ovn_ctl *ctl = control();
 	struct outer o = {};
 	int err;
@@ -169,9 +168,8 @@ __noinline int decap(struct __sk_buff *skb, __u32 depth)
 /*
  * netdev_decap - the same where a collect-metadata netdev did the work
  */
-__noinline int netdev_decap(struct __sk_buff *skb, __u32 depth)
+__noinline int netdev_decap(struct __sk_buff *skb, struct scratch *s)
 {
-	struct scratch *s = scratch_at(depth);
 	struct bpf_tunnel_key key = {};
 	struct geneve_opt opt = {};
 	struct outer o = {};

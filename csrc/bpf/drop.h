@@ -45,9 +45,8 @@ static __always_inline void drop(struct __sk_buff *skb, __u32 reason)
 }
 
 /* Which flow it was.  A leaf of its own: see OVN_MAX_STACK_BYTES. */
-__noinline int drop_of_flow(__u32 depth, __u32 reason, __u32 len)
+__noinline int drop_of_flow(struct scratch *s, __u32 reason, __u32 len)
 {
-	const struct scratch *s = scratch_at(depth);
 	struct ovn_drop_key key = { .reason = reason };
 	struct ovn_count first = { .packets = 1, .bytes = len }, *c;
 
@@ -67,17 +66,16 @@ __noinline int drop_of_flow(__u32 depth, __u32 reason, __u32 len)
 }
 
 /* The same for a packet on its walk. */
-static __always_inline void drop_branch(struct __sk_buff *skb, const struct scratch *s, __u32 depth,
-					__u32 reason)
+static __always_inline void drop_branch(struct __sk_buff *skb, struct scratch *s, __u32 reason)
 {
 	if (s->trace) {
-		trace_event(depth, TRACE_DROP, reason, 0);
+		trace_event(s, TRACE_DROP, reason, 0);
 		return;
 	}
 	drop(skb, reason);
-	drop_of_flow(depth, reason, skb->len);
+	drop_of_flow(s, reason, skb->len);
 	if (s->watched)
-		witness(skb, depth, OVN_SEEN_DROP, reason);
+		witness(skb, s, OVN_SEEN_DROP, reason);
 }
 
 #endif

@@ -228,9 +228,8 @@ static __always_inline int send_netdev(struct __sk_buff *skb, struct scratch *s,
  * chassis: index in ovn_chassis.  last: nobody needs the frame after this.
  * Returns 0 or a drop reason.
  */
-__noinline int send_remote(struct __sk_buff *skb, __u32 depth, __u32 chassis, __u32 last)
+__noinline int send_remote(struct __sk_buff *skb, struct scratch *s, __u32 chassis, __u32 last)
 {
-	struct scratch *s = scratch_at(depth);
 	const struct ovn_tunnel *t = tunnel_to(chassis);
 	const struct ovn_ctl *ctl = control();
 	__u32 room, err;
@@ -238,22 +237,22 @@ __noinline int send_remote(struct __sk_buff *skb, __u32 depth, __u32 chassis, __
 	if (!s || !ctl)
 		return DROP_BUG;
 	if (s->trace)
-		return trace_event(depth, TRACE_REMOTE, chassis, 0);
+		return trace_event(s, TRACE_REMOTE, chassis, 0);
 	if (!t)
 		return DROP_TUN_PEER;
 	/* Of the outer IP packet, what is left for the inner frame. */
 	room = t->mtu - ((t->flags & OVN_TUN_IPV6 ? OUTER6 : OUTER4) - ETH_LEN);
 	if (segment_len(skb, s) > room) {
-		if (!last || too_big(s, room - ETH_LEN) || store(skb, depth))
+		if (!last || too_big(s, room - ETH_LEN) || store(skb, s))
 			return DROP_TOO_BIG_QUIET;
 		s->verdict = bpf_redirect(s->in_ifindex, 0);
 		return DROP_TOO_BIG;
 	}
-	err = store(skb, depth);
+	err = store(skb, s);
 	if (err)
 		return err;
 	if (s->watched)
-		witness(skb, depth, OVN_SEEN_REMOTE, chassis);
+		witness(skb, s, OVN_SEEN_REMOTE, chassis);
 	if (ctl->tunnel_mode == OVN_TUNNEL_NETDEV)
 		return send_netdev(skb, s, t, ctl->tunnel_ifindex, last);
 	return send_inline(skb, s, t, last);

@@ -15,20 +15,21 @@
 #define TC_ACT_SHOT 2
 
 /* Take a level of scratch for this packet, or NULL when nested too deep. */
-static __always_inline struct scratch *enter(__u32 *depth)
+static __always_inline struct scratch *enter(void)
 {
 	const struct ovn_ctl *ctl = control();
 	__u32 *level = array_at(&ovn_depth, 0);
 	struct scratch *s;
-	__u32 i;
+	__u32 depth, i;
 
 	if (!level || !ctl)
 		return NULL;
-	*depth = *level;
-	s = scratch_at(*depth);
+	depth = *level;
+	s = scratch_at(depth);
 	if (!s)
 		return NULL;
-	*level = *depth + 1;
+	*level = depth + 1;
+	s->depth = depth;
 	s->generation = ctl->generation;
 	s->injected = 0;
 	s->trace = 0;
@@ -52,47 +53,43 @@ static __always_inline struct scratch *enter(__u32 *depth)
 }
 
 /* The level that enter() took last; NULL if none is taken. */
-static __always_inline struct scratch *entered(__u32 *depth)
+static __always_inline struct scratch *entered(void)
 {
 	const __u32 *level = array_at(&ovn_depth, 0);
 
-	if (!level)
-		return NULL;
-	*depth = *level - 1;
-	return scratch_at(*depth);
+	return level ? scratch_at(*level - 1) : NULL;
 }
 
-static __always_inline int leave(__u32 depth, int verdict)
+static __always_inline int leave(const struct scratch *s, int verdict)
 {
-	const struct scratch *s = scratch_at(depth);
 	struct ovn_work *work = array_at(&ovn_work, 0);
 	__u32 *level = array_at(&ovn_depth, 0);
 
-	if (work && s && !s->trace) {
+	if (work && !s->trace) {
 		work->packets++;
 		work->stages += s->stages;
 		work->probes += s->probes;
 	}
 	if (level)
-		*level = depth;
+		*level = s->depth;
 	return verdict;
 }
 
 /* The end of an entry program: what is in scratch memory runs, unless it came to
  * err.  Only a program's own frame may do this. */
-static __always_inline int call_run(struct __sk_buff *skb, struct scratch *s, __u32 depth, int err)
+static __always_inline int call_run(struct __sk_buff *skb, struct scratch *s, int err)
 {
 	if (!err) {
 		if (s->watched && !s->injected && !s->trace)
-			witness(skb, depth, s->in_ifindex ? OVN_SEEN_IN : OVN_SEEN_TUNNEL, 0);
+			witness(skb, s, s->in_ifindex ? OVN_SEEN_IN : OVN_SEEN_TUNNEL, 0);
 		bpf_tail_call_static(skb, &ovn_calls, OVN_CALL_RUN);
 		err = DROP_NO_PROGRAM; /* still here */
 	}
 	if (s->trace)
-		trace_event(depth, TRACE_DROP, err, 0);
+		trace_event(s, TRACE_DROP, err, 0);
 	else
 		drop(skb, err);
-	return leave(depth, TC_ACT_SHOT);
+	return leave(s, TC_ACT_SHOT);
 }
 
 #endif

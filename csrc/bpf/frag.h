@@ -60,9 +60,9 @@ static __always_inline int frag_later(struct scratch *s, const struct ovn_first_
  * is no header, and nothing but a look-up makes sense.  Returns 0, or DROP_CT_FRAG
  * for a later fragment of something unknown.
  */
-__noinline int frag_ports(struct __sk_buff *skb, __u32 depth, __u32 zone)
+__noinline int frag_ports(struct __sk_buff *skb, const struct scratch *given, __u32 zone)
 {
-	struct scratch *s = scratch_at(depth);
+	struct scratch *s = own(given);
 	struct ovn_first_key *key;
 	struct ovn_first *f;
 	__u32 *w, i, now;

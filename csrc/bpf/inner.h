@@ -153,9 +153,8 @@ static __always_inline int inner_ip6(struct __sk_buff *skb, struct scratch *s, _
  * another error is about nothing: QUOTE_BAD.  Lengths in the quotation count for
  * nothing, as it may be cut anywhere.  Returns 0, or DROP_BUG.
  */
-__noinline int parse_inner(struct __sk_buff *skb, __u32 depth)
+__noinline int parse_inner(struct __sk_buff *skb, struct scratch *s)
 {
-	struct scratch *s = scratch_at(depth);
 	__u32 end, ip6, family;
 	struct quoted *q;
 	__u8 h[8];
@@ -271,9 +270,8 @@ static __always_inline int put_inner_crc(struct __sk_buff *skb, const struct scr
  * Returns, folded, what the sum of the bytes gained (for the checksum of the
  * error), or -1.
  */
-__noinline int store_inner(struct __sk_buff *skb, __u32 depth)
+__noinline int store_inner(struct __sk_buff *skb, struct scratch *s)
 {
-	struct scratch *s = scratch_at(depth);
 	__u32 proto, at, i, pseudo, ports, sum;
 	struct quoted *is, *was;
 	__be32 *b, from, to;

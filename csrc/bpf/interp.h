@@ -61,8 +61,7 @@ static __always_inline int begin_clone(struct scratch *s, __u32 pc, const struct
 }
 
 /* The list goes on after output with the context as it is now. */
-static __always_inline int output_and_return(struct __sk_buff *skb, struct scratch *s, __u32 depth,
-					     __u32 pc)
+static __always_inline int output_and_return(struct __sk_buff *skb, struct scratch *s, __u32 pc)
 {
 	int saved;
 
@@ -73,7 +72,7 @@ static __always_inline int output_and_return(struct __sk_buff *skb, struct scrat
 			return DROP_DEPTH;
 		push(s, FR_RESTORE, 0, 0, saved, 0);
 	}
-	return output(skb, depth);
+	return output(skb, s);
 }
 
 static __always_inline void field_stack(struct scratch *s, const struct ovn_insn *in)
@@ -100,9 +99,8 @@ enum { ACT_NEXT = 0, ACT_STOP = 1 };
  * In a function of its own to keep the stack of the way to output() short.
  * Returns as execute() does.
  */
-__noinline int execute_rare(struct __sk_buff *skb, __u32 depth, __u32 pc)
+__noinline int execute_rare(struct __sk_buff *skb, struct scratch *s, __u32 pc)
 {
-	struct scratch *s = scratch_at(depth);
 	const struct ovn_insn *in = array_at(&ovn_insns, pc);
 	__u32 *w, i;
 	int reason = 0;
@@ -113,7 +111,7 @@ __noinline int execute_rare(struct __sk_buff *skb, __u32 depth, __u32 pc)
 	switch (in->op) {
 	case OP_CLONE:
 		if (s->trace)
-			trace_event(depth, TRACE_CLONE, 0, 0);
+			trace_event(s, TRACE_CLONE, 0, 0);
 		reason = begin_clone(s, pc, in);
 		break;
 	case OP_CALL:
@@ -135,11 +133,11 @@ __noinline int execute_rare(struct __sk_buff *skb, __u32 depth, __u32 pc)
 		push(s, FR_ACTS, s->cur.egress, pc + 1 + in->a * in->c, 0, 0);
 		return ACT_STOP;
 	case OP_LEARN:
-		learn(depth, pc);
+		learn(s, pc);
 		push(s, FR_ACTS, s->cur.egress, pc + 1 + in->c, 0, 0);
 		return ACT_STOP;
 	case OP_LEARNT:
-		set_bit(w, in->dst, in->a, learnt(depth, pc));
+		set_bit(w, in->dst, in->a, learnt(s, pc));
 		return ACT_NEXT;
 	case OP_PUNT: /* from the stack, as OP_CT */
 		if (s->trace) {
@@ -160,7 +158,7 @@ __noinline int execute_rare(struct __sk_buff *skb, __u32 depth, __u32 pc)
 	case OP_LOG:
 	case OP_SAMPLE:
 		if (!s->trace)
-			tell(depth, pc, skb->len - s->off);
+			tell(s, pc, skb->len - s->off);
 		return ACT_NEXT;
 	case OP_ND_NA:
 		become_na(w);
@@ -168,7 +166,7 @@ __noinline int execute_rare(struct __sk_buff *skb, __u32 depth, __u32 pc)
 		return ACT_NEXT;
 	case OP_REPLY: /* about the frame as it is now, so that is brought up to date */
 		if (!s->trace)
-			reason = store(skb, depth);
+			reason = store(skb, s);
 		if (!reason)
 			reason = become_reply(s, in->a);
 		if (reason)
@@ -218,7 +216,7 @@ __noinline int execute_rare(struct __sk_buff *skb, __u32 depth, __u32 pc)
 		return ACT_NEXT;
 	case OP_PUT_FDB:
 		if (s->trace) {
-			trace_event(depth, TRACE_LEARN, w[WORD(in->b)], 0);
+			trace_event(s, TRACE_LEARN, w[WORD(in->b)], 0);
 			return ACT_NEXT;
 		}
 		fdb_learn(s, in->src, w[WORD(in->b)]);
@@ -248,7 +246,7 @@ __noinline int execute_rare(struct __sk_buff *skb, __u32 depth, __u32 pc)
 		reason = DROP_BUG;
 	}
 	if (reason)
-		drop_branch(skb, s, depth, reason);
+		drop_branch(skb, s, reason);
 	return ACT_STOP;
 }
 
@@ -258,9 +256,8 @@ __noinline int execute_rare(struct __sk_buff *skb, __u32 depth, __u32 pc)
  * Returns ACT_NEXT to go on with the following one, ACT_STOP when the list is
  * done or goes on later from the stack.
  */
-__noinline int execute(struct __sk_buff *skb, __u32 depth, __u32 pc)
+__noinline int execute(struct __sk_buff *skb, struct scratch *s, __u32 pc)
 {
-	struct scratch *s = scratch_at(depth);
 	const struct ovn_insn *in = array_at(&ovn_insns, pc);
 	__u32 *w;
 	int reason = 0;
@@ -271,7 +268,7 @@ __noinline int execute(struct __sk_buff *skb, __u32 depth, __u32 pc)
 	}
 	w = s->cur.w;
 	if (s->trace)
-		trace_event(depth, TRACE_INSN, 0, pc);
+		trace_event(s, TRACE_INSN, 0, pc);
 	switch (in->op) {
 	case OP_END:
 		return ACT_STOP;
@@ -290,27 +287,26 @@ __noinline int execute(struct __sk_buff *skb, __u32 depth, __u32 pc)
 	case OP_OUTPUT:
 		if (in->a)
 			s->cur.egress = 0;
-		reason = output_and_return(skb, s, depth, pc);
+		reason = output_and_return(skb, s, pc);
 		break;
 	case OP_DROP:
 		reason = in->a;
 		break;
 	default:
-		return execute_rare(skb, depth, pc);
+		return execute_rare(skb, s, pc);
 	}
 	if (reason)
-		drop_branch(skb, s, depth, reason);
+		drop_branch(skb, s, reason);
 	return ACT_STOP;
 }
 
 /* Up to OVN_INSNS_PER_STEP instructions; the rest stays on the stack. */
-static __always_inline void run_actions(struct __sk_buff *skb, struct scratch *s, __u32 depth,
-					__u32 pc)
+static __always_inline void run_actions(struct __sk_buff *skb, struct scratch *s, __u32 pc)
 {
 	__u32 i;
 
 	for (i = 0; i < OVN_INSNS_PER_STEP; i++)
-		if (execute(skb, depth, pc + i) == ACT_STOP)
+		if (execute(skb, s, pc + i) == ACT_STOP)
 			return;
 	push(s, FR_ACTS, s->cur.egress, pc + i, 0, 0);
 }
@@ -320,9 +316,8 @@ static __always_inline void run_actions(struct __sk_buff *skb, struct scratch *s
  *
  * Returns 1 when nothing is left, or another program is to go on.
  */
-__noinline int step(struct __sk_buff *skb, __u32 depth)
+__noinline int step(struct __sk_buff *skb, struct scratch *s)
 {
-	struct scratch *s = scratch_at(depth);
 	struct frame f;
 	__u32 pc, top;
 	int reason = 0;
@@ -334,9 +329,8 @@ __noinline int step(struct __sk_buff *skb, __u32 depth)
 			return 1;
 		push(s, FR_REMOTE, 0, 0, s->remote_done, 0);
 	}
-	if (s->n_stack > OVN_MAX_STACK - 4) { /* one step pushes three at most */
-		drop_branch(skb, s, depth,
-			    DROP_DEPTH); /* all that is left: half of it may be wrong */
+	if (s->n_stack > OVN_MAX_STACK - 4) {	 /* one step pushes three at most */
+		drop_branch(skb, s, DROP_DEPTH); /* all that is left: half of it may be wrong */
 		s->n_stack = 0;
 		s->n_deferred = s->remote_done;
 		return 1;
@@ -347,24 +341,24 @@ __noinline int step(struct __sk_buff *skb, __u32 depth)
 	f = s->stack[top & (OVN_MAX_STACK - 1)];
 	switch (f.kind) {
 	case FR_LOOKUP:
-		pc = classify(depth, f.table);
+		pc = classify(s, f.table);
 		if (f.table < OVN_TABLE_AGENT || f.table >= OVN_EGRESS_BASE) {
 			s->cur.flow = s->flow;
 			s->cur.table = s->table;
 		}
 		if (s->trace)
-			trace_event(depth, TRACE_MATCH, s->table, pc);
+			trace_event(s, TRACE_MATCH, s->table, pc);
 		else if (s->flow)
 			count_flow(s->flow, skb->len);
 		if (!pc) {
 			reason = s->sets_over ? DROP_SETS : DROP_NO_FLOW;
 			break;
 		}
-		run_actions(skb, s, depth, pc);
+		run_actions(skb, s, pc);
 		break;
 	case FR_ACTS:
 		s->cur.egress = f.table;
-		run_actions(skb, s, depth, f.pc);
+		run_actions(skb, s, f.pc);
 		break;
 	case FR_RESULT:
 		set_bit(s->cur.w, f.table, f.i, (s->cur.w[OW_RESULT] & f.pc) != 0);
@@ -378,18 +372,18 @@ __noinline int step(struct __sk_buff *skb, __u32 depth)
 		reason = output_member(s, &f);
 		break;
 	case FR_REMOTE:
-		reason = output_deferred(skb, s, depth, &f);
+		reason = output_deferred(skb, s, &f);
 		break;
 	case FR_PUNT:
-		reason = punt(skb, depth, f.pc, f.i);
+		reason = punt(skb, s, f.pc, f.i);
 		if (reason < 0)
 			return 1;
 		break;
 	case FR_OUTPUT:
-		reason = output(skb, depth);
+		reason = output(skb, s);
 		break;
 	case FR_CT:
-		reason = ct_run(skb, depth, f.pc);
+		reason = ct_run(skb, s, f.pc);
 		if (reason) /* what follows in the list is not for a lost packet */
 			s->n_stack--;
 		break;
@@ -397,28 +391,28 @@ __noinline int step(struct __sk_buff *skb, __u32 depth)
 		reason = DROP_BUG;
 	}
 	if (reason)
-		drop_branch(skb, s, depth, reason);
+		drop_branch(skb, s, reason);
 	return 0;
 }
 
 struct run_ctx {
 	struct __sk_buff *skb;
-	__u32 depth;
+	struct scratch *s;
 };
 
 static long run_step(__u32 i __attribute__((unused)), struct run_ctx *r)
 {
-	return step(r->skb, r->depth) != 0;
+	return step(r->skb, r->s) != 0;
 }
 
 /* Work until nothing is left, or the bound is hit.  Returns the verdict. */
-static __always_inline int run(struct __sk_buff *skb, struct scratch *s, __u32 depth)
+static __always_inline int run(struct __sk_buff *skb, struct scratch *s)
 {
-	struct run_ctx r = { .skb = skb, .depth = depth };
+	struct run_ctx r = { .skb = skb, .s = s };
 
 	bpf_loop(OVN_MAX_STEPS, run_step, &r, 0);
 	if (others_need(s) && !s->serve.pc)
-		drop_branch(skb, s, depth, DROP_STEPS);
+		drop_branch(skb, s, DROP_STEPS);
 	return s->verdict;
 }
 

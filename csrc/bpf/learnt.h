@@ -84,10 +84,10 @@ static __always_inline void learnt_put(struct ovn_learnt *e)
 /*
  * learn - the OP_LEARN at pc
  */
-__noinline int learn(__u32 depth, __u32 pc)
+__noinline int learn(const struct scratch *given, __u32 pc)
 {
+	struct scratch *s = own(given);
 	const struct ovn_insn *in = array_at(&ovn_insns, pc);
-	struct scratch *s = scratch_at(depth);
 	struct ovn_learnt *e;
 	__u32 n, ports;
 
@@ -143,9 +143,9 @@ static __always_inline int same_learnt(const struct ovn_learnt_key *a,
 }
 
 /* Is buf.learnt's key remembered?  Its answer goes to the rest of that. */
-__noinline int learnt_get(__u32 depth)
+__noinline int learnt_get(const struct scratch *given)
 {
-	struct scratch *s = scratch_at(depth);
+	struct scratch *s = own(given);
 	__u64 now = bpf_ktime_get_boot_ns();
 	struct ovn_learnt *found, *e;
 
@@ -179,10 +179,9 @@ __noinline int learnt_get(__u32 depth)
  *
  * Returns 1 if so, and puts the answer where the instruction says.
  */
-__noinline int learnt(__u32 depth, __u32 pc)
+__noinline int learnt(struct scratch *s, __u32 pc)
 {
 	const struct ovn_insn *in = array_at(&ovn_insns, pc);
-	struct scratch *s = scratch_at(depth);
 	struct ovn_learnt *e;
 	__u32 *w, i;
 
@@ -193,17 +192,17 @@ __noinline int learnt(__u32 depth, __u32 pc)
 	switch (in->b) {
 	case OVN_LEARNT_HAIRPIN:
 		e->key.ports &= 0xffff0000;
-		if (in->c && learnt_get(depth))
+		if (in->c && learnt_get(s))
 			return 1;
 		e->key.ports = 0;
-		return learnt_get(depth);
+		return learnt_get(s);
 	case OVN_LEARNT_LB_AFF:
 		e->key.ports &= 0xffff;
-		i = learnt_get(depth);
+		i = learnt_get(s);
 		if (!i) {
 			e->key.proto = 0;
 			e->key.ports = 0;
-			i = learnt_get(depth);
+			i = learnt_get(s);
 		}
 		w[OW_ARG_IP] = i ? e->ip[0] : 0;
 		w[OW_ARG_IP + 1] = i ? e->ip[1] : 0;
@@ -215,9 +214,9 @@ __noinline int learnt(__u32 depth, __u32 pc)
 	case OVN_LEARNT_ECMP_NH_MAC:
 		e->key.eth_src[0] = w[OW_ETH_SRC];
 		e->key.eth_src[1] = w[OW_ETH_SRC + 1];
-		return learnt_get(depth);
+		return learnt_get(s);
 	case OVN_LEARNT_ECMP_NH:
-		return learnt_get(depth);
+		return learnt_get(s);
 	}
 	return 0;
 }

@@ -132,7 +132,7 @@ static __always_inline int from_flood(struct scratch *s, __u32 dp)
 }
 
 /* output in an ingress pipeline: by where the outport lives. */
-static __always_inline int output_ingress(struct __sk_buff *skb, struct scratch *s, __u32 depth)
+static __always_inline int output_ingress(struct __sk_buff *skb, struct scratch *s)
 {
 	__u32 *w = s->cur.w, slot;
 	const struct ovn_port *p;
@@ -147,7 +147,7 @@ static __always_inline int output_ingress(struct __sk_buff *skb, struct scratch 
 		if (w[OW_FLAGS] & (MLF_LOCALPORT | MLF_LOCAL_ONLY | MLF_RCV_FROM_RAMP))
 			return DROP_LOCALPORT;
 		if (last_use(s) || s->trace)
-			return send_remote(skb, depth, p->chassis, 1);
+			return send_remote(skb, s, p->chassis, 1);
 		return defer(s, p->chassis, 0);
 	}
 	if (p->kind != OVN_PORT_VIF && p->kind != OVN_PORT_PATCH)
@@ -179,7 +179,7 @@ static __always_inline int cross_patch(struct scratch *s, const struct ovn_port 
 }
 
 /* output in an egress pipeline: out of a device, or on to the next datapath. */
-static __always_inline int output_egress(struct __sk_buff *skb, struct scratch *s, __u32 depth)
+static __always_inline int output_egress(struct __sk_buff *skb, struct scratch *s)
 {
 	const struct ovn_port *p = port_at(s->cur.out_slot);
 	int err;
@@ -195,7 +195,7 @@ static __always_inline int output_egress(struct __sk_buff *skb, struct scratch *
 	if (p->kind == OVN_PORT_PATCH) {
 		err = cross_patch(s, p);
 		if (s->trace && !err)
-			trace_event(depth, TRACE_PATCH, s->cur.w[OW_INPORT], 0);
+			trace_event(s, TRACE_PATCH, s->cur.w[OW_INPORT], 0);
 		return err;
 	}
 	if (p->flags & OVN_PORT_F_ASLEEP)
@@ -204,12 +204,12 @@ static __always_inline int output_egress(struct __sk_buff *skb, struct scratch *
 		s->cur.w[OW_ETH_TYPE] =
 			(s->cur.w[OW_ETH_TYPE] & 0xffff0000) | VLAN_PRESENT | (p->vlan & 0xfff);
 	if (s->trace)
-		return trace_event(depth, TRACE_DEVICE, p->key.port, 0);
-	err = store(skb, depth);
+		return trace_event(s, TRACE_DEVICE, p->key.port, 0);
+	err = store(skb, s);
 	if (err)
 		return err;
 	if (s->watched)
-		witness(skb, depth, OVN_SEEN_OUT, p->key.port);
+		witness(skb, s, OVN_SEEN_OUT, p->key.port);
 	if (last_use(s)) {
 		s->verdict = bpf_redirect(p->ifindex, 0);
 		return 0;
@@ -222,13 +222,12 @@ static __always_inline int output_egress(struct __sk_buff *skb, struct scratch *
  *
  * Returns 0 or a drop reason.
  */
-__noinline int output(struct __sk_buff *skb, __u32 depth)
+__noinline int output(struct __sk_buff *skb, struct scratch *s)
 {
-	struct scratch *s = scratch_at(depth);
 
 	if (!s)
 		return DROP_BUG;
-	return s->cur.egress ? output_egress(skb, s, depth) : output_ingress(skb, s, depth);
+	return s->cur.egress ? output_egress(skb, s) : output_ingress(skb, s);
 }
 
 /* The next member of a group gets a copy of the context. */
@@ -254,7 +253,7 @@ static __always_inline int output_member(struct scratch *s, const struct frame *
 }
 
 /* The next copy of a deferred send. */
-static __always_inline int output_deferred(struct __sk_buff *skb, struct scratch *s, __u32 depth,
+static __always_inline int output_deferred(struct __sk_buff *skb, struct scratch *s,
 					   const struct frame *f)
 {
 	struct deferred *d = &s->deferred[f->i & (OVN_MAX_DEFERRED - 1)];
@@ -271,7 +270,7 @@ static __always_inline int output_deferred(struct __sk_buff *skb, struct scratch
 		push(s, FR_REMOTE, 0, f->pc + 1, f->i, 0);
 	else
 		s->remote_done = f->i + 1;
-	return send_remote(skb, depth, chassis, last_use(s));
+	return send_remote(skb, s, chassis, last_use(s));
 }
 
 #endif

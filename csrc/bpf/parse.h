@@ -183,9 +183,8 @@ static __always_inline int parse_arp(struct __sk_buff *skb, struct scratch *s)
  *
  * The Ethernet header is at offset 0.  Returns 0 or a drop reason.
  */
-__noinline int parse(struct __sk_buff *skb, __u32 depth)
+__noinline int parse(struct __sk_buff *skb, struct scratch *s)
 {
-	struct scratch *s = scratch_at(depth);
 	__u32 type, tci = 0;
 	__u8 eth[ETH_LEN];
 	int err = 0;
@@ -219,7 +218,7 @@ __noinline int parse(struct __sk_buff *skb, __u32 depth)
 	else if (type == ETH_P_ARP || type == ETH_P_RARP)
 		err = parse_arp(skb, s);
 	if (!err && s->l4 && icmp_error(s->cur.w[OW_IP] >> 24, s->cur.w[OW_L4_PORTS] >> 16))
-		parse_inner(skb, depth);
+		parse_inner(skb, s);
 	wire_is_cur(s);
 	return err;
 }

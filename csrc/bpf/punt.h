@@ -69,9 +69,8 @@ enum { PUNT_SERVE = -1 };
  *
  * served: ovn_serve was asked.  Returns 0, a drop reason, or PUNT_SERVE: ask it.
  */
-__noinline int punt(struct __sk_buff *skb, __u32 depth, __u32 pc, __u32 served)
+__noinline int punt(struct __sk_buff *skb, struct scratch *s, __u32 pc, __u32 served)
 {
-	struct scratch *s = scratch_at(depth);
 	const struct ovn_insn *in = array_at(&ovn_insns, pc);
 	struct ovn_punt *p;
 	__u64 flags;
@@ -87,7 +86,7 @@ __noinline int punt(struct __sk_buff *skb, __u32 depth, __u32 pc, __u32 served)
 		return DROP_PUNT_BIG;
 	if (!punt_allowed(s, in->a == OVN_PUNT_BFD ? OVN_PACE_BFD : OVN_PACE_PUNT))
 		return DROP_PUNT_RATE;
-	err = store(skb, depth);
+	err = store(skb, s);
 	if (err)
 		return err;
 	p = &s->buf.punt;

@@ -63,7 +63,7 @@ struct pkt {
 	__u32 flow;	     /* the logical flow that matched last, */
 	__u32 table;	     /* and the table it is of */
 	struct ct_seen ct;
-};
+} __attribute__((aligned(8))); /* copied in long words */
 
 enum reply_kind {
 	REPLY_NA = 1,
@@ -180,6 +180,18 @@ struct serving {
 	};
 };
 
+/* The search for the best rule of a stage. */
+struct best {
+	__u32 stage;
+	__u32 first; /* of its lines in ovn_tuples */
+	__u32 found;
+	__u32 prio;
+	__u32 pc;
+	__u32 flow;
+	__u32 mask; /* the one whose sets are tried */
+	__u32 over; /* a bound was hit: no answer can be trusted */
+};
+
 struct scratch {
 	struct pkt cur;
 	__u32 wire[WIRE_WORDS];	 /* words OW_HEADERS.. as the frame has them */
@@ -194,6 +206,7 @@ struct scratch {
 	__u32 fields[OVN_MAX_FIELDS]; /* OVN's push/pop stack */
 	__u32 tun_vni;		      /* of a packet from a tunnel: its datapath, */
 	__u32 tun_opt;		      /* and inport << 16 | outport */
+	__u32 depth; /* in ovn_scratch */
 	__u32 n_stack;
 	__u32 n_saved;
 	__u32 n_deferred;
@@ -254,6 +267,7 @@ struct scratch {
 	struct ct_work ct;
 	struct ct_victim victim;
 	struct nat_search nat;
+	struct best best;
 	struct serving serve;
 };
 
@@ -276,6 +290,13 @@ struct {
 static __always_inline struct scratch *scratch_at(__u32 depth)
 {
 	return array_at(&ovn_scratch, depth);
+}
+
+/* The same memory as a look-up gives it, for functions that got it as an argument: on
+ * 6.1 a key or a value of a map cannot lie in an argument's memory. */
+static __always_inline struct scratch *own(const struct scratch *s)
+{
+	return s ? scratch_at(s->depth) : NULL;
 }
 
 static __always_inline void push(struct scratch *s, __u16 kind, __u16 table, __u32 pc, __u32 i,

@@ -128,10 +128,9 @@ __noinline int crc_prepare(void)
  *
  * A function that is verified by itself: nothing to combine with its callers.
  */
-__noinline __u32 crc_words(__u32 depth, __u32 crc, __u32 n)
+__noinline __u32 crc_words(struct scratch *s, __u32 crc, __u32 n)
 {
 	const struct crc_tables *c = array_at(&ovn_crc, 0);
-	const struct scratch *s = scratch_at(depth);
 	__u32 i;
 
 	if (!s || !c)
@@ -149,7 +148,6 @@ __noinline __u32 crc_words(__u32 depth, __u32 crc, __u32 n)
 struct crc_walk {
 	struct __sk_buff *skb;
 	struct scratch *s;
-	__u32 depth;
 	__u32 at;
 	__u32 left;
 	__u32 crc;
@@ -166,16 +164,16 @@ static long crc_block(__u32 i, struct crc_walk *c)
 		return 1;
 	if (!i)
 		c->s->buf.words[2] = 0; /* the checksum itself */
-	c->crc = crc_words(c->depth, c->crc, n / 4);
+	c->crc = crc_words(c->s, c->crc, n / 4);
 	c->at += n;
 	c->left -= n;
 	return !c->left;
 }
 
 /* Is the checksum of the packet at s->l4 right, or left to a device (0)? */
-static __always_inline int sctp_sum_good(struct __sk_buff *skb, struct scratch *s, __u32 depth)
+static __always_inline int sctp_sum_good(struct __sk_buff *skb, struct scratch *s)
 {
-	struct crc_walk c = { .skb = skb, .s = s, .depth = depth, .crc = ~0u };
+	struct crc_walk c = { .skb = skb, .s = s, .crc = ~0u };
 	__u32 csum;
 
 	c.at = s->l4;

@@ -31,14 +31,14 @@ static __always_inline void not_served(struct scratch *s)
 }
 
 /* The end of ovn_serve. */
-static __always_inline int served(struct __sk_buff *skb, struct scratch *s, __u32 depth, int result)
+static __always_inline int served(struct __sk_buff *skb, struct scratch *s, int result)
 {
 	const struct ovn_insn *in = array_at(&ovn_insns, s->serve.pc);
 	int reason = !in ? DROP_BUG : result;
 
 	if (reason > 0) {
-		drop_branch(skb, s, depth, reason);
-		return leave(depth, TC_ACT_SHOT);
+		drop_branch(skb, s, reason);
+		return leave(s, TC_ACT_SHOT);
 	}
 	if (!in || result == SERVE_PASS) {
 		not_served(s);
@@ -49,7 +49,7 @@ static __always_inline int served(struct __sk_buff *skb, struct scratch *s, __u3
 		push(s, FR_ACTS, s->cur.egress, s->serve.pc + 1, 0, 0);
 		s->serve.pc = 0;
 	}
-	return call_run(skb, s, depth, 0);
+	return call_run(skb, s, 0);
 }
 
 /* What the agent made for an OP_PUNT, copied to scratch memory; NULL if there is none, or
@@ -110,9 +110,8 @@ static __noinline int resize(struct __sk_buff *skb, struct scratch *s, __u32 sum
 }
 
 /* The frame is new, the rest is as it was: as from_slowpath() has it. */
-static __noinline int parse_again(struct __sk_buff *skb, __u32 depth)
+static __noinline int parse_again(struct __sk_buff *skb, struct scratch *s)
 {
-	struct scratch *s = scratch_at(depth);
 	struct pkt *was;
 	int err;
 
@@ -120,7 +119,7 @@ static __noinline int parse_again(struct __sk_buff *skb, __u32 depth)
 		return DROP_BUG;
 	was = &s->serve.was;
 	__builtin_memcpy(was, &s->cur, sizeof(*was));
-	err = parse(skb, depth);
+	err = parse(skb, s);
 	if (err)
 		return err;
 	__builtin_memcpy(s->cur.w, was->w, 4 * OW_HEADERS);

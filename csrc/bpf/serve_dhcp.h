@@ -130,9 +130,8 @@ static __noinline int dhcp_reply(struct __sk_buff *skb, struct scratch *s, __u32
 }
 
 /* Returns enum serve_result or a drop reason. */
-static __noinline int serve_dhcp(struct __sk_buff *skb, __u32 depth)
+static __noinline int serve_dhcp(struct __sk_buff *skb, struct scratch *s)
 {
-	struct scratch *s = scratch_at(depth);
 	struct dhcp_scan c = {};
 	__u32 kind, variant;
 	int err;
@@ -156,7 +155,7 @@ static __noinline int serve_dhcp(struct __sk_buff *skb, __u32 depth)
 	else
 		variant = kind == DHCP_DISCOVER ? DHCP_OFFER : DHCP_ACK;
 	err = dhcp_reply(skb, s, variant, kind == DHCP_INFORM);
-	return err ?: parse_again(skb, depth);
+	return err ?: parse_again(skb, s);
 }
 
 #endif

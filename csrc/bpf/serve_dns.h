@@ -253,9 +253,8 @@ static __noinline int dns_respond(struct __sk_buff *skb, struct scratch *s,
 }
 
 /* Returns enum serve_result or a drop reason. */
-static __noinline int serve_dns(struct __sk_buff *skb, __u32 depth)
+static __noinline int serve_dns(struct __sk_buff *skb, struct scratch *s)
 {
-	struct scratch *s = scratch_at(depth);
 	struct dns_query q = {};
 	__u32 refused = 0;
 	int err;
@@ -269,7 +268,7 @@ static __noinline int serve_dns(struct __sk_buff *skb, __u32 depth)
 		err = dns_count(&s->serve.name, q.type, &refused);
 	if (!err)
 		err = dns_respond(skb, s, &q, refused);
-	return err ?: parse_again(skb, depth);
+	return err ?: parse_again(skb, s);
 }
 
 #endif

@@ -13,9 +13,8 @@
 #define RS_AT (ETH_LEN + IP6_LEN)
 
 /* Returns enum serve_result or a drop reason. */
-static __noinline int serve_ra(struct __sk_buff *skb, __u32 depth)
+static __noinline int serve_ra(struct __sk_buff *skb, struct scratch *s)
 {
-	struct scratch *s = scratch_at(depth);
 	__u32 *b, *ip, len, sum;
 	int err;
 
@@ -50,7 +49,7 @@ static __noinline int serve_ra(struct __sk_buff *skb, __u32 depth)
 	*(__u16 *)(s->serve.reply.bytes + 2) = sum;
 	if (bpf_skb_store_bytes(skb, RS_AT, b, template_len(len), 0))
 		return DROP_STORE;
-	return parse_again(skb, depth);
+	return parse_again(skb, s);
 }
 
 #endif

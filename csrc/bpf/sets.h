@@ -100,19 +100,19 @@ static __always_inline __u32 prefix_word(__u32 v, __u32 plen, __u32 word)
 }
 
 struct set_walk {
-	__u32 depth;
+	struct scratch *s;
 	__u32 dim;
 };
 
 static long try_plen(__u32 i, struct set_walk *walk)
 {
 	const struct ovn_set_plens *plens = array_at(&ovn_set_plens, 0);
-	struct scratch *s = scratch_at(walk->depth);
+	struct scratch *s = walk->s;
 	struct ovn_set_key key = {};
 	struct memberships *m;
 	__u32 j;
 
-	if (!s || !plens || i >= OVN_SET_PLENS)
+	if (!plens || i >= OVN_SET_PLENS)
 		return 1;
 	m = &s->sets[walk->dim & (OVN_SET_WORDS - 1)];
 	key.kind = m->kind;
@@ -155,11 +155,10 @@ static __always_inline __u32 set_value(const struct scratch *s, __u32 dim, __u32
  *
  * Returns how many sets; s->sets[dim] has their numbers.
  */
-__noinline __u32 find_sets(__u32 depth, __u32 dim)
+__noinline __u32 find_sets(struct scratch *s, __u32 dim)
 {
 	const struct ovn_set_plens *plens = array_at(&ovn_set_plens, 0);
-	struct set_walk walk = { .depth = depth, .dim = dim };
-	struct scratch *s = scratch_at(depth);
+	struct set_walk walk = { .s = s, .dim = dim };
 	struct memberships *m;
 	__u32 v[4], kind;
 

@@ -196,9 +196,8 @@ static __always_inline int store_vlan(struct __sk_buff *skb, struct scratch *s)
  * gained: what the sum of the headers that it quotes gained.  Returns 0 or a drop
  * reason.
  */
-__noinline int store_changes(struct __sk_buff *skb, __u32 depth, __u32 gained)
+__noinline int store_changes(struct __sk_buff *skb, struct scratch *s, __u32 gained)
 {
-	struct scratch *s = scratch_at(depth);
 	__u32 type, proto;
 	int err = 0;
 
@@ -238,32 +237,31 @@ __noinline int store_changes(struct __sk_buff *skb, __u32 depth, __u32 gained)
  * The frame's (inner) Ethernet header is at s->off.  Returns 0 or a drop
  * reason; after a failure the frame must not be sent.
  */
-__noinline int store(struct __sk_buff *skb, __u32 depth)
+__noinline int store(struct __sk_buff *skb, struct scratch *s)
 {
-	struct scratch *s = scratch_at(depth);
 	int err = 0, gained = 0;
 
 	if (!s)
 		return DROP_BUG;
 	if (s->cur.reply != s->wire_reply) {
-		err = turn_frame(skb, depth);
+		err = turn_frame(skb, s);
 		if (err)
 			return err;
 	}
 	if (s->cur.inner.kind == QUOTE_GOOD && s->wire_inner.kind == QUOTE_GOOD &&
 	    icmp_differs(s)) {
-		gained = store_inner(skb, depth);
+		gained = store_inner(skb, s);
 		if (gained < 0)
 			return DROP_STORE;
 	}
 	if (s->cur.reply && s->cur.reply != REPLY_SERVED &&
 	    (s->cur.reply != s->wire_reply || gained ||
 	     differ(s, OW_HEADERS, OVN_WORDS - OW_HEADERS)))
-		err = put_reply(skb, depth, gained);
+		err = put_reply(skb, s, gained);
 	if (!err)
 		err = store_vlan(skb, s);
 	if (!err && (!s->cur.reply || s->cur.reply == REPLY_SERVED))
-		err = store_changes(skb, depth, gained);
+		err = store_changes(skb, s, gained);
 	if (err)
 		return err;
 	if (skb->mark != s->cur.w[OW_PKT_MARK])

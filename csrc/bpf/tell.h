@@ -31,9 +31,8 @@ struct {
 /*
  * tell - the OP_LOG or OP_SAMPLE at pc
  */
-__noinline int tell(__u32 depth, __u32 pc, __u32 len)
+__noinline int tell(struct scratch *s, __u32 pc, __u32 len)
 {
-	struct scratch *s = scratch_at(depth);
 	const struct ovn_insn *in = array_at(&ovn_insns, pc);
 	struct ovn_event *e;
 	int sampled, err;

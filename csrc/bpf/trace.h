@@ -65,10 +65,9 @@ static __always_inline void trace_made(__u32 *w, __u32 verb)
  * kind: enum ovn_trace_kind.  a, b: table and pc of a match, reason of a drop,
  * port or chassis of an output.
  */
-__noinline int trace_event(__u32 depth, __u32 kind, __u32 a, __u32 b)
+__noinline int trace_event(struct scratch *s, __u32 kind, __u32 a, __u32 b)
 {
 	struct ovn_trace_ctl *ctl = array_at(&ovn_trace_ctl, 0);
-	struct scratch *s = scratch_at(depth);
 	struct ovn_trace_event *e;
 	__u32 n;
 

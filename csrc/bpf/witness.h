@@ -38,10 +38,9 @@ static __always_inline __u32 watched(void)
  *
  * A watcher that died is gone from the map: then nobody is told any more.
  */
-__noinline int witness(struct __sk_buff *skb, __u32 depth, __u32 seen, __u32 a)
+__noinline int witness(struct __sk_buff *skb, struct scratch *s, __u32 seen, __u32 a)
 {
 	struct ovn_watch *watch = array_at(&ovn_watch, 0);
-	struct scratch *s = scratch_at(depth);
 	struct ovn_witness *e;
 	__u64 flags;
 
