@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * How a program begins and ends.  An entry program takes a level of scratch memory
- * with enter(), fills it and calls the interpreter, ovn_run, which finds it with
- * entered() and gives it back with leave().  So the kernel verifies the interpreter
- * once, however many ways in there are.
+ * with enter(), says there which way the packet came, and calls the interpreter,
+ * ovn_run, which finds it with entered() and gives it back with leave().  So the
+ * kernel verifies the interpreter once, however many ways in there are.
  */
 #ifndef OVN_BPF_ENTRY_H
 #define OVN_BPF_ENTRY_H
 
 #include "drop.h"
-#include "witness.h"
 
 #define TC_ACT_UNSPEC (-1) /* leave the frame to whoever comes next */
 #define TC_ACT_SHOT 2
 
 /* Take a level of scratch for this packet, or NULL when nested too deep. */
-static __always_inline struct scratch *enter(void)
+static __always_inline struct scratch *enter(__u32 way)
 {
 	const struct ovn_ctl *ctl = control();
 	__u32 *level = array_at(&ovn_depth, 0);
@@ -30,6 +29,7 @@ static __always_inline struct scratch *enter(void)
 		return NULL;
 	*level = depth + 1;
 	s->depth = depth;
+	s->way = way;
 	s->generation = ctl->generation;
 	s->injected = 0;
 	s->trace = 0;
@@ -75,21 +75,25 @@ static __always_inline int leave(const struct scratch *s, int verdict)
 	return verdict;
 }
 
-/* The end of an entry program: what is in scratch memory runs, unless it came to
+/* The packet ends before it has begun. */
+static __always_inline int lost(struct __sk_buff *skb, struct scratch *s, int reason)
+{
+	if (s->trace)
+		trace_event(s, TRACE_DROP, reason, 0);
+	else
+		drop(skb, reason);
+	return leave(s, TC_ACT_SHOT);
+}
+
+/* The end of an entry program: ovn_run goes on with the packet, unless it came to
  * err.  Only a program's own frame may do this. */
 static __always_inline int call_run(struct __sk_buff *skb, struct scratch *s, int err)
 {
 	if (!err) {
-		if (s->watched && !s->injected && !s->trace)
-			witness(skb, s, s->in_ifindex ? OVN_SEEN_IN : OVN_SEEN_TUNNEL, 0);
 		bpf_tail_call_static(skb, &ovn_calls, OVN_CALL_RUN);
 		err = DROP_NO_PROGRAM; /* still here */
 	}
-	if (s->trace)
-		trace_event(s, TRACE_DROP, err, 0);
-	else
-		drop(skb, err);
-	return leave(s, TC_ACT_SHOT);
+	return lost(skb, s, err);
 }
 
 #endif

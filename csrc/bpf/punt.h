@@ -73,22 +73,25 @@ __noinline int punt(struct __sk_buff *skb, struct scratch *s, __u32 pc, __u32 se
 {
 	const struct ovn_insn *in = array_at(&ovn_insns, pc);
 	struct ovn_punt *p;
+	int err, ask;
 	__u64 flags;
-	int err;
 
 	if (!s || !in)
 		return DROP_BUG;
-	if (!served && may_serve(skb, s, in->a)) {
-		s->serve.pc = pc;
-		return PUNT_SERVE;
+	ask = !served && may_serve(skb, s, in->a);
+	if (!ask) {
+		if (skb->gso_size || skb->len - s->off > OVN_MAX_PUNT)
+			return DROP_PUNT_BIG;
+		if (!punt_allowed(s, in->a == OVN_PUNT_BFD ? OVN_PACE_BFD : OVN_PACE_PUNT))
+			return DROP_PUNT_RATE;
 	}
-	if (skb->gso_size || skb->len - s->off > OVN_MAX_PUNT)
-		return DROP_PUNT_BIG;
-	if (!punt_allowed(s, in->a == OVN_PUNT_BFD ? OVN_PACE_BFD : OVN_PACE_PUNT))
-		return DROP_PUNT_RATE;
 	err = store(skb, s);
 	if (err)
 		return err;
+	if (ask) {
+		s->serve.pc = pc;
+		return PUNT_SERVE;
+	}
 	p = &s->buf.punt;
 	p->at = bpf_ktime_get_ns();
 	p->verb = in->a;

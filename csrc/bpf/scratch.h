@@ -103,6 +103,16 @@ struct deferred {
 	__u32 n;
 };
 
+/* How a packet came to ovn_run. */
+enum way {
+	WAY_ON = 0, /* it is on its walk */
+	WAY_DEVICE,
+	WAY_TUNNEL,
+	WAY_SLOWPATH,
+	WAY_TRACE,
+	WAY_SERVED, /* the frame is ovn_serve's answer now */
+};
+
 #define WIRE_WORDS 32
 
 /* The sets that one field of the packet is a member of, while it stays so. */
@@ -171,6 +181,7 @@ struct serving {
 	__u32 partial;	/* the frame's transport checksum is left to a device */
 	__u32 left;	/* of a label */
 	__u32 end;	/* of the name, its 0 included; 0: not found yet */
+	__u32 kept;	/* others still need the frame that was */
 	__u32 odd;	/* it is no name, or one to be compared otherwise */
 	struct pkt was; /* the context before the frame was parsed again */
 	struct ovn_name_key key;
@@ -206,7 +217,8 @@ struct scratch {
 	__u32 fields[OVN_MAX_FIELDS]; /* OVN's push/pop stack */
 	__u32 tun_vni;		      /* of a packet from a tunnel: its datapath, */
 	__u32 tun_opt;		      /* and inport << 16 | outport */
-	__u32 depth; /* in ovn_scratch */
+	__u32 depth;		      /* in ovn_scratch */
+	__u32 way;		      /* enum way: what is to be done first */
 	__u32 n_stack;
 	__u32 n_saved;
 	__u32 n_deferred;

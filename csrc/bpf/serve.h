@@ -9,10 +9,8 @@
 #ifndef OVN_BPF_SERVE_H
 #define OVN_BPF_SERVE_H
 
-#include "csum.h"
+#include "answer.h"
 #include "entry.h"
-#include "parse.h"
-#include "store.h"
 
 #define EINVAL 22
 
@@ -109,33 +107,12 @@ static __noinline int resize(struct __sk_buff *skb, struct scratch *s, __u32 sum
 	return bpf_skb_change_tail(skb, len, 0) ? DROP_STORE : 0;
 }
 
-/* The frame is new, the rest is as it was: as from_slowpath() has it. */
-static __noinline int parse_again(struct __sk_buff *skb, struct scratch *s)
+/* The frame is the answer: ovn_run parses it. */
+static __always_inline int answered(struct scratch *s)
 {
-	struct pkt *was;
-	int err;
-
-	if (!s)
-		return DROP_BUG;
-	was = &s->serve.was;
-	__builtin_memcpy(was, &s->cur, sizeof(*was));
-	err = parse(skb, s);
-	if (err)
-		return err;
-	__builtin_memcpy(s->cur.w, was->w, 4 * OW_HEADERS);
-	s->cur.dp_index = was->dp_index;
-	s->cur.out_slot = was->out_slot;
-	s->cur.egress = was->egress;
-	s->cur.queue = was->queue;
-	s->cur.flow = was->flow;
-	s->cur.table = was->table;
-	if (others_need(s)) {
-		s->cur.reply = REPLY_SERVED;
-		s->wire_reply = REPLY_SERVED;
-	} else {
-		s->in_ifindex = 0;
-	}
-	return 0;
+	s->way = WAY_SERVED;
+	s->serve.kept = others_need(s);
+	return SERVE_DONE;
 }
 
 /*

@@ -155,7 +155,7 @@ static __noinline int serve_dhcp(struct __sk_buff *skb, struct scratch *s)
 	else
 		variant = kind == DHCP_DISCOVER ? DHCP_OFFER : DHCP_ACK;
 	err = dhcp_reply(skb, s, variant, kind == DHCP_INFORM);
-	return err ?: parse_again(skb, s);
+	return err ?: answered(s);
 }
 
 #endif

@@ -268,7 +268,7 @@ static __noinline int serve_dns(struct __sk_buff *skb, struct scratch *s)
 		err = dns_count(&s->serve.name, q.type, &refused);
 	if (!err)
 		err = dns_respond(skb, s, &q, refused);
-	return err ?: parse_again(skb, s);
+	return err ?: answered(s);
 }
 
 #endif

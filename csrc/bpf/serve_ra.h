@@ -49,7 +49,7 @@ static __noinline int serve_ra(struct __sk_buff *skb, struct scratch *s)
 	*(__u16 *)(s->serve.reply.bytes + 2) = sum;
 	if (bpf_skb_store_bytes(skb, RS_AT, b, template_len(len), 0))
 		return DROP_STORE;
-	return parse_again(skb, s);
+	return answered(s);
 }
 
 #endif

@@ -3,8 +3,9 @@
 
 loader.Plane has one.  What was loaded is pinned, so a later agent of the same build
 finds it.  Entry programs end in ovn_run through map ovn_calls, which a build has for
-itself: two builds may fill scratch memory differently, and run beside each other
-until the last link has moved.  The kernel empties that map when its last pin goes.
+itself, with its scratch memory: two builds may lay that out differently, and run beside
+each other until the last link has moved.  The kernel empties ovn_calls when its last
+pin goes.
 """
 
 from __future__ import annotations

@@ -19,7 +19,8 @@ def test_callbacks_and_functions_of_other_sections_are_followed(
 ) -> None:
     assert "step" in found["run_step"].calls
     assert "run_step" in found["ovn_run"].calls
-    assert "parse" in found["ovn_vif"].calls
+    assert "decap" in found["ovn_underlay"].calls
+    assert "parse" in found["begin"].calls
     assert "try_tuple" in found["classify"].calls
 
 
