@@ -27,6 +27,8 @@ from ovn_bpf_controller.errors import DataPlaneError
 LATE: Final = frozenset({"ovn_underlay", "ovn_tunnel", "ovn_trace", "ovn_resume", "ovn_serve"})
 # Programs that others end in, by their place in CALLS (enum ovn_call).
 CALLS: Final = "ovn_calls"
+# Maps that a build has for itself.
+OWN: Final = frozenset({CALLS, "ovn_scratch", "ovn_depth"})
 _CALLED: Final[Mapping[str, int]] = {
     "ovn_run": lib.OVN_CALL_RUN,
     "ovn_serve": lib.OVN_CALL_SERVE,
@@ -49,7 +51,7 @@ class Programs(Mapping[str, int]):
         self.directory = directory / f"programs-{self._build}"
         self.pinned = self.directory.is_dir()
         self._fds = open_pins(self.directory)
-        self._calls = self._fds.pop(CALLS, -1)
+        self._own = {name: self._fds.pop(name) for name in OWN & self._fds.keys()}
         self._names: tuple[str, ...] = ()
 
     def load(self, sizes: Mapping[str, int]) -> None:
@@ -65,19 +67,18 @@ class Programs(Mapping[str, int]):
     def make_callable(self, name: str) -> None:
         """Loads it, if it was not, and puts it where other programs find it."""
         key, value = ffi.new("uint32_t *", _CALLED[name]), ffi.new("uint32_t *", self[name])
-        check(lib.ovn_map_update(self._calls, key, value), f"{name} cannot be called")
+        check(lib.ovn_map_update(self._own[CALLS], key, value), f"{name} cannot be called")
 
     def pin(self) -> None:
         """All that is loaded; later ones pin themselves."""
-        pin_all({**self._fds, CALLS: self._calls}, self.directory)
+        pin_all({**self._fds, **self._own}, self.directory)
         self.pinned = True
 
     def close(self) -> None:
         """Closes the fds.  What is pinned goes on."""
-        for fd in (*self._fds.values(), self._calls):
-            if fd >= 0:
-                os.close(fd)
-        self._fds, self._calls = {}, -1
+        for fd in (*self._fds.values(), *self._own.values()):
+            os.close(fd)
+        self._fds, self._own = {}, {}
 
     # --- Mapping ---------------------------------------------------------------
 
@@ -123,22 +124,22 @@ class Programs(Mapping[str, int]):
                 self._prepare(source, sizes)
                 if not source.load():
                     continue
-                if self._calls < 0:
-                    self._calls = os.dup(source.map_fd(CALLS))
                 for name in source.maps:
-                    if name not in self._maps and name != CALLS:
-                        self._maps[name] = os.dup(source.map_fd(name))
+                    maps = self._home(name)
+                    if name not in maps:
+                        maps[name] = os.dup(source.map_fd(name))
                 self._fds |= {name: os.dup(source.program_fd(name)) for name in chosen}
                 return
         raise DataPlaneError(f"{self._source.name} was interrupted {_TRIES} times while loading")
 
+    def _home(self, name: str) -> dict[str, int]:
+        return self._own if name in OWN else self._maps
+
     def _prepare(self, source: BpfObject, sizes: Mapping[str, int]) -> None:
         for name in source.maps:
-            if name == CALLS:
-                if self._calls >= 0:
-                    source.reuse(name, self._calls)
-            elif name in self._maps:
-                source.reuse(name, self._maps[name])
+            maps = self._home(name)
+            if name in maps:
+                source.reuse(name, maps[name])
             elif name in sizes:
                 source.set_max_entries(name, sizes[name])
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from ovn_bpf_controller.datapath.clsact import Clsact
 from ovn_bpf_controller.datapath.libbpf import BpfObject
 from ovn_bpf_controller.datapath.loader import OBJECT, Plane, pin_name
 from ovn_bpf_controller.datapath.maps import map_info
-from ovn_bpf_controller.datapath.programs import CALLS
+from ovn_bpf_controller.datapath.programs import OWN
 from ovn_bpf_controller.errors import DataPlaneError, StartupError
 from tests.support.kernel import Kernel, private_kernel
 
@@ -95,6 +96,27 @@ def test_another_build_keeps_maps_and_replaces_programs(kernel: Kernel, tmp_path
     assert attached_program(second, device) == new["ovn_vif"]
     Attachments(second)
     assert len(list(second.directory.glob("programs-*"))) == 1
+    second.close()
+
+
+def test_a_build_with_other_scratch_memory_replaces_the_programs(
+    kernel: Kernel, tmp_path: Path
+) -> None:
+    csrc = build.ROOT / "csrc"
+    shutil.copytree(csrc / "bpf", tmp_path / "bpf")
+    bounds = tmp_path / "bpf/bounds.h"
+    text, changed = re.subn(r"(OVN_MAX_SAVED) 16", r"\1 32", bounds.read_text())
+    assert changed
+    bounds.write_text(text)
+    shutil.copy(csrc / "ovn.bpf.c", tmp_path)
+    build.clang(tmp_path / "ovn.bpf.c", tmp_path / "ovn.o")
+    Plane("hv1", sizes=SMALL).close()
+    second = Plane("hv1", sizes=SMALL, source=tmp_path / "ovn.o")
+    assert second.adopted
+    fds = [libbpf.pinned(path) for path in second.directory.glob("programs-*/ovn_scratch")]
+    assert len({map_info(fd).value_size for fd in fds}) == 2
+    for fd in fds:
+        os.close(fd)
     second.close()
 
 
@@ -312,9 +334,9 @@ def test_a_program_is_loaded_when_it_is_asked_for(kernel: Kernel) -> None:
     first = Plane("hv1", sizes=SMALL)
     pins = first.programs.directory
     early = {"ovn_vif", "ovn_run", "ovn_ct_flush", "ovn_ct_start"}
-    assert {path.name for path in pins.iterdir()} == early | {CALLS}
+    assert {path.name for path in pins.iterdir()} == early | OWN
     tunnel = program_id(first.programs["ovn_tunnel"])
-    assert {path.name for path in pins.iterdir()} == early | {CALLS, "ovn_tunnel"}
+    assert {path.name for path in pins.iterdir()} == early | OWN | {"ovn_tunnel"}
     late = {"ovn_underlay", "ovn_tunnel", "ovn_trace", "ovn_resume", "ovn_serve"}
     assert set(first.programs) == early | late
     first.close()
