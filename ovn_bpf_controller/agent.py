@@ -133,7 +133,7 @@ class Agent:
     @property
     def live(self) -> bool:
         """See AgentProtocol."""
-        return self._installation.lived or (
+        return (self._installation.lived and self._attaching.lived) or (
             self._database.synced and not self.binding.config.complete
         )
 
@@ -149,13 +149,15 @@ class Agent:
                 ", the data plane goes on" if self._installation.lived or self.plane.adopted else ""
             )
             return f"Waiting for the Southbound{rest}"
-        return "Running" if self._installation.lived else self._loading()
+        return "Running" if self.live else self._loading()
 
     def _loading(self) -> str:
         left = self.flows.compiler.pending
         self._most = max(self._most, left)
         if left:
             return f"Loading: {100 - 100 * left // self._most} % of the flows are compiled"
+        if self._installation.lived:
+            return "Loading: attaching to devices"
         return "Loading: writing rules" if self._installation.busy else "Loading"
 
     def register(self, commands: Commands) -> None:
@@ -170,6 +172,7 @@ class Agent:
         news = self._database.run()
         self._configure_tls(self._database.ssl)
         changes = self.southbound.run()
+        self._attaching.collect()
         # In the middle of a load everything else is looked at now and then.
         if news or changes or not self._busy or now >= self._look_at:
             self._look_at = now + LOOK_SECONDS
@@ -230,7 +233,8 @@ class Agent:
             self.serving.run(self.answering.told, self.flows.compiler, live)
             if self.answering.settled:
                 crash_point("acknowledging")
-                self.binding.acknowledge(live.seq)
+                attaching = self._attaching
+                self.binding.acknowledge(live.seq, attaching.attached(live.seq), attaching.unready)
 
     def wait(self, poller: Any) -> None:
         """See AgentProtocol."""
@@ -239,6 +243,7 @@ class Agent:
             poller.immediate_wake()
         if not self.tables.settled:
             poller.fd_wait(self.tables.fileno(), select.POLLIN)
+        self._attaching.wait(poller)
         self._vswitch.wait(poller)
         self.southbound.wait(poller)
         self.binding.wait(poller)
@@ -264,6 +269,7 @@ class Agent:
             if not self._cleaned:
                 return False
             self._tunnelling.remove()
+        self._attaching.close()
         self._metrics.close()
         self.answering.stop(restart)
         self._vswitch.stop()

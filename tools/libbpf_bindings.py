@@ -38,6 +38,7 @@ FUNCTIONS = (
     "bpf_obj_pin",
     "bpf_obj_get",
     "bpf_link_update",
+    "bpf_link_detach",
     "bpf_prog_get_fd_by_id",
     "bpf_link_get_fd_by_id",
 )

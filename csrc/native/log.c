@@ -4,6 +4,7 @@
  * C because the callback takes a va_list, which ctypes cannot.
  */
 #define _GNU_SOURCE
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 
 enum { DEBUG = 2 }; /* enum libbpf_print_level */
 
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of what follows */
 static char log_text[1 << 18];
 static uint32_t log_len;
 
@@ -30,6 +32,7 @@ static int printer(int level, const char *format, va_list args)
 	if (n < 0)
 		return n;
 	len = (uint32_t)n;
+	pthread_mutex_lock(&lock);
 	if (len >= sizeof(log_text)) {
 		memcpy(log_text, line + len - sizeof(log_text), sizeof(log_text));
 		log_len = sizeof(log_text);
@@ -43,6 +46,7 @@ static int printer(int level, const char *format, va_list args)
 		memcpy(log_text + log_len, line, len);
 		log_len += len;
 	}
+	pthread_mutex_unlock(&lock);
 	free(line);
 	return n;
 }
@@ -54,10 +58,13 @@ void *ovn_log_printer(void)
 
 int ovn_log_take(char *text, uint32_t room)
 {
-	uint32_t n = log_len < room ? log_len : room - 1;
+	uint32_t n;
 
+	pthread_mutex_lock(&lock);
+	n = log_len < room ? log_len : room - 1;
 	memcpy(text, log_text + log_len - n, n);
 	text[n] = '\0';
 	log_len = 0;
+	pthread_mutex_unlock(&lock);
 	return (int)n;
 }

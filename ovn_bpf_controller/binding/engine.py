@@ -11,7 +11,7 @@ is topology.py's to say; here is the order of things and what we owe the databas
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 import ovs.vlog
@@ -100,6 +100,8 @@ class Binding:
         self._nb_cfg_lane = Lane(southbound, "Chassis_Private")
         self._seq = 0
         self._acked = 0
+        self._attached = 0
+        self._unready: Set[int] = frozenset()
         self._synced = False
         self._settled = False
         self._complete = False
@@ -144,9 +146,17 @@ class Binding:
         self._desired = replace(self._desired, seq=self._seq, complete=self._complete)
         return self._desired
 
-    def acknowledge(self, seq: int) -> None:
-        """Everything handed out and seen up to iteration `seq` is live."""
+    def acknowledge(
+        self, seq: int, attached: int | None = None, unready: Set[int] = frozenset()
+    ) -> None:
+        """Everything handed out and seen up to iteration `seq` is live.
+
+        attached: up to which the devices are, too, `seq` unless given.  unready: devices
+        (ifindex) that are not: their ports are not up, others may be.
+        """
         self._acked = max(self._acked, seq)
+        self._attached = max(self._attached, seq if attached is None else attached)
+        self._unready = unready
 
     def delay_nb_cfg(self, seconds: int) -> None:
         """From now on nb_cfg is told so much later than it is in force."""
@@ -155,7 +165,8 @@ class Binding:
     def wait(self, poller: Any) -> None:
         """Wake the poller when run() has something to do by itself."""
         now = now_ms()
-        if self._woken or self._status.due(self._acked) or self._nb_cfg.due(self._acked):
+        ports = self._status.due(self._acked, self._unready)
+        if self._woken or ports or self._nb_cfg.due(self._attached):
             poller.immediate_wake()
         if self._wake_ms is not None:
             poller.timer_wait_until(self._wake_ms)
@@ -230,7 +241,7 @@ class Binding:
         row = next(iter(self._sb.table(SBGlobal).values()), None)
         if row is not None:
             self._nb_cfg.see(row.nb_cfg, self._seq, self._settled)
-        live = self._nb_cfg.live(self._acked, _wall_ms())
+        live = self._nb_cfg.live(self._attached, _wall_ms())
         ready = self._nb_cfg_lane.ready(now)
         if ready and private is not None and live and private.nb_cfg != live:
             if not self._nb_cfg.may_tell(live, now):
@@ -260,6 +271,7 @@ class Binding:
             settled=self._settled,
             chassis=me.uuid,
             encaps={row.ip: row.uuid for row in ours if row is not None and row.type == "geneve"},
+            unready=self._unready,
         )
         bound = list(self._topology.ports.chassis(me.uuid))
         writes = self._status.run(moment, self._topology.claims, bound, self._view.interfaces)
@@ -282,7 +294,7 @@ class Binding:
         wall = _wall_ms()
         ports = self._port_writes
         writes = bridge.bridge_writes(self._view, self.config)
-        live = self._nb_cfg.live(self._acked, wall)
+        live = self._nb_cfg.live(self._attached, wall)
         since, startup = self._nb_cfg.since, self._startup_ms
         writes.bridge_ids = bridge.nb_cfg_writes(self._view, live, since, startup)
         if self._complete:

@@ -3,14 +3,15 @@
 
 A CMS starts a VM when it sees `up` or `ovn-installed`, so both must mean that
 packets pass: the Southbound has confirmed the binding, all it has to say about
-the datapath has arrived, and the data plane runs a generation made after that.
-Called once per iteration by the engine.  States are ovn-controller's (if-status.c);
-writes are repeated until the database shows them, so that a lost one does no harm.
+the datapath has arrived, the data plane runs a generation made after that, and the
+port's device runs its program.  Called once per iteration by the engine.  States are
+ovn-controller's (if-status.c); writes are repeated until the database shows them, so
+that a lost one does no harm.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from enum import Enum
 
 from ovn_bpf_controller.binding.claims import Bind, Claim, PortType, port_type
@@ -47,7 +48,12 @@ class State(Enum):
 class _Port:
     state: State
     iface: str
+    ifindex: int
     install_seq: int = 0
+
+    def live(self, acked: int, unready: Set[int]) -> bool:
+        """Whether packets pass: see Moment."""
+        return self.install_seq <= acked and self.ifindex not in unready
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,8 @@ class Moment:
 
     seq: number of this iteration's desired state.  acked: newest seq that is live
     in the data plane.  settled: the server has answered every condition.
-    chassis: uuid of our row.  encaps: ip -> uuid of our Encap rows.
+    chassis: uuid of our row.  encaps: ip -> uuid of our Encap rows.  unready: devices
+    (ifindex) whose packets do not reach the data plane yet.
     """
 
     now_ms: int
@@ -94,6 +101,7 @@ class Moment:
     settled: bool
     chassis: str
     encaps: Mapping[str, str]
+    unready: Set[int] = frozenset()
 
 
 class IfStatus:
@@ -112,10 +120,10 @@ class IfStatus:
         """Do all ports stand where they stay until something else changes?"""
         return all(port.state is State.INSTALLED for port in self._ports.values())
 
-    def due(self, acked: int) -> bool:
-        """Does a port wait for nothing but to hear that iteration `acked` is live?"""
+    def due(self, acked: int, unready: Set[int]) -> bool:
+        """Does a port wait for nothing but to hear this?  See Moment."""
         return any(
-            port.state is State.INSTALL_FLOWS and port.install_seq <= acked
+            port.state is State.INSTALL_FLOWS and port.live(acked, unready)
             for port in self._ports.values()
         )
 
@@ -152,12 +160,14 @@ class IfStatus:
         port = self._ports.get(name)
         if port is None or port.iface != claim.iface.uuid:
             done = mine and _shows_up(claim) and _shows_installed(claim)
-            port = _Port(State.INSTALLED if done else State.CLAIMED, claim.iface.uuid)
+            state = State.INSTALLED if done else State.CLAIMED
+            port = _Port(state, claim.iface.uuid, claim.iface.ifindex)
             self._ports[name] = port
         elif not mine and port.state is not State.CLAIMED:
             port.state = State.CLAIMED
         elif port.state is State.INSTALLED and not (_shows_up(claim) and _shows_installed(claim)):
             port.state = State.CLAIMED
+        port.ifindex = claim.iface.ifindex
         self._step(moment, port, claim, mine)
         self._write(moment, name, port, claim, mine, writes)
 
@@ -167,7 +177,7 @@ class IfStatus:
         if port.state is State.WAITING_SB_COND and moment.settled:
             port.state = State.INSTALL_FLOWS
             port.install_seq = moment.seq
-        if port.state is State.INSTALL_FLOWS and moment.acked >= port.install_seq:
+        if port.state is State.INSTALL_FLOWS and port.live(moment.acked, moment.unready):
             port.state = State.MARK_UP
         if port.state is State.MARK_UP and _shows_up(claim) and _shows_installed(claim):
             port.state = State.INSTALLED

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs on devices: pinned tcx links, or filters of a clsact qdisc before 6.6.
 
-The agent says with set_wanted() which devices run which program; reconcile()
-makes it so, and again whenever a device was made anew under another ifindex or
-somebody took a qdisc away.  Both kinds go on when the agent dies.
+set_wanted() says which devices run which program; reconcile() makes it so, and again
+whenever a device was made anew under another ifindex or somebody took a qdisc away.
+Both kinds go on when the agent dies.  The agent has it done by attacher.Attacher.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ovn_bpf_controller.errors import DataPlaneError
 from ovn_bpf_controller.process.crash import crash_point
 
 Attachment = tuple[int, str]  # (ifindex, name of the program)
-_BATCH: Final = 64  # devices at a time; each waits for a grace period
+_LOOKED_AT: Final = 64  # attachments that one look() asks the kernel about
 
 
 class Hook(Protocol):
@@ -34,6 +34,9 @@ class Hook(Protocol):
 
     def attached(self) -> set[Attachment]:
         """What runs now, on devices that exist."""
+
+    def lost(self, items: Sequence[Attachment]) -> list[Attachment]:
+        """Those of `items`, attached before, that do not run now."""
 
     def take_over(self) -> None:
         """Lets what other builds and layouts attached run this plane's programs."""
@@ -49,39 +52,35 @@ class Tcx:
         """See Hook.  A device that runs an older layout's program is left to
         Plane.supersede(): two programs on it would each want the packet."""
         older = self._plane.older()
-        wanted = [item for item in items if not _held(older, item[0])]
-        for program in sorted({program for _, program in wanted}):
-            devices = [ifindex for ifindex, its in wanted if its == program]
-            for start in range(0, len(devices), _BATCH):
-                yield from self._attach(program, devices[start : start + _BATCH])
+        for item in items:
+            if not _held(older, item[0]):
+                yield item, self._attach(*item)
 
-    def _attach(self, program: str, devices: list[int]) -> Iterator[tuple[Attachment, str]]:
+    def _attach(self, ifindex: int, program: str) -> str:
         try:
-            fd = self._plane.programs[program]
-        except DataPlaneError as error:
-            yield from (((ifindex, program), str(error)) for ifindex in devices)
-            return
-        # Nothing else in between: the kernel sleeps in each, and what comes after a
-        # sleep finds the processor's caches cold.
-        links = [lib.ovn_tcx_attach(fd, ifindex, 0) for ifindex in devices]
-        for ifindex, link in zip(devices, links, strict=True):
-            item = (ifindex, program)
-            yield item, self._keep(item, link)
-
-    def _keep(self, item: Attachment, link: int) -> str:
-        if link < 0:
-            return os.strerror(-link)
-        try:
-            libbpf.pin(link, self._path(*item))
+            link = lib.ovn_tcx_attach(self._plane.programs[program], ifindex, 0)
+            if link < 0:
+                return os.strerror(-link)
+            try:
+                libbpf.pin(link, self._path(ifindex, program))
+            finally:
+                os.close(link)
         except DataPlaneError as error:
             return str(error)
-        finally:
-            os.close(link)
         return ""
 
     def detach(self, ifindex: int, program: str) -> None:
-        """See Hook."""
-        libbpf.unpin(self._path(ifindex, program))
+        """See Hook.  Without its pin alone the kernel would end a link some time later, and
+        until then refuse the program to this device."""
+        path = self._path(ifindex, program)
+        if not path.exists():
+            return
+        link = libbpf.pinned(path)
+        try:
+            libbpf.link_detach(link)
+        finally:
+            os.close(link)
+        libbpf.unpin(path)
 
     def attached(self) -> set[Attachment]:
         """See Hook.  Pins of links whose device is gone are removed on the way."""
@@ -93,6 +92,16 @@ class Tcx:
             else:
                 libbpf.unpin(path)
         return found
+
+    def lost(self, items: Sequence[Attachment]) -> list[Attachment]:
+        """See Hook.  Their pins go."""
+        gone = []
+        for item in items:
+            path = self._path(*item)
+            if not path.exists() or _device_of(path) != item[0]:
+                libbpf.unpin(path)
+                gone.append(item)
+        return gone
 
     def take_over(self) -> None:
         """See Hook: Plane moves its links by itself."""
@@ -121,7 +130,8 @@ def _device_of(path: Path) -> int:
 class Attachments:
     """Which devices are to run which program, and do.
 
-    failed: what the last reconcile() could not do, with why.
+    running: what does, as far as is known.  failed: what the last reconcile() could not
+    do, with why.
     """
 
     def __init__(self, plane: Plane, hook: Hook | None = None) -> None:
@@ -129,14 +139,18 @@ class Attachments:
         self._plane = plane
         if not plane.older():  # otherwise the tables are empty yet
             self._take_over()
-        self._wanted: set[Attachment] = set()
+        self._wanted: frozenset[Attachment] = frozenset()
+        self.running: set[Attachment] = set()
         self.failed: dict[Attachment, str] = {}
+        self._known = False  # whether running is true but for what others did since
+        self._unlooked: list[Attachment] = []
 
     def supersede(self) -> None:
         """Plane.supersede(), whichever way the older layout was attached."""
         if self._plane.older():
             self._take_over()
             self._plane.supersede()
+            self._known = False
 
     def _take_over(self) -> None:
         self._hook.take_over()
@@ -144,29 +158,52 @@ class Attachments:
 
     def set_wanted(self, wanted: Iterable[Attachment]) -> None:
         """Says what is to run; reconcile() does it."""
-        self._wanted = set(wanted)
+        self._wanted = frozenset(wanted)
+
+    def look(self) -> None:
+        """Asks the kernel whether what ran still does: of so many devices at a time that
+        a chassis with thousands can afford it every second."""
+        if not self._known:
+            self._read()
+        if not self._unlooked:
+            self._unlooked = sorted(self.running)
+        self.running.difference_update(self._hook.lost(self._unlooked[:_LOOKED_AT]))
+        del self._unlooked[:_LOOKED_AT]
+
+    def _read(self) -> None:
+        self.running = self._hook.attached()
+        self._known, self._unlooked = True, []
 
     def reconcile(self, *, keep: bool = False) -> bool:
+        """look(), and steps() to their end.  True if anything was attached or detached."""
+        self.look()
+        return any(list(self.steps(keep=keep)))
+
+    def steps(self, *, keep: bool = False) -> Iterator[bool]:
         """Attaches what is missing and, unless `keep`, detaches what is not wanted.
 
-        Cheap enough to be called at every change of devices.  Returns True if
-        something was attached or detached.
+        One by one: the caller may stop after any.  Yields whether that was done.
         """
-        attached = self._hook.attached()
+        if not self._known:
+            self._read()
         self.failed = {}
-        for item, problem in self._hook.attach(sorted(self._wanted - attached)):
+        for item, problem in self._hook.attach(sorted(self._wanted - self.running)):
             if problem:
                 self.failed[item] = problem
+                self._known = False  # what is left of an earlier one may be in the way
             else:
+                self.running.add(item)
                 crash_point("device-attached")
-        surplus = set() if keep else attached - self._wanted
-        for item in sorted(surplus):
+            yield not problem
+        for item in sorted(set() if keep else self.running - self._wanted):
             self._hook.detach(*item)
-        return bool(surplus or (self._wanted - attached) - self.failed.keys())
+            self.running.discard(item)
+            yield True
 
     def attached(self) -> set[Attachment]:
-        """What runs now."""
-        return self._hook.attached()
+        """What runs now, read anew."""
+        self._read()
+        return set(self.running)
 
 
 def best_hook(plane: Plane) -> Hook:

@@ -66,6 +66,15 @@ class Clsact:
                     found.add((link["index"], name.removesuffix(self._suffix)))
         return found
 
+    def lost(self, items: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+        """See attach.Hook."""
+        with IPRoute() as netlink:
+            return [
+                (ifindex, program)
+                for ifindex, program in items
+                if _filter_name(netlink, ifindex) != f"{program}{self._suffix}"
+            ]
+
     def take_over(self) -> None:
         """See attach.Hook."""
         for ifindex, program in self.attached():

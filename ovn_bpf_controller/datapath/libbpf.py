@@ -173,3 +173,9 @@ def _name(call: Callable[[Any], bytes | None], item: Any) -> str:
 def link_update(link: int, program: int) -> None:
     """Lets a link run another program, without a gap.  Raises DataPlaneError."""
     check(api.bpf_link_update(link, program, None), "a link cannot be updated")
+
+
+def link_detach(link: int) -> None:
+    """A link's program runs no more when this returns.  Its device may have gone; raises
+    DataPlaneError otherwise."""
+    check(api.bpf_link_detach(link), "a link cannot be detached")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -40,7 +41,7 @@ class Programs(Mapping[str, int]):
     """File descriptors by name, open until close(); the keys are all the build has.
 
     Asking for one may load it: DataPlaneError if the kernel refuses, or the object
-    file is not what it was at the start.
+    file is not what it was at the start.  Any thread may ask.
     """
 
     def __init__(self, source: Path, directory: Path, maps: dict[str, int]) -> None:
@@ -53,6 +54,7 @@ class Programs(Mapping[str, int]):
         self._fds = open_pins(self.directory)
         self._own = {name: self._fds.pop(name) for name in OWN & self._fds.keys()}
         self._names: tuple[str, ...] = ()
+        self._loading = threading.Lock()
 
     def load(self, sizes: Mapping[str, int]) -> None:
         """Creates the maps that there are not yet, and loads what is needed at once.
@@ -86,7 +88,9 @@ class Programs(Mapping[str, int]):
         if name not in self._fds:
             if name not in self._known():
                 raise KeyError(name)
-            self._load_late(name)
+            with self._loading:
+                if name not in self._fds:  # another thread may have been first
+                    self._load_late(name)
         return self._fds[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -206,6 +206,7 @@ class World:
         self.plugged = True
         self.settled = True
         self.settled_with_us = 0
+        self.unready: set[int] = set()
 
     @property
     def iface(self) -> Interface:
@@ -219,7 +220,7 @@ class World:
         if self.row.chassis != "me":
             self.settled_with_us = 0
         claims = {"p": Claim(self.row, self.iface, Bind.MAIN)} if self.plugged else {}
-        moment = Moment(self.now, self.seq, self.acked, self.settled, "me", {})
+        moment = Moment(self.now, self.seq, self.acked, self.settled, "me", {}, self.unready)
         bound = [self.row] if self.row.chassis == "me" else []
         writes = self.status.run(moment, claims, bound, [self.iface])
         for uuid in writes.installed:
@@ -232,7 +233,8 @@ class World:
 
     @property
     def live(self) -> bool:
-        return bool(self.settled_with_us) and self.acked >= self.settled_with_us
+        acked = bool(self.settled_with_us) and self.acked >= self.settled_with_us
+        return acked and 4 not in self.unready
 
     def write(self, wish: PortWrite) -> None:
         columns: dict[str, Any] = {}
@@ -254,7 +256,10 @@ class World:
 
 ACTIONS = st.lists(
     st.sampled_from(
-        ["run", "run", "ack", "steal", "unplug", "plug", "unsettle", "settle", "forge"]
+        [
+            *("run", "run", "ack", "steal", "unplug", "plug", "unsettle", "settle", "forge"),
+            *("attach", "detach"),
+        ]
     ),
     max_size=40,
 )
@@ -274,10 +279,12 @@ def test_up_never_comes_before_its_time_and_always_in_the_end(actions: list[str]
             world.plugged = action == "plug"
         elif action == "forge":
             world.ids["ovn-installed"] = "true"
+        elif action in ("attach", "detach"):
+            world.unready = {4} if action == "detach" else set()
         else:
             world.settled = action == "settle"
     for world.plugged in (True, False):
-        world.settled = True
+        world.settled, world.unready = True, set()
         for _ in range(20):
             world.run()
             world.acked = world.seq
