@@ -110,6 +110,9 @@ def test_a_program_that_somebody_took_away_comes_back(plane: Bed, attaching: Att
     pin = plane.plane.links / f"{device}-ovn_vif"
     libbpf.unpin(pin)
     attaching.run(wanted, "", attaching.due - 0.1)
-    attaching.run(wanted, "", attaching.due)
-    until(attaching, pin.exists)
-    until(attaching, lambda: not attaching.unready)
+
+    def looked() -> bool:
+        attaching.run(wanted, "", attaching.due)
+        return pin.exists() and not attaching.unready
+
+    until(attaching, looked)
