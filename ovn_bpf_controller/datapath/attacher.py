@@ -45,6 +45,9 @@ class Attacher:
         self._asked = 0  # requests so far
         self._begun = 0  # how many of them the thread has seen
         self._at_work = False
+        self._working_for = self._wanted
+        self._untold = False  # something was done that nobody was told
+        self._tell_at = 0.0
         self._paused = False
         self._closed = False
         self._progress = Progress(0, frozenset(), {})
@@ -124,38 +127,43 @@ class Attacher:
                 if self._closed:
                     return
                 self._at_work, self._begun = True, self._asked
-                self._links.set_wanted(self._wanted)
+                self._working_for = self._wanted
                 looking, self._looking = self._looking, False
             try:
+                self._links.set_wanted(self._working_for)
                 self._work(looking)
             except Exception as error:  # the caller's to judge: progress() raises it
                 self._tell(error)
 
     def _work(self, looking: bool) -> None:
-        before = (set(self._links.running), self._links.failed)
-        if looking:
-            self._links.look()
+        links = self._links
+        before = (set(links.running), links.failed)
         pause = _TELL_SECONDS
-        due = time.monotonic() + pause
-        for _ in self._links.steps():
-            if time.monotonic() >= due:
+        if not self._untold:
+            self._tell_at = time.monotonic() + pause
+        if looking:
+            links.look()
+        for done in links.steps():
+            self._untold |= done
+            if self._untold and time.monotonic() >= self._tell_at:
                 self._tell()
                 pause *= 2
-                due = time.monotonic() + pause
+                self._tell_at = time.monotonic() + pause
             if self._interrupted:
                 return
-        if not looking or before != (self._links.running, self._links.failed):
+        if self._untold or not looking or before != (links.running, links.failed):
             self._tell()
 
     @property
     def _interrupted(self) -> bool:
-        """What is wanted now may be something else."""
+        """Something else is wanted now."""
         with self._changed:
-            return self._closed or self._paused or self._asked > self._begun
+            return self._closed or self._paused or self._wanted is not self._working_for
 
     def _tell(self, error: Exception | None = None) -> None:
         with self._changed:
             self._error = error or self._error
+            self._untold = False
             links = self._links
             self._progress = Progress(self._begun, frozenset(links.running), dict(links.failed))
             os.eventfd_write(self._event, 1)
