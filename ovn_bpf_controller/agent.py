@@ -217,15 +217,21 @@ class Agent:
             rules = compiler.flush() if compiled and desired.complete else None
         self._count(None, rules or RuleChanges())
         self._tell_problems()
-        if desired.complete:
-            self._tell_learnt(desired)
         if rules is not None:
             self._follow_meters(live=False)
         view = View(self.southbound, desired, self.binding.config)
-        self.answering.run(compiler, view, compiled)
+        # The slow path hears what it must know before packets need it; all the rest waits
+        # until they obey what changed.
+        first = self.answering.behind(compiler, view, compiled)
+        if first:
+            self.answering.run(compiler, view, compiled)
         with timed("flow-installation"):
             live = self._make_live(desired, rules) if desired.complete else None
         self._busy = not compiled or self._installation.busy
+        if not first:
+            self.answering.run(compiler, view, compiled)
+        if desired.complete:
+            self._tell_learnt(desired)
         if live is not None:
             self._tracking.live(live)
             self._follow_meters(live=True)

@@ -60,6 +60,12 @@ class Answering:
             if delta or any(row.TABLE in changes for row in each.duty.tables):
                 each.told = None
 
+    def behind(self, compiler: FlowCompiler, view: View, compiled: bool) -> bool:
+        """Whether run() would tell something that was not told."""
+        if compiled and compiler.arguments() is not self._arguments:
+            return True
+        return view.config is not self._config or any(e.told is None for e in self._duties)
+
     def run(self, compiler: FlowCompiler, view: View, compiled: bool = True) -> None:
         """Starts, tells and watches the process, when something needs it; and writes.
 

@@ -29,6 +29,7 @@ _log: Final = Logger("main")
 _rate: Final = RateLimit(5, 5)
 
 RETRY_SECONDS: Final = 1.0  # after the tables refused a change
+FORGET: Final = 256  # numbers of flows that went, in one idle round
 SLICE_SECONDS: Final = 0.02  # CPU, of compiling and of writing, before the loop goes round
 
 
@@ -108,6 +109,7 @@ class Installation:
         else:
             self._live = desired
             self._reclaim()
+            self._forget()
             return None
         reused = self._compiler.flow_ids.take_reused()
         if reused:
@@ -146,8 +148,17 @@ class Installation:
         except DataPlaneError as error:
             _rate.warn(_log, f"the data plane keeps what is no longer used: {error}")
 
+    def _forget(self) -> None:
+        """Counts of flows that went, when no packet adds to them: the next change, which
+        gives their numbers to others, need not see to it before it is live."""
+        if not self.tables.settled:
+            return
+        gone = self._compiler.flow_ids.take_free(FORGET)
+        if gone:
+            accounts.forget(self._plane.maps, gone)
+
     def settle(self) -> None:
-        """The same, waiting for the packets.  Nothing may be under way."""
+        """_reclaim(), waiting for the packets.  Nothing may be under way."""
         try:
             self.tables.settle()
         except DataPlaneError as error:

@@ -9,6 +9,8 @@ own rules have it.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Collection
+from itertools import islice
 
 
 class FlowIds:
@@ -19,6 +21,7 @@ class FlowIds:
         self._uuids: dict[int, str] = {}
         self._free: list[int] = []
         self._leaving: list[int] = []
+        self._counted: dict[int, None] = {}  # free ones that have counts of a flow that went
         self._reused: set[int] = set()
 
     def add(self, uuid: str) -> int:
@@ -27,7 +30,9 @@ class FlowIds:
         if number is None:
             if self._free:
                 number = heapq.heappop(self._free)
-                self._reused.add(number)
+                if number in self._counted:
+                    del self._counted[number]
+                    self._reused.add(number)
             else:
                 number = len(self._uuids) + 1
             self._numbers[uuid] = number
@@ -45,10 +50,19 @@ class FlowIds:
         for number in self._leaving:
             del self._uuids[number]
             heapq.heappush(self._free, number)
+            self._counted[number] = None
         self._leaving.clear()
 
+    def take_free(self, most: int) -> Collection[int]:
+        """Some free numbers with counts of flows that went; who asks makes them 0."""
+        found = list(islice(self._counted, most))
+        for number in found:
+            del self._counted[number]
+        return found
+
     def take_reused(self) -> set[int]:
-        """Numbers that mean another flow than before, since the last call."""
+        """Numbers that mean another flow than before, since the last call, and were in
+        use again before take_free() gave them."""
         reused, self._reused = self._reused, set()
         return reused
 

@@ -314,6 +314,8 @@ class Tables:
         while self._replaced and self._replaced[0].ticket <= over:
             run(self._replaced.popleft().calls)
             self._retire()
+        if self.settled:
+            self._unplaced.settle()
 
     def _retire(self) -> None:
         """Slots whose keys are gone wait for packets that had found them before."""

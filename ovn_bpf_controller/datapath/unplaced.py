@@ -65,6 +65,10 @@ class Unplaced:
         again = [rule for one, rule in self._rules.items() if one not in told]
         return Unplaced(replace(change, rules_added=[*change.rules_added, *again]), self.why)
 
+    def settle(self) -> None:
+        """The change is done, and needs no memory any more."""
+        self.change = TableChange()
+
     def refuse(self, refused: Sequence[Refusal], there: Iterable[Rule]) -> None:
         """Takes back the flows that these rules belong to.
 
