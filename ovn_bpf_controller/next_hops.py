@@ -9,11 +9,12 @@ ecmp-next-hop-monitor.c); tracking.py ends the connections.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from ovn_bpf_controller.binding.desired import LocalDatapath
 from ovn_bpf_controller.datapath.conntrack import Connection
 from ovn_bpf_controller.ovsdb.tables import ECMPNexthop
+from ovn_bpf_controller.plaindata import NamedTuple
 
 # ct_label.ecmp_reply_eth.
 _SHIFT: Final = 32

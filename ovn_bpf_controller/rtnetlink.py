@@ -13,9 +13,10 @@ import socket
 import struct
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
-from typing import Final, NamedTuple
+from typing import Final
 
 from ovn_bpf_controller.errors import DataPlaneError
+from ovn_bpf_controller.plaindata import NamedTuple
 
 _HEADER: Final = struct.Struct("=IHHII")  # struct nlmsghdr
 _ATTR: Final = struct.Struct("=HH")  # struct nlattr

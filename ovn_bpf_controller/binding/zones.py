@@ -9,9 +9,10 @@ the agent: the table is restored from there before it allots anything.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 import ovs.vlog
+
+from ovn_bpf_controller.plaindata import NamedTuple
 
 vlog = ovs.vlog.Vlog("binding_zones")
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import ovs.jsonrpc
 import ovs.stream
 
 from ovn_bpf_controller.errors import DatabaseError
+from ovn_bpf_controller.plaindata import NamedTuple
 from ovn_bpf_controller.process.dirs import Dirs
 
 _NAME = re.compile(r'\blog\([^)]*\bname="((?:[^"\\]|\\.)*)"')

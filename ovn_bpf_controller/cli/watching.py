@@ -12,13 +12,14 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ovn_bpf_controller.cli import southbound
 from ovn_bpf_controller.datapath import witness
 from ovn_bpf_controller.datapath.reasons import reason_text
 from ovn_bpf_controller.datapath.witness import Watcher, Witness
 from ovn_bpf_controller.errors import DatabaseError, StartupError
+from ovn_bpf_controller.plaindata import NamedTuple
 
 Ask = Callable[[str, list[str]], Any]
 """A command of the agent and its arguments -> the answer's JSON."""

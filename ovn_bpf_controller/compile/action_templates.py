@@ -12,7 +12,7 @@ from __future__ import annotations
 import marshal
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.actions import Lowered, Traits, lower
@@ -30,7 +30,7 @@ from ovn_bpf_controller.errors import OvnBpfError
 from ovn_bpf_controller.lang import nodes
 from ovn_bpf_controller.lang.actions import action_prereqs, parse_actions
 from ovn_bpf_controller.lang.nodes import Format
-from ovn_bpf_controller.plaindata import replace
+from ovn_bpf_controller.plaindata import NamedTuple, replace
 
 # Words of struct ovn_insn that a literal can become, and where they begin.
 _OFFSETS: Final = {name: struct.calcsize("=BBBB" + "I" * n) for n, name in enumerate("abc")}

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from ovn_bpf_controller.compile.lists import Traits
+from ovn_bpf_controller.plaindata import NamedTuple
 
 
 class Env(Protocol):

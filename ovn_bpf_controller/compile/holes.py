@@ -9,7 +9,7 @@ together with that looks at the same bits, it is free.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from ovn_bpf_controller.compile.layout import _CUTS as CUTS
 from ovn_bpf_controller.compile.literals import GROUP, STRING, WIDTHS, Text, another
@@ -17,7 +17,7 @@ from ovn_bpf_controller.errors import OvnBpfError
 from ovn_bpf_controller.lang import nodes
 from ovn_bpf_controller.lang.registers import pieces
 from ovn_bpf_controller.lang.sets import dimension, listed, whole_address
-from ovn_bpf_controller.plaindata import replace
+from ovn_bpf_controller.plaindata import NamedTuple, replace
 
 
 class Names(Protocol):

@@ -8,10 +8,11 @@ reads with it.  The layout is the header's: cffi lays the bytes out, not we.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.compile.layout import field_at
+from ovn_bpf_controller.plaindata import NamedTuple
 
 INSN_BYTES: Final[int] = ffi.sizeof("struct ovn_insn")
 

@@ -15,11 +15,12 @@ import sys
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.lang import nodes
 from ovn_bpf_controller.lang.actions import action_prereqs, parse_actions
+from ovn_bpf_controller.plaindata import NamedTuple
 
 PATH: Final = Path(__file__).with_name("shapes.bin")
 _SOURCES: Final = ("lang", "compile")

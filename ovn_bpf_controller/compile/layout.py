@@ -9,11 +9,11 @@ in OVN; a field wider than a word has its least significant bits in the last.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NoReturn
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.errors import UnsupportedError
-from ovn_bpf_controller.plaindata import dataclass
+from ovn_bpf_controller.plaindata import NamedTuple, dataclass
 
 WORD_BITS: Final = 32
 

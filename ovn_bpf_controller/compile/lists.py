@@ -9,7 +9,7 @@ what kind of datapath it is for.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.insns import Insn
@@ -17,6 +17,7 @@ from ovn_bpf_controller.compile.layout import WORD_BITS, Conj, Place, chunks, cu
 from ovn_bpf_controller.compile.telling import About
 from ovn_bpf_controller.errors import UnsupportedError
 from ovn_bpf_controller.lang import nodes
+from ovn_bpf_controller.plaindata import NamedTuple
 
 INGRESS: Final = 0
 EGRESS: Final = 1

@@ -11,11 +11,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.lang.lexer import ConstantError, parse_constant
 from ovn_bpf_controller.lang.nodes import Format
+from ovn_bpf_controller.plaindata import NamedTuple
 
 # As lang.lexer reads constants and names, but without a mask: masks stay in the template.
 _LITERAL: Final = re.compile(

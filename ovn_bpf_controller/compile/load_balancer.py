@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.ct_actions import FOUND_BIT, NATTED, address, arguments
@@ -21,7 +21,7 @@ from ovn_bpf_controller.compile.layout import Conj
 from ovn_bpf_controller.compile.lists import SideRule
 from ovn_bpf_controller.errors import LangError
 from ovn_bpf_controller.lang.templates import substitute_templates
-from ovn_bpf_controller.plaindata import dataclass, field
+from ovn_bpf_controller.plaindata import NamedTuple, dataclass, field
 
 _FULL: Final = {4: 0xFFFFFFFF, 6: (1 << 128) - 1}
 _PROTOCOLS: Final = {"tcp": 6, "udp": 17, "sctp": 132}

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from math import prod
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ovn_bpf_controller.compile.holes import Hole, Names
 from ovn_bpf_controller.compile.known import plain
@@ -20,6 +20,7 @@ from ovn_bpf_controller.compile.layout import Key
 from ovn_bpf_controller.compile.literals import GROUP, SET, STRING
 from ovn_bpf_controller.lang.registers import pieces
 from ovn_bpf_controller.lang.sets import MANY
+from ovn_bpf_controller.plaindata import NamedTuple
 
 PAIRS: Final = 256  # of keys that may meet: more are not worth the comparisons
 

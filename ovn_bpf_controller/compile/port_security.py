@@ -13,13 +13,13 @@ import ipaddress
 import re
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import Final
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.insns import Insn, program
 from ovn_bpf_controller.compile.layout import Conj
 from ovn_bpf_controller.errors import LangError
-from ovn_bpf_controller.plaindata import dataclass
+from ovn_bpf_controller.plaindata import NamedTuple, dataclass
 
 IN: Final[int] = lib.OVN_TABLE_IN_PORT_SEC
 IN_ND: Final[int] = lib.OVN_TABLE_IN_PORT_SEC_ND

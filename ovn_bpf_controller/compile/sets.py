@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final, NamedTuple, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.difference import difference
@@ -20,7 +20,7 @@ from ovn_bpf_controller.lang.intervals import is_prefix
 from ovn_bpf_controller.lang.normal import constant
 from ovn_bpf_controller.lang.sets import named_members
 from ovn_bpf_controller.model import SetMember
-from ovn_bpf_controller.plaindata import dataclass, field
+from ovn_bpf_controller.plaindata import NamedTuple, dataclass, field
 
 _WORD: Final = 0xFFFFFFFF
 _KINDS: Final = {32: lib.OVN_SET_IP4, 128: lib.OVN_SET_IP6}

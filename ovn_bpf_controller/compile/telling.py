@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.insns import Insn
 from ovn_bpf_controller.lang import nodes
 from ovn_bpf_controller.model import Meter
+from ovn_bpf_controller.plaindata import NamedTuple
 
 #: Actions that OVN does with the packet in hand: without what they answer it ends.
 PAUSING: Final = (nodes.PutOpts, nodes.DnsLookup, nodes.DhcpRelay)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath.counters import possible_cpus
@@ -20,6 +20,7 @@ from ovn_bpf_controller.datapath.maps import ArrayMap, check, map_info
 from ovn_bpf_controller.datapath.records import position, record, word
 from ovn_bpf_controller.datapath.run import run_once
 from ovn_bpf_controller.errors import DataPlaneError
+from ovn_bpf_controller.plaindata import NamedTuple
 
 MAX_ZONE: Final = 0xFFFF
 BATCH: Final = 4096  # elements read by one system call

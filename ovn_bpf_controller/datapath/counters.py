@@ -11,10 +11,10 @@ import struct
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath.maps import check, map_info
+from ovn_bpf_controller.plaindata import NamedTuple
 
 _ARRAYS = (2, 6)  # enum bpf_map_type: array, per-CPU array
 _COUNT = struct.Struct("=QQ")  # struct ovn_count

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath.maps import check, map_info
+from ovn_bpf_controller.plaindata import NamedTuple
 
 FDB: Final = "ovn_fdb"
 MACS: Final = "ovn_macs"

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath.counters import Count
 from ovn_bpf_controller.datapath.maps import check
 from ovn_bpf_controller.model import Meter
+from ovn_bpf_controller.plaindata import NamedTuple
 
 METERS: Final = "ovn_meters"
 USE: Final = "ovn_meter_use"

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath.maps import check
 from ovn_bpf_controller.datapath.punts import cpus
 from ovn_bpf_controller.datapath.records import record
+from ovn_bpf_controller.plaindata import NamedTuple
 
 _NEWS: Final = record("struct ovn_news")
 _ROOM: Final = 256

@@ -11,13 +11,13 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath.counters import Count, Counters
 from ovn_bpf_controller.datapath.maps import check, map_info
 from ovn_bpf_controller.datapath.records import record
-from ovn_bpf_controller.plaindata import dataclass
+from ovn_bpf_controller.plaindata import NamedTuple, dataclass
 
 _BATCH: Final = 256
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from array import array
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.datapath.change import TableChange
@@ -37,6 +37,7 @@ from ovn_bpf_controller.datapath.unplaced import FlowAt, Refusal, Unplaced
 from ovn_bpf_controller.datapath.versioned import Index, VersionedTable
 from ovn_bpf_controller.errors import DataPlaneError
 from ovn_bpf_controller.model import Rule, SetMember, Tunnel
+from ovn_bpf_controller.plaindata import NamedTuple
 from ovn_bpf_controller.process.crash import crash_point
 
 CONTROL: Final = record("struct ovn_ctl")

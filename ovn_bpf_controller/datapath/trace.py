@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath.maps import ArrayMap
 from ovn_bpf_controller.datapath.run import run_once
 from ovn_bpf_controller.errors import DataPlaneError
+from ovn_bpf_controller.plaindata import NamedTuple
 
 _HEAD: Final = ("kind", "table", "flow", "prio", "pc", "port", "chassis", "reason", "dp", "egress")
 

@@ -9,13 +9,13 @@ reason of their own; those that do not are left out.  Each later change tries ag
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.datapath.change import TableChange
 from ovn_bpf_controller.datapath.stages import INSN
 from ovn_bpf_controller.model import Rule
-from ovn_bpf_controller.plaindata import replace
+from ovn_bpf_controller.plaindata import NamedTuple, replace
 
 # Instead of the actions of a flow that is not placed.
 DROP: Final = INSN.pack(lib.OP_DROP, 0, 0, 0, lib.DROP_NO_ROOM, 0, 0) + INSN.pack(

@@ -12,13 +12,14 @@ import ipaddress
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ovn_bpf_controller.binding.claims import PortType
 from ovn_bpf_controller.duties.addresses import lport_addresses
 from ovn_bpf_controller.duties.duty import Duty, View
 from ovn_bpf_controller.ovsdb.tables import Chassis, DatapathBinding, MACBinding, PortBinding
 from ovn_bpf_controller.ovsdb.transact import Transaction
+from ovn_bpf_controller.plaindata import NamedTuple
 
 _RESIDENT: Final = re.compile(r'is_chassis_resident\s*\(\s*"([^"]*)"\s*\)\s*$')
 _DISABLED: Final = "disable_garp_rarp"

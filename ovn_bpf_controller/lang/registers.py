@@ -8,7 +8,8 @@ reg1 cannot disagree.  reg0 is the most significant word of xreg0 and xxreg0.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
+
+from ovn_bpf_controller.plaindata import NamedTuple
 
 
 class Piece(NamedTuple):

@@ -8,12 +8,13 @@ costs the data plane nothing and counts from the device's birth on.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from ovn_bpf_controller.model import Port, PortKind
 from ovn_bpf_controller.observe.chassis import Chassis, Rows, datapath_keys, datapath_names
 from ovn_bpf_controller.ovsdb.tables import Chassis as ChassisRow
 from ovn_bpf_controller.ovsdb.tables import Encap
+from ovn_bpf_controller.plaindata import NamedTuple
 
 _DEVICES: Final = Path("/sys/class/net")
 _UNKNOWN: Final = "-"

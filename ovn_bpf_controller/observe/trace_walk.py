@@ -10,7 +10,7 @@ instructions are an error, never guessed away.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.insns import INSN_BYTES, Insn, decode
@@ -22,6 +22,7 @@ from ovn_bpf_controller.observe import trace_ct
 from ovn_bpf_controller.observe.microflow import mac, read
 from ovn_bpf_controller.observe.trace_actions import Actions, FlowText
 from ovn_bpf_controller.observe.trace_node import Kind, Node
+from ovn_bpf_controller.plaindata import NamedTuple
 
 _OMITTED: Final = "/* omitting output because inport == outport && !flags.loopback */"
 

@@ -9,7 +9,7 @@ before it, and a resumed connection must ask for exactly what was acknowledged.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import ovs.vlog
 
@@ -17,6 +17,7 @@ from ovn_bpf_controller.errors import DatabaseError
 from ovn_bpf_controller.ovsdb import framing
 from ovn_bpf_controller.ovsdb.schema import Schema
 from ovn_bpf_controller.ovsdb.tables import Row
+from ovn_bpf_controller.plaindata import NamedTuple
 
 vlog = ovs.vlog.Vlog("ovsdb_conditions")
 

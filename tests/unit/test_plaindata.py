@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""plaindata.dataclass against the standard library's, on the same class bodies."""
+"""plaindata's classes against the standard library's, on the same class bodies."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-from typing import Any, ClassVar
+import json
+import pickle
+import typing
+from typing import Any, ClassVar, Generic, TypeVar
 
 import pytest
 
 from ovn_bpf_controller import plaindata
 
 IMPLEMENTATIONS: list[Any] = [plaindata, dataclasses]
+T = TypeVar("T")
 
 
 def classes(how: Any) -> tuple[Any, Any, Any]:
@@ -92,3 +96,105 @@ def test_plain_subclass(how: Any) -> None:
 
     assert Named("x") == Named("x") != base("x")
     assert base("x").name == Named(name="x").name == "x"
+
+
+def test_fields_keep_their_names() -> None:
+    """Classes of one shape share code."""
+
+    @plaindata.dataclass(slots=True)
+    class One:
+        a: int
+        b: int = 1
+        c: list[int] = plaindata.field(default_factory=list)
+
+    @plaindata.dataclass(slots=True)
+    class Other:
+        b: str
+        a: str = "a"
+        d: list[str] = plaindata.field(default_factory=lambda: ["d"])
+
+    one, other = One(5), Other(b="x")
+    assert (one.a, one.b, one.c) == (5, 1, [])
+    assert (other.b, other.a, other.d) == ("x", "a", ["d"])
+    assert One(1, c=[2]) == One(a=1, b=1, c=[2]) and Other("b", "c").a == "c"
+
+
+class Pickled(plaindata.NamedTuple):
+    """At the top, where pickle finds it."""
+
+    number: int
+    text: str = "x"
+
+
+def tuples(how: Any) -> tuple[Any, Any, Any]:
+    class Plain(how.NamedTuple):  # type: ignore[misc]
+        """Said of it."""
+
+        number: int
+        text: str = "x"
+
+        @property
+        def twice(self) -> int:
+            return int(self.number * 2)
+
+    class Of(how.NamedTuple, Generic[T]):  # type: ignore[misc]
+        value: T
+
+    class Sub(Plain):
+        __slots__ = ()
+        KIND = "sub"
+
+    return Plain, Of, Sub
+
+
+@pytest.mark.parametrize("how", [plaindata, typing])
+def test_named_tuples(how: Any) -> None:
+    plain, of, sub = tuples(how)
+    a = plain(1)
+    assert a == (1, "x") == plain(text="x", number=1) == plain(1, "x")
+    assert (a.number, a.text, a.twice, a[1], len(a)) == (1, "x", 2, "x", 2)
+    assert hash(a) == hash((1, "x")) and sorted([plain(2), a]) == [a, plain(2)]
+    assert repr(a) == "Plain(number=1, text='x')" and plain.__doc__ == "Said of it."
+    assert a._replace(text="y") == (1, "y") and a._asdict() == {"number": 1, "text": "x"}
+    assert plain._make([3, "z"]) == (3, "z") and type(plain._make([3, "z"])) is plain
+    assert plain._fields == plain.__match_args__ == ("number", "text")
+    assert plain._field_defaults == {"text": "x"}
+    assert copy.copy(a) == a == copy.deepcopy(a) and type(copy.copy(a)) is plain
+    assert json.dumps(a) == '[1, "x"]'
+    assert of(3).value == 3 == of[int](3).value
+    match a:
+        case plain(number, text):
+            assert (number, text) == (1, "x")
+        case _:
+            pytest.fail("no match")
+    assert not hasattr(a, "__dict__") and type(plain) is type
+    with pytest.raises(AttributeError):
+        a.number = 2
+
+    b = sub(5)
+    assert (type(b), b.twice, b.KIND, type(b._replace(number=6))) == (sub, 10, "sub", sub)
+
+
+@pytest.mark.parametrize("how", [plaindata, typing])
+def test_a_subclass_may_be_called_first(how: Any) -> None:
+    plain, _, sub = tuples(how)
+    assert type(sub(5)) is sub and type(plain(5)) is plain and type(sub(6, text="y")) is sub
+
+
+@pytest.mark.parametrize("how", [plaindata, typing])
+def test_wrong_calls_of_named_tuples(how: Any) -> None:
+    plain, _, _ = tuples(how)
+    for _ in range(2):  # the first call makes the __new__
+        for args in ((), (1, "x", 2)):
+            with pytest.raises(TypeError):
+                plain(*args)
+        with pytest.raises(TypeError):
+            plain(1, colour="red")
+    with pytest.raises(ValueError, match="colour"):
+        plain(1)._replace(colour="red")
+    with pytest.raises(TypeError):
+        plain._make([1])
+
+
+def test_pickle() -> None:
+    assert pickle.loads(pickle.dumps(Pickled(4))) == Pickled(4)
