@@ -9,7 +9,6 @@ It is made of lang and compile: one that another version of them made is not use
 
 from __future__ import annotations
 
-import hashlib
 import marshal
 import sys
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from ovn_bpf_controller import digests
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.lang import nodes
 from ovn_bpf_controller.lang.actions import action_prereqs, parse_actions
@@ -41,15 +41,12 @@ class Known(NamedTuple):
 
 def digest() -> bytes:
     """Of all that decides what a flow becomes."""
-    found = hashlib.blake2b(digest_size=16)
-    found.update(sys.implementation.cache_tag.encode())  # marshal's format may differ
+    parts = [str(sys.implementation.cache_tag).encode()]  # marshal's format may differ
     for name in _SOURCES:
-        for path in sorted((PATH.parent.parent / name).rglob("*.py")):
-            found.update(path.read_bytes())
-    found.update(str(ffi.string(lib.ovn_layout_hash)).encode())  # include/ovn_bpf
-    kinds = [getattr(lib, name) for name in dir(lib) if name.startswith("OVN_LIT_")]
-    found.update(bytes(kinds))
-    return found.digest()
+        parts += [path.read_bytes() for path in sorted((PATH.parent.parent / name).rglob("*.py"))]
+    parts.append(str(ffi.string(lib.ovn_layout_hash)).encode())  # include/ovn_bpf
+    parts.append(bytes(getattr(lib, name) for name in dir(lib) if name.startswith("OVN_LIT_")))
+    return digests.digest(b"".join(parts))
 
 
 @cache

@@ -8,13 +8,13 @@ their way and the slow path may be older than the agent.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any, Final
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.insns import Insn, encode
+from ovn_bpf_controller.digests import digest
 from ovn_bpf_controller.lang import nodes
 
 # What a trace assumes of the answer, as ovn-trace does.
@@ -45,7 +45,7 @@ VERBS: Final[dict[type[nodes.Action], int]] = {
 
 def _number(text: str | bytes) -> int:
     data = text.encode() if isinstance(text, str) else text
-    return int.from_bytes(hashlib.blake2b(data, digest_size=4).digest(), "big")
+    return int.from_bytes(digest(data, 4), "big")
 
 
 def argument(action: nodes.Action) -> tuple[int, str]:

@@ -8,12 +8,12 @@ digests, so they mean the same after a restart.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Generic, TypeVar
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile.insns import Insn
+from ovn_bpf_controller.digests import digest
 from ovn_bpf_controller.lang import nodes
 from ovn_bpf_controller.model import Meter
 from ovn_bpf_controller.plaindata import NamedTuple
@@ -82,7 +82,7 @@ V = TypeVar("V")
 
 def meter_key(name: str) -> int:
     """The key of a meter in the maps."""
-    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
+    return int.from_bytes(digest(name.encode(), 8), "big")
 
 
 def meter(name: str, reason: int, skip: int = 0) -> Insn:

@@ -10,7 +10,6 @@ tracker's, and what was learnt, go on if their headers are the same (inherit.py)
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -23,6 +22,7 @@ from ovn_bpf_controller.datapath import inherit, libbpf, probe
 from ovn_bpf_controller.datapath.maps import map_info
 from ovn_bpf_controller.datapath.programs import Programs, entries, open_pins, pin_all
 from ovn_bpf_controller.datapath.trace import Tracer
+from ovn_bpf_controller.digests import digest
 from ovn_bpf_controller.errors import DataPlaneError
 from ovn_bpf_controller.process.crash import crash_point
 
@@ -105,7 +105,7 @@ def pin_name(instance: str) -> str:
     plain = re.sub(r"[^A-Za-z0-9_-]", "_", instance)[:64]
     if plain and plain == instance:
         return plain
-    return f"{plain}-{hashlib.sha256(instance.encode()).hexdigest()[:8]}"
+    return f"{plain}-{digest(instance.encode(), 4).hex()}"
 
 
 class Plane:
@@ -136,8 +136,8 @@ class Plane:
         layout = ffi.string(lib.ovn_layout_hash)
         assert isinstance(layout, bytes)
         self._top = bpffs / TOP
-        digest = hashlib.sha256(layout + repr(sorted(sizes.items())).encode())
-        self.directory = self._top / digest.hexdigest()[:16] / pin_name(instance)
+        digested = digest(layout + repr(sorted(sizes.items())).encode(), 8)
+        self.directory = self._top / digested.hex() / pin_name(instance)
         self.links = self.directory / "links"
         self.links.mkdir(parents=True, exist_ok=True)
         self.maps: dict[str, int] = {}

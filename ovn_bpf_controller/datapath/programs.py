@@ -10,7 +10,6 @@ pin goes.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import threading
@@ -22,6 +21,7 @@ from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath import libbpf
 from ovn_bpf_controller.datapath.libbpf import BpfObject
 from ovn_bpf_controller.datapath.maps import check
+from ovn_bpf_controller.digests import digest
 from ovn_bpf_controller.errors import DataPlaneError
 
 # Loaded when they are asked for; all others at once.
@@ -149,7 +149,7 @@ class Programs(Mapping[str, int]):
 
 
 def _digest(source: Path) -> str:
-    return hashlib.sha256(source.read_bytes()).hexdigest()[:16]
+    return digest(source.read_bytes(), 8).hex()
 
 
 # --- pins ---------------------------------------------------------------------------
