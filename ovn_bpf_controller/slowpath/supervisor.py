@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from typing import Any, Final
 import ovs.poller
 
 import ovn_bpf_controller
+from ovn_bpf_controller.process.child import Child
 from ovn_bpf_controller.process.log import Logger
 from ovn_bpf_controller.slowpath import lessons, takeover
 
@@ -31,8 +31,9 @@ RETRY_SECONDS = 1.0
 PATIENCE_SECONDS = 5.0  # it answers within a second of its start
 _CHUNK = 1 << 16
 # Finds its modules where we found ours: neither site's search, a third of its start
-# in a virtual environment, nor the current directory.
-_COMMAND: Final = (sys.executable, "-S", "-P", "-m", "ovn_bpf_controller.slowpath")
+# in a virtual environment, nor the current directory.  -m would load runpy.
+_START: Final = "from ovn_bpf_controller.slowpath.__main__ import main; raise SystemExit(main())"
+_COMMAND: Final = (sys.executable, "-S", "-P", "-c", _START)
 
 
 class Supervisor:
@@ -48,7 +49,7 @@ class Supervisor:
         self._plane = plane
         self._programs = programs
         self._pidfile = pidfile
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Child | None = None
         self._sock: socket.socket | None = None
         self._unsent = b""
         self._rest = b""
@@ -66,8 +67,8 @@ class Supervisor:
 
         knowledge: members of slowpath.knowledge's lines, JSON.
         """
-        if self._process is not None and self._process.poll() is not None:
-            _log.warn(f"the slow path ended with status {self._process.returncode}")
+        if self._process is not None and (status := self._process.ended()) is not None:
+            _log.warn(f"the slow path ended with status {status}")
             self._forget()
         if self._process is None:
             if time.monotonic() < self._retry_at:
@@ -115,32 +116,18 @@ class Supervisor:
             self._sock = None
         process, self._process = self._process, None
         if keep:
-            if process is not None:
-                process.returncode = 0  # not ours to wait for any more
             return
         if process is not None:
-            process.terminate()
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.end(PATIENCE_SECONDS)
         takeover.end(self._pidfile)
         self._pidfile.unlink(missing_ok=True)
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(
-                [
-                    *_COMMAND,
-                    *map(str, (self._plane, self._programs, theirs.fileno(), self._pidfile)),
-                ],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                env={**os.environ, "PYTHONPATH": _python_path()},
-            )
+            arguments = (self._plane, self._programs, theirs.fileno(), self._pidfile)
+            env = {**os.environ, "PYTHONPATH": _python_path()}
+            self._process = Child([*_COMMAND, *map(str, arguments)], env, theirs.fileno())
         ours.setblocking(False)
         self._sock = ours
         self._told, self._unsent, self._rest = {}, b"", b""
