@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from textwrap import indent
 from typing import Any
 
 from ovn_bpf_controller.datapath.events import told
@@ -78,7 +77,7 @@ def _json(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     """What json.dumps(rows, indent=2) makes of them, one by one."""
     between = "["
     for row in rows:
-        yield between + "\n" + indent(json.dumps(row, indent=2), "  ")
+        yield f"{between}\n  " + json.dumps(row, indent=2).replace("\n", "\n  ")
         between = ","
     yield "[]\n" if between == "[" else "\n]\n"
 

@@ -9,8 +9,8 @@ a round; without the key there is neither thread nor library in memory.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 import ovs.poller
@@ -38,7 +38,7 @@ class MetricsServer:
         self._families = families
         self._where = ""
         self._server: HttpServer | None = None
-        self._asked: SimpleQueue[Future[list[Metric]]] = SimpleQueue()
+        self._asked: deque[Future[list[Metric]]] = deque()  # by any thread
         self._wake, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def run(self, where: str) -> None:
@@ -48,8 +48,8 @@ class MetricsServer:
         """
         if where != self._where:
             self._move(where)
-        while not self._asked.empty():
-            self._answer(self._asked.get())
+        while self._asked:
+            self._answer(self._asked.popleft())
 
     def wait(self, poller: Any) -> None:
         """Wakes the poller for the next scrape."""
@@ -90,6 +90,6 @@ class MetricsServer:
         from concurrent.futures import Future  # with the library: only where it is asked for
 
         future: Future[list[Metric]] = Future()
-        self._asked.put(future)
+        self._asked.append(future)
         os.write(self._waker, b"x")
         return future.result(PATIENCE)

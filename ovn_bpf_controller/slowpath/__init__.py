@@ -5,3 +5,8 @@ It serves packets that logical flows send up (datapath.punts), so that no long
 computation of the agent delays a DHCP answer.  The agent starts it (supervisor),
 and tells it what it needs to know; it lives on when the agent dies.
 """
+
+from ovn_bpf_controller.process.later import called, put_off
+
+put_off("urllib.parse", quote_from_bytes=called("urllib.parse", "quote_from_bytes"))
+put_off("random")

@@ -38,7 +38,7 @@ class Session:
         disc: int,
         terms: Terms,
         now: float,
-        chance: Callable[[], float] = random.random,
+        chance: Callable[[], float] = lambda: random.random(),
         was_up: bool = False,
     ) -> None:
         """chance: uniform in [0, 1), for the jitter.  was_up: under another process, or on
