@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The console script ovn-bpf-controller: options, log, daemon, agent, loop.
+"""What ovn-bpf-controller does: options, log, daemon, agent, loop.  __main__ calls it.
 
 Whatever keeps it from starting is one line on stderr and exit status 1; a
 traceback goes to the log file only.
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None, agent_factory: AgentFactory | None =
 
 def _program_name() -> str:
     name = os.path.basename(sys.argv[0])
-    return "ovn-bpf-controller" if name in ("", "-c", "-m", "controller.py") else name
+    return "ovn-bpf-controller" if name in ("", "-c", "-m", "__main__.py") else name
 
 
 def _text(program: str, options: Options) -> str:
@@ -131,7 +131,3 @@ def _run(options: Options, agent_factory: AgentFactory) -> int:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

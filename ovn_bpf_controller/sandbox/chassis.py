@@ -250,5 +250,5 @@ def agent_command(agent: str) -> Sequence[str]:
     if shutil.which(agent) is not None:
         return (agent,)
     if agent == "ovn-bpf-controller":  # a source tree that is not installed
-        return (sys.executable, "-m", "ovn_bpf_controller.cli.controller")
+        return (sys.executable, "-m", "ovn_bpf_controller")
     raise SandboxError(f"{agent} is not installed")

@@ -16,7 +16,7 @@ import pytest
 from tests.support.daemon import Bed
 from tests.support.ovsdb import SB_SCHEMA, LocalServer, OvsdbServer, wait_until
 
-CONTROLLER = [sys.executable, "-m", "ovn_bpf_controller.cli.controller"]
+CONTROLLER = [sys.executable, "-m", "ovn_bpf_controller"]
 BPFFS = "mount -t bpf bpf /sys/fs/bpf && ip link set lo up"
 
 
