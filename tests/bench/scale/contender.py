@@ -20,6 +20,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import ovs
+
+import ovn_bpf_controller
 from tests.bench.scale.client import Client
 from tests.support.ovsdb import Daemon, LocalServer
 
@@ -27,8 +30,13 @@ CHASSIS = "ch0"
 OURS = "ovn-bpf-controller"
 THEIRS = "ovn-controller"
 _TICK = os.sysconf("SC_CLK_TCK")
-_MODULES = ("ovn_bpf_controller.cli.controller", "ovn_bpf_controller.agent",
-            "ovn_bpf_controller.slowpath.service")  # fmt: skip
+_MODULES = ("ovn_bpf_controller.__main__", "ovn_bpf_controller.cli.controller",
+            "ovn_bpf_controller.agent", "ovn_bpf_controller.slowpath.process")  # fmt: skip
+# What an installed console script does.  -S and a path: a package is found without the
+# .pth files of an editable installation and of setuptools, which run code at each start.
+_START = "import sys; from ovn_bpf_controller.__main__ import main; sys.exit(main())"
+_INSTALLED = [sys.executable, "-S", "-P", "-c", _START]
+_PATH = [str(Path(str(module.__file__)).parents[1]) for module in (ovn_bpf_controller, ovs)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +81,13 @@ class _Agent(Daemon):
     def start(self) -> None:
         options = ["--no-chdir", "-vconsole:info", "-vfile:off", "-vsyslog:off"]
         options.append(self._server.remote)
+        # Whoever becomes the agent notes what it has cost before.
+        note = f"cat /proc/$$/schedstat >{self.directory / 'before'} && exec "
         if self.name == THEIRS:
-            self.spawn([THEIRS, *options])
+            self.spawn(["sh", "-ec", note + shlex.join([THEIRS, *options])])
             return
         options.insert(0, f"--unixctl={self.ctl}")
-        agent = [sys.executable, "-m", "ovn_bpf_controller.cli.controller", *options]
+        agent = [*_INSTALLED, *options]
         prefix = shlex.split(os.environ.get("OVN_BPF_BENCH_WRAPPER", ""))
         devices = self.directory / "devices"
         devices.write_text(
@@ -85,9 +95,14 @@ class _Agent(Daemon):
         )
         script = (
             "mount -t bpf bpf /sys/fs/bpf && ip link set lo up && "
-            f"ip -batch {devices} && exec {shlex.join([*prefix, *agent])}"
+            f"ip -batch {devices} && {note}{shlex.join([*prefix, *agent])}"
         )
         self.spawn(["env", *_with_byte_code(), "unshare", "--net", "--mount", "sh", "-ec", script])
+
+    @property
+    def before(self) -> float:
+        """CPU seconds of what made the agent's surroundings and then became it."""
+        return int((self.directory / "before").read_text().split()[0]) / 1e9
 
     @property
     def helper(self) -> int:
@@ -109,12 +124,13 @@ class _Agent(Daemon):
 
 @functools.cache
 def _with_byte_code() -> list[str]:
-    """Arguments of env(1) with which Python finds byte code, made here and now: some
-    environments keep it from writing any."""
+    """Arguments of env(1) with which Python finds our modules, and byte code, made here
+    and now: some environments keep it from writing any."""
     home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"), "ovn-bpf-scale")
-    found = ["-u", "PYTHONDONTWRITEBYTECODE", f"PYTHONPYCACHEPREFIX={home / 'bytecode'}"]
+    found = ["-u", "PYTHONDONTWRITEBYTECODE", f"PYTHONPYCACHEPREFIX={home / 'bytecode'}",
+             f"PYTHONPATH={':'.join(_PATH)}"]  # fmt: skip
     script = "; ".join(f"import {module}" for module in _MODULES)
-    subprocess.run(["env", *found, sys.executable, "-c", script], check=True)
+    subprocess.run(["env", *found, *_INSTALLED[:-1], script], check=True)
     return found
 
 
@@ -221,7 +237,8 @@ class Contender:
         """What the agent has cost so far."""
         helper = self._daemon.helper
         found = [_cost(pid) for pid in (self._daemon.pid, helper) if pid]
-        return Cost(sum(c.cpu for c in found), sum(c.peak for c in found))
+        cpu = sum(c.cpu for c in found) - self._daemon.before
+        return Cost(cpu, sum(c.peak for c in found))
 
     def live(self, *, reset: bool = False) -> dict[str, float]:
         """ms from a change's arrival at our agent to the packets that obey it, and how
