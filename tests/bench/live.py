@@ -114,15 +114,19 @@ class Stage:
             _BUMP, {"op": "select", "table": "SB_Global", "where": [], "columns": ["nb_cfg"]}
         )
         self._acknowledged(int(results[1]["rows"][0]["nb_cfg"]))
+        time.sleep(IDLE_SECONDS)
 
     def _acknowledged(self, nb_cfg: int) -> None:
         def reached() -> bool:
             rows = self._acks.rows["Chassis_Private"].values()
             return any(r["name"] == CHASSIS and r["nb_cfg"] >= nb_cfg for r in rows)
 
-        if not self._acks.until(reached, SECONDS):
+        def heard() -> bool:
+            return any(r["nb_cfg"] >= nb_cfg for r in self._arrivals.rows["SB_Global"].values())
+
+        # What _arrivals has not taken in yet would be the arrival of the next change.
+        if not self._acks.until(reached, SECONDS) or not self._arrivals.until(heard, SECONDS):
             raise RuntimeError(f"no answer\n{self._agent.words()[-2000:]}")
-        time.sleep(IDLE_SECONDS)
 
     def change(self, *operations: Row) -> float:
         """ms from a change's arrival to the generation that has it."""
@@ -136,7 +140,6 @@ class Stage:
             time.sleep(0.00005)
         passed = time.monotonic() - arrived
         self._sb.results()
-        self._arrivals.poll(1)
         self.settle()
         return passed * 1000
 
