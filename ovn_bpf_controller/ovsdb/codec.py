@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from ovn_bpf_controller.errors import DatabaseError
+from ovn_bpf_controller.ovsdb.row_maker import WORTH, Decode, Plan, compiled
 from ovn_bpf_controller.ovsdb.schema import Schema, ServerColumn
 from ovn_bpf_controller.ovsdb.tables import Row
 from ovn_bpf_controller.plaindata import MISSING, Field, fields
@@ -25,7 +26,13 @@ class RowError(DatabaseError):
     """A row has a value that is not of its column's type."""
 
 
-_ATOMS: Final = {"str": "string", "int": "integer", "bool": "boolean", "Uuid": "uuid"}
+_ATOMS: Final = {
+    "str": "string",
+    "Text": "string",
+    "int": "integer",
+    "bool": "boolean",
+    "Uuid": "uuid",
+}
 _COMPOSITES: Final = {
     "Map": ("map", "string"),
     "UuidMap": ("uuid map", "string"),
@@ -33,7 +40,8 @@ _COMPOSITES: Final = {
     "Uuids": ("set", "uuid"),
     "tuple[int, ...]": ("set", "integer"),
 }
-_PLAIN: Final[dict[str, type]] = {"string": str, "integer": int, "boolean": bool}
+#: What a decoder raises for JSON that is not of its type.
+WRONG: Final = (TypeError, ValueError, LookupError)
 _intern = sys.intern
 _FEW: Final = 64  # elements of a set that changed, which are found one by one
 _EMPTY: Final[dict[str, str]] = {}
@@ -120,6 +128,16 @@ def _set(atom: Decoder) -> Decoder:
             return tuple(sorted(map(_intern, _elements(json))))
 
         return decode_strings
+    if atom is _uuid:  # members of multicast groups
+
+        def decode_uuids(json: Any) -> tuple[Any, ...]:
+            elements = [json] if json[0] == "uuid" else _elements(json)
+            found = [text for tag, text in elements if tag == "uuid"]
+            if len(found) != len(elements):
+                raise TypeError(f"{json!r} is no set of uuids")
+            return tuple(sorted(map(_intern, found)))
+
+        return decode_uuids
 
     def decode(json: Any) -> tuple[Any, ...]:
         return tuple(sorted([atom(element) for element in _elements(json)]))
@@ -179,15 +197,13 @@ def _replace(old: Any, change: Any) -> Any:
 class Column:
     """A declared column: how to decode it, its default, how to merge a difference."""
 
-    __slots__ = ("decode", "default", "kind", "merge", "name", "plain", "shape", "value")
+    __slots__ = ("decode", "default", "kind", "merge", "name", "shape", "value")
 
     def __init__(self, declared: Field[Any]) -> None:
         self.name: Final = declared.name
         factory = declared.default_factory
         self.default: Final = _EMPTY if factory is not MISSING else declared.default
         self.shape, self.kind = _shape(str(declared.type))
-        # What JSON makes of a scalar that needs no decoding.
-        self.plain: type | None = _PLAIN.get(self.kind) if self.shape == "scalar" else None
         self.merge: Callable[[Any, Any], Any] = _replace
         self.value = ""
         if self.shape in _MAPS:
@@ -218,6 +234,13 @@ def _shape(annotation: str) -> tuple[str, str]:
     return composite or ("scalar", _ATOMS[annotation.removesuffix(" | None")])
 
 
+def _plan(declared: Field[Any], column: Column | None, default: Any) -> Plan:
+    """For a decoder that is compiled."""
+    decode = column.decode if column else None
+    kind = column.kind if column and column.shape == "scalar" else ""
+    return Plan(declared.name, default, decode, kind, str(declared.type) != "Text")
+
+
 class RowCodec:
     """Decodes one table's rows for one server.
 
@@ -239,9 +262,20 @@ class RowCodec:
                 self.mismatched.append(column.name)
             self._plan.append(column if known else None)
             self._defaults.append(column.default)
-        self._known: Final = [(i, c.name, c.plain, c.decode) for i, c in enumerate(self._plan) if c]
-        self.columns: Final = tuple(name for _, name, _, _ in self._known)
-        self._position: Final = {name: i for i, name, _, _ in self._known}
+        self._known: Final = [(c.name, c.decode, i) for i, c in enumerate(self._plan) if c]
+        self.columns: Final = tuple(name for name, _, _ in self._known)
+        self._position: Final = {name: i for name, _, i in self._known}
+        self._make: Decode = self._interpret
+
+    def maker(self, rows: int) -> Decode:
+        """What makes a row of a dict, for somebody with so many: decode() without the care.
+
+        Raises one of WRONG if a value is not of its column's type.
+        """
+        if rows >= WORTH and self._make == self._interpret:
+            declared = zip(fields(self.row)[1:], self._plan, self._defaults, strict=True)
+            self._make = compiled(self.row, [_plan(*each) for each in declared])
+        return self._make
 
     def decode(self, uuid: str, json: Any) -> Row:
         """A whole row; columns that are not in json have their defaults.
@@ -251,17 +285,16 @@ class RowCodec:
         try:
             if type(json) is not dict:
                 raise TypeError(f"{json!r} is no row")
-            values = self._defaults.copy()
-            for i, name, plain, decode in self._known:
-                if name in json:
-                    value = json[name]
-                    if type(value) is plain:  # nearly all: spared a call
-                        values[i] = _intern(json[name]) if plain is str else value
-                    else:
-                        values[i] = decode(value)
-            return self.row(_intern(uuid), *values)
-        except (TypeError, ValueError, LookupError) as error:
+            return self._make(uuid, json)
+        except WRONG as error:
             raise RowError(f"{self.row.TABLE} {uuid}: {error}") from error
+
+    def _interpret(self, uuid: str, json: Any) -> Row:
+        values = self._defaults.copy()
+        for name, decode, i in self._known:
+            if name in json:
+                values[i] = decode(json[name])
+        return self.row(uuid, *values)
 
     def patch(self, old: Row, json: Any) -> Row:
         """The row after an update2 "modify"; RowError as decode."""
@@ -273,5 +306,5 @@ class RowCodec:
                 if i is not None and column is not None:
                     values[i + 1] = column.merge(values[i + 1], column.decode(value))
             return self.row(*values)
-        except (TypeError, ValueError, LookupError, AttributeError) as error:
+        except (*WRONG, AttributeError) as error:
             raise RowError(f"{self.row.TABLE} {old.uuid}: {error}") from error

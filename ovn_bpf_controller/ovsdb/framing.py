@@ -3,8 +3,8 @@
 
 The session feeds it whatever the socket gave.  A framer in C (csrc/native)
 finds where a value ends, then json parses it in one go: 20 times faster than
-python-ovs' character-wise parser.  From the first large message on orjson does, if it
-is installed: three times faster, but importing it costs as much as a megabyte of json.
+python-ovs' character-wise parser.  From the first very large message on orjson does, if
+it is installed: it takes three quarters of json's time, but 8 ms to import.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ovn_bpf_controller.errors import DatabaseError
 #: Bytes of one message; a Southbound of 160,000 flows takes 80 MB.
 MAX_MESSAGE: Final = 1 << 30
 #: Bytes of one from which on a faster parser is worth its import.
-LARGE: Final = 1 << 20
+LARGE: Final = 8 << 20
 
 _orjson: Any = None  # False once it was found missing: Debian 12 has no package of it
 

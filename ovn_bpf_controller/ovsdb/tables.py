@@ -16,6 +16,8 @@ from ovn_bpf_controller.plaindata import dataclass, field
 
 #: An OVSDB uuid as text; in Annotated so that only the codecs see a difference.
 Uuid = Annotated[str, "uuid"]
+#: Text that hardly two rows have in common.
+Text = Annotated[str, "text"]
 #: A set whose order means nothing but is kept sorted, so that rows compare equal.
 Strings = tuple[str, ...]
 Uuids = tuple[Uuid, ...]
@@ -129,7 +131,7 @@ class LogicalFlow(Row):
     pipeline: str = ""
     table_id: int = 0
     priority: int = 0
-    match: str = ""
+    match: Text = ""
     actions: str = ""
     tags: Map = _map()
     controller_meter: str | None = None

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ovn_bpf_controller.errors import DatabaseError
 from ovn_bpf_controller.ovsdb.codec import RowCodec, RowError
 from ovn_bpf_controller.ovsdb.conditions import ALL, NONE, Clause, ConditionState, encode
+from ovn_bpf_controller.ovsdb.row_maker import WORTH
 from ovn_bpf_controller.ovsdb.schema import NamedUuid, Schema, ServerColumn
 from ovn_bpf_controller.ovsdb.tables import (
     SOUTHBOUND,
@@ -22,12 +23,14 @@ from ovn_bpf_controller.ovsdb.tables import (
     LogicalFlow,
     PortBinding,
     Row,
+    Text,
 )
 from ovn_bpf_controller.plaindata import fields
 from tests.support.sb_truth import sb_schema
 
 SCHEMA = Schema.parse(sb_schema())
 UUID = "11111111-2222-3333-4444-555555555555"
+TEXTS = (str, str | None, Text, tuple[str, ...])
 
 # What 21.11.0 has and 20.27.0 has not: the only columns that may be missing here.
 NEWER = {
@@ -222,6 +225,37 @@ def test_a_set_that_became_a_single_value_is_still_read() -> None:
     assert codec.patch(row, {"addresses": "10.0.0.2"}) == AddressSet(UUID, addresses=("10.0.0.2",))
 
 
+_atoms = st.sampled_from(["a", "", 0, 7, True, None, 1.5, UUID])
+_values = st.one_of(
+    _atoms,
+    st.just(["uuid", UUID]),
+    st.builds(lambda found: ["set", found], st.lists(_atoms | st.just(["uuid", UUID]), max_size=3)),
+    st.builds(lambda found: ["map", found], st.lists(st.tuples(_atoms, _atoms), max_size=3)),
+    st.lists(_atoms, max_size=3),
+)
+
+
+@given(st.data())
+def test_a_compiled_decoder_does_the_same(data: st.DataObject) -> None:
+    row = data.draw(st.sampled_from(SOUTHBOUND))
+    json = data.draw(st.fixed_dictionaries({}, optional={f.name: _values for f in fields(row)}))
+    looped, compiled = RowCodec(row, SCHEMA), RowCodec(row, SCHEMA)
+    compiled.maker(WORTH)
+    assert looped.maker(WORTH - 1) != compiled.maker(1), "it stays compiled"
+    try:
+        expected: Row | str = looped.decode(UUID, json)
+    except RowError as error:
+        expected = str(error)
+    try:
+        found: Row | str = compiled.decode(UUID, json)
+    except RowError as error:
+        found = str(error)
+    assert found == expected
+    if isinstance(found, Row):
+        for field in fields(row):  # True == 1
+            assert type(getattr(found, field.name)) is type(getattr(expected, field.name))
+
+
 def test_unknown_types_of_newer_schemas_are_left_out() -> None:
     schema = without("Chassis", quaternion={"key": {"type": "quaternion"}}, odd=7)
     assert "quaternion" not in schema.tables["Chassis"] and "odd" not in schema.tables["Chassis"]
@@ -298,6 +332,6 @@ def test_annotations_of_all_tables_are_understood() -> None:
         full = {field.name: {"type": "string"} for field in fields(row) if field.name != "uuid"}
         raw = {"name": "x", "version": "1", "tables": {row.TABLE: {"columns": full}}}
         codec = RowCodec(row, Schema.parse(raw))
-        texts = {name for name in full if hints[name] in (str, str | None, tuple[str, ...])}
+        texts = {name for name in full if hints[name] in TEXTS}
         assert texts == set(codec.columns)
         assert set(codec.mismatched) == set(full) - texts
