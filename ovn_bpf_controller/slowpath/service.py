@@ -67,14 +67,14 @@ class Service:
         if teacher >= 0:
             poller.register(teacher, select.POLLIN)
         while not stop():
-            if self._round() == 0:
-                poller.poll(self._pause() * 1000)
             self._by_the_clock()
             self._learn()
             if teacher >= 0 and self._teacher.fd < 0:
                 poller.unregister(teacher)
                 teacher = -1
-            self._tell()
+            self._tell()  # before the first pause: ports wait to hear that we are here
+            if self._round() == 0:
+                poller.poll(self._pause() * 1000)
         for _ in range(LAST_ROUNDS):  # what came before a successor took over
             if not self._round():
                 break
