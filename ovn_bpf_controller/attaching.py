@@ -41,7 +41,8 @@ class Attaching:
         self._tunnelling = tunnelling
         self._done: tuple[object, object] | None = None  # datapaths and tunnels
         self._device = 0
-        # What is wanted: the Desired.seq that asked first, and the request.
+        self._seq = 0  # of what was live last
+        # What is wanted: the first Desired.seq that may have asked, and the request.
         self._since: dict[Attachment, tuple[int, int]] = {}
         self._asked = False  # whether anything was wanted yet, if only nothing
         self._progress = Progress(0, frozenset(), {})
@@ -55,23 +56,25 @@ class Attaching:
         what = (desired.datapaths, desired.tunnels)
         # Compared as objects: what is equal, is the same (binding.desired).
         same = self._done is not None and all(a is b for a, b in zip(what, self._done, strict=True))
-        if same and now < self.due:
-            return
+        if not same or now >= self.due:
+            self._run(desired, tunnel, now, same)
+            self._done = what
+        self._seq = desired.seq
+
+    def _run(self, desired: Desired, tunnel: str, now: float, same: bool) -> None:
         self.due = now + LOOK_SECONDS
         device = self._tunnelling.refresh(tunnel, now) if desired.tunnels else 0
-        if not same or device != self._device:
-            self._done, self._device = what, device
-            self._want(wiring.attachments(desired, device), desired.seq)
-        else:
+        if same and device == self._device:
             self._attacher.look()
-
-    def _want(self, wanted: set[Attachment], seq: int) -> None:
-        if wanted == self._since.keys() and self._asked:
             return
-        self._asked = True
-        new = (seq, self._attacher.want(wanted))
-        self._since = {item: self._since.get(item, new) for item in wanted}
-        self._count()
+        self._device = device
+        wanted = wiring.attachments(desired, device)
+        if wanted != self._since.keys() or not self._asked:
+            # What is wanted first now may have been asked for by any iteration since.
+            self._asked = True
+            new = (self._seq + 1, self._attacher.want(wanted))
+            self._since = {item: self._since.get(item, new) for item in wanted}
+            self._count()
 
     def collect(self) -> None:
         """What the thread has done meanwhile."""
