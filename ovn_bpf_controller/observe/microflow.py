@@ -10,6 +10,7 @@ acl_log and packet_log too: extracted() is for what came off the wire.
 from __future__ import annotations
 
 import ipaddress
+import socket
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -125,6 +126,11 @@ def mac(value: int) -> str:
     return value.to_bytes(6, "big").hex(":")
 
 
+def ip6(value: int) -> str:
+    """128 bits as the C library writes an address: ::10.0.0.1 ends with one of IPv4."""
+    return socket.inet_ntop(socket.AF_INET6, value.to_bytes(16, "big"))
+
+
 # --- Open vSwitch's words -----------------------------------------------------
 
 _IP4, _IP6, _ARP, _RARP = 0x0800, 0x86DD, 0x0806, 0x8035
@@ -135,8 +141,23 @@ _PROTOS = {
 }
 _TYPES = {_IP4: "ip", _IP6: "ipv6", _ARP: "arp", _RARP: "rarp"} | _MPLS
 _NO_LABEL = "mpls_label=0,mpls_tc=0,mpls_ttl=0,mpls_bos=0,mpls_lse1=0,mpls_lse2=0"
+FRAGMENTS: Final = ("no", "first", "<error>", "later")  # by the value of ip.frag
 _WITH_PORTS = (1, 2, 6, 17, 58, 132)
-_TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns")
+_TCP_FLAGS = (
+    "fin",
+    "syn",
+    "rst",
+    "psh",
+    "ack",
+    "urg",
+    "ece",
+    "cwr",
+    "ns",
+    "[200]",
+    "[400]",
+    "[800]",
+)
+_CT_STATES = ("new", "est", "rel", "rpl", "inv", "trk", "snat", "dnat")
 # What the packet has of the pipeline: in OVN the agent gets the frame alone.
 _NO_CONTEXT = [0] * lib.OW_HEADERS
 # As Open vSwitch reads frames: of a later IPv6 fragment it sees that header alone, and
@@ -156,6 +177,7 @@ def _terms(w: Sequence[int]) -> Iterator[str]:
     mark = read(w, "pkt.mark")
     if mark:
         yield f"pkt_mark={mark:#x}"
+    yield from _tracked(w)
     name = _PROTOS.get(kind, {}).get(proto)
     if name or kind in _TYPES:
         yield name or _TYPES[kind]
@@ -171,6 +193,27 @@ def _terms(w: Sequence[int]) -> Iterator[str]:
         yield _NO_LABEL  # OVN has no field for it
     else:
         yield from _ip(w, kind, proto, name)
+
+
+def _tracked(w: Sequence[int]) -> Iterator[str]:
+    """What the connection tracker said."""
+    state, mark, label = (read(w, field) for field in ("ct_state", "ct_mark", "ct_label"))
+    if names := _names(state, _CT_STATES):
+        yield f"ct_state={names}"
+    if mark:
+        yield f"ct_mark={mark:#x}"
+    if label:
+        yield f"ct_label={label:#x}"
+
+
+def flags(value: int) -> str:
+    """Flags of TCP."""
+    return _names(value, _TCP_FLAGS) or "0"
+
+
+def _names(bits: int, names: Sequence[str]) -> str:
+    """The names of the bits that are set."""
+    return "|".join(name for bit, name in enumerate(names) if bits >> bit & 1)
 
 
 def _link_layer(w: Sequence[int]) -> Iterator[str]:
@@ -195,8 +238,8 @@ def _arp(w: Sequence[int]) -> Iterator[str]:
 
 def _ip(w: Sequence[int], kind: int, proto: int, name: str | None) -> Iterator[str]:
     if kind == _IP6:
-        yield f"ipv6_src={ipaddress.IPv6Address(read(w, 'ip6.src'))}"
-        yield f"ipv6_dst={ipaddress.IPv6Address(read(w, 'ip6.dst'))}"
+        yield f"ipv6_src={ip6(read(w, 'ip6.src'))}"
+        yield f"ipv6_dst={ip6(read(w, 'ip6.dst'))}"
         yield f"ipv6_label=0x{read(w, 'ip6.label'):05x}"
     else:
         yield f"nw_src={ipaddress.IPv4Address(read(w, 'ip4.src'))}"
@@ -207,7 +250,7 @@ def _ip(w: Sequence[int], kind: int, proto: int, name: str | None) -> Iterator[s
     yield f"nw_ecn={read(w, 'ip.ecn')}"
     yield f"nw_ttl={read(w, 'ip.ttl')}"
     frag = read(w, "ip.frag")
-    yield f"nw_frag={('no', 'first', '<error>', 'later')[frag]}"
+    yield f"nw_frag={FRAGMENTS[frag]}"
     if frag & lib.OVN_FRAG_LATER and name == "icmp6":
         yield "icmp_type=0,icmp_code=0"  # Open vSwitch has them even so
     if frag & lib.OVN_FRAG_LATER or proto not in _WITH_PORTS:
@@ -216,16 +259,14 @@ def _ip(w: Sequence[int], kind: int, proto: int, name: str | None) -> Iterator[s
         yield f"icmp_type={read(w, 'icmp4.type')}"
         yield f"icmp_code={read(w, 'icmp4.code')}"
         if name == "icmp6" and read(w, "icmp6.type") in (135, 136) and not read(w, "icmp6.code"):
-            yield f"nd_target={ipaddress.IPv6Address(read(w, 'nd.target'))}"
+            yield f"nd_target={ip6(read(w, 'nd.target'))}"
             yield f"nd_sll={mac(read(w, 'nd.sll'))}"
             yield f"nd_tll={mac(read(w, 'nd.tll'))}"
         return
     yield f"tp_src={read(w, 'tcp.src')}"
     yield f"tp_dst={read(w, 'tcp.dst')}"
     if proto == 6:
-        flags = read(w, "tcp.flags")
-        names = [n for bit, n in enumerate(_TCP_FLAGS) if flags >> bit & 1]
-        yield f"tcp_flags={'|'.join(names) or '0'}"
+        yield f"tcp_flags={flags(read(w, 'tcp.flags'))}"
 
 
 def extracted(context: Sequence[int]) -> list[int]:

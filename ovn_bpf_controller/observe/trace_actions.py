@@ -8,7 +8,6 @@ than what is stored now has run, it is the instructions themselves.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -18,15 +17,10 @@ from ovn_bpf_controller.compile.insns import Insn, describe
 from ovn_bpf_controller.compile.marks import Marks
 from ovn_bpf_controller.datapath.trace import TraceEvent
 from ovn_bpf_controller.lang import nodes
-from ovn_bpf_controller.observe.microflow import header, mac, read
+from ovn_bpf_controller.observe.microflow import header, read
+from ovn_bpf_controller.observe.trace_fields import formatted, is_register, number, written
 from ovn_bpf_controller.observe.trace_node import Kind, Node
 from ovn_bpf_controller.plaindata import dataclass
-
-_DECIMAL: Final = frozenset(
-    "ip.proto ip.ttl ip.dscp ip.ecn arp.op".split()
-    + [f"{p}.{f}" for p in ("tcp", "udp", "sctp") for f in ("src", "dst")]
-    + [f"{p}.{f}" for p in ("icmp4", "icmp6") for f in ("type", "code")]
-)
 
 _STATEFUL: Final = (
     nodes.CtNext,
@@ -51,11 +45,6 @@ class FlowText:
     texts: tuple[str, ...]
 
 
-def _is_register(root: str) -> bool:
-    """Whether OVN keeps the field in a register: no packet shows it."""
-    return root in ("inport", "outport", "flags") or root.lstrip("x").startswith("reg")
-
-
 class Actions:
     """The words for a list of instructions that begins at `base`.
 
@@ -65,6 +54,7 @@ class Actions:
     def __init__(self, flow: FlowText | None, base: int, stored: bool) -> None:
         self.stateful: nodes.Action | None = None
         self._select: nodes.Select | None = None  # on its way to the next table
+        self._stack: list[int] = []  # what push() has put by
         self._marks: dict[int, list[tuple[str, nodes.Action]]] = {}
         if flow is None or not stored:
             return
@@ -93,17 +83,26 @@ class Actions:
                 into.add(Kind.BLOCK, _log(action, e))
             elif isinstance(action, nodes.Select):
                 self._select = action
+            elif isinstance(action, nodes.Push | nodes.Pop):
+                into.add(Kind.MODIFY, self._stacked(action, e.words))
             for line in _modifications(action, text, e.words):
                 into.add(Kind.MODIFY, line)
         return waits
+
+    def _stacked(self, action: nodes.Push | nodes.Pop, words: Sequence[int]) -> str:
+        """What is put by, or comes back."""
+        name = written(action.field)
+        if isinstance(action, nodes.Push):
+            self._stack.append(_value(action.field, words))
+            return f"push({name}) -> {number(self._stack[-1])}"
+        return f"pop({name}) <- {number(self._stack.pop()) if self._stack else '/* empty stack */'}"
 
     def chosen(self, words: Sequence[int]) -> str:
         """What the select before this next has chosen, "" if there was none."""
         select, self._select = self._select, None
         if select is None:
             return ""
-        dst = select.dst
-        return f"select: {_written(dst)} = {read(words, dst.root, dst.offset, dst.width)}"
+        return f"select: {written(select.dst)} = {_value(select.dst, words)}"
 
     def block(self, pc: int, first: Insn, words: Sequence[int]) -> str:
         """What a copy that begins at pc is for, in ovn-trace's words."""
@@ -132,8 +131,9 @@ def _log(action: nodes.Log, e: TraceEvent) -> str:
 
 def _modifications(action: nodes.Action, text: str, words: Sequence[int]) -> Iterator[str]:
     """What an action does to fields that are in the packet."""
-    if isinstance(action, nodes.Load) and not _is_register(action.dst.root):
-        yield text.rstrip(";")
+    if isinstance(action, nodes.Load) and not is_register(action.dst.root):
+        value = text.rstrip(";").partition("=")[2].strip()
+        yield f"{written(action.dst)} = {value}"
     elif isinstance(action, nodes.Move):
         yield from _moved(action.dst, action.src, words)
     elif isinstance(action, nodes.Exchange):
@@ -144,29 +144,9 @@ def _modifications(action: nodes.Action, text: str, words: Sequence[int]) -> Ite
 
 
 def _moved(dst: nodes.Field, src: nodes.Field, words: Sequence[int]) -> Iterator[str]:
-    if _is_register(dst.root):
-        return
-    value = read(words, src.root, src.offset, src.width)
-    whole = read(words, src.root) == value and src.offset == 0
-    yield f"{_written(dst)} = {_formatted(src, value) if whole else hex(value)}"
+    if not is_register(dst.root):
+        yield f"{written(dst)} = {formatted(src, _value(src, words))}"
 
 
-def _written(field: nodes.Field) -> str:
-    whole = field.name == field.root and field.offset == 0
-    if not whole and field.name != field.root:
-        return field.name
-    return (
-        field.name if whole else f"{field.name}[{field.offset}..{field.offset + field.width - 1}]"
-    )
-
-
-def _formatted(field: nodes.Field, value: int) -> str:
-    """As Open vSwitch writes values of the field."""
-    root = field.root
-    if root in ("eth.src", "eth.dst", "arp.sha", "arp.tha", "nd.sll", "nd.tll"):
-        return mac(value) if field.width == 48 else hex(value)
-    if root in ("ip4.src", "ip4.dst", "arp.spa", "arp.tpa"):
-        return str(ipaddress.IPv4Address(value)) if field.width == 32 else hex(value)
-    if root in ("ip6.src", "ip6.dst", "nd.target"):
-        return str(ipaddress.IPv6Address(value)) if field.width == 128 else hex(value)
-    return str(value) if root in _DECIMAL else hex(value)
+def _value(field: nodes.Field, words: Sequence[int]) -> int:
+    return read(words, field.root, field.offset, field.width)

@@ -150,7 +150,7 @@ class _Walk:
             if e.pc != pc:
                 raise DataPlaneError(f"instruction {e.pc} instead of {pc} in the trace")
             insn = self._insn(pc)
-            if asked and actions.begins(pc):
+            if asked and (actions.begins(pc) or insn.op == lib.OP_END):
                 asked.text = f"eth.dst = {mac(read(e.words, 'eth.dst'))}"
                 asked = None
             tell = actions.tell(pc, insn, e, into)

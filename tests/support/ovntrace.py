@@ -8,17 +8,30 @@ crashes now and then while it starts; then it is started again.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import ovs.unixctl.client
 
-from tests.support.ovsdb import Daemon, OvnCentral, wait_until
+from tests.support.ovsdb import Daemon, OvsdbServer, wait_until
+from tests.support.release import Release
+
+
+class Central(Protocol):
+    """What it needs of an OvnCentral."""
+
+    @property
+    def sb(self) -> OvsdbServer:
+        """The Southbound that it reads."""
+
+    @property
+    def release(self) -> Release:
+        """Whose program it is."""
 
 
 class OvnTrace(Daemon):
     """It reads the Southbound once, when it starts."""
 
-    def __init__(self, directory: Path, central: OvnCentral, *options: str) -> None:
+    def __init__(self, directory: Path, central: Central, *options: str) -> None:
         super().__init__(directory, "ovn-trace")
         self._central, self._options = central, options
         self._client: Any = None
