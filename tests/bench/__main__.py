@@ -12,12 +12,13 @@ import os
 import platform
 from pathlib import Path
 
-from tests.bench import acls, connections, datapath, live, slowpath, throughput
+from tests.bench import acls, connections, datapath, ending, live, slowpath, throughput
 from tests.bench.scale.compare import MODES, measure_all
 
 
 def main() -> None:
     """Measures, prints, writes."""
+    ending.by_signal()
     parser = argparse.ArgumentParser(description="measure the data plane and the agent")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=1, help="of each TCP transfer")

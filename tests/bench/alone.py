@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.bench import ending
+
 Found = TypeVar("Found", bound=dict[str, Any])
 
 
@@ -20,6 +22,7 @@ def main(
     description: str | None, measure: Callable[[int], Found], report: Callable[[Found], str]
 ) -> None:
     """Measures, prints the tables, and writes the figures if asked to."""
+    ending.by_signal()
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="a file for the figures")

@@ -21,6 +21,7 @@ from typing import Any
 
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from ovn_bpf_controller.sandbox.topology import parse
+from tests.bench import ending
 from tests.bench.scale import databases
 from tests.bench.scale.client import Client
 from tests.bench.scale.contender import OURS, Contender
@@ -177,6 +178,7 @@ def report(found: dict[str, Row]) -> str:
 
 def main() -> None:
     """python -m tests.bench.slowpath"""
+    ending.by_signal()
     found: dict[str, Any] = measure()
     print(report(found))
 

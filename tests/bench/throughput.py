@@ -26,6 +26,7 @@ from ovn_bpf_controller.sandbox import netns
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from ovn_bpf_controller.sandbox.status import table
 from ovn_bpf_controller.sandbox.topology import parse
+from tests.bench import ending
 
 TOPOLOGY = """
 chassis: {{hv1: {agent}, hv2: {agent}}}
@@ -179,6 +180,7 @@ def ratio(entry: dict[str, float], key: str) -> str:
 
 def main() -> int:
     """Measure, print the table, write the JSON."""
+    ending.by_signal()
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=1)

@@ -7,12 +7,14 @@ import argparse
 import json
 from pathlib import Path
 
+from tests.bench import ending
 from tests.bench.scale.compare import MODES, measure_all
 from tests.bench.scale.contender import OURS, THEIRS
 
 
 def main() -> None:
     """The command line."""
+    ending.by_signal()
     parser = argparse.ArgumentParser(prog="python -m tests.bench.scale", description=__doc__)
     parser.add_argument("names", nargs="*", default=["S", "M"], help="of S, M, L, LC")
     parser.add_argument("--mode", choices=[*MODES, "both"], default="both")
