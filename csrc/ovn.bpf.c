@@ -97,20 +97,22 @@ SEC("tc")
 int ovn_run(struct __sk_buff *skb)
 {
 	struct scratch *s = entered();
-	int err, verdict;
+	int err, i;
 
 	if (!s)
 		return TC_ACT_SHOT;
 	err = begin(skb, s);
 	if (err)
-		return lost(skb, s, err);
-	verdict = run(skb, s);
-	if (s->serve.pc) {
+		ended(skb, s, err);
+	ROLLED
+	for (i = 0; i < 2 && !err; i++) {
+		run(skb, s);
+		if (!s->serve.pc)
+			break;
 		bpf_tail_call_static(skb, &ovn_calls, OVN_CALL_SERVE);
 		not_served(s); /* the agent has not loaded it */
-		verdict = run(skb, s);
 	}
-	return leave(s, verdict);
+	return leave(s, s->verdict);
 }
 
 /* The verb's answer. */

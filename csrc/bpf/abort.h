@@ -22,7 +22,7 @@ static __always_inline int make_abort(struct __sk_buff *skb, struct scratch *s)
 {
 	int ip6 = s->wire[OW_ETH_TYPE - OW_HEADERS] >> 16 == ETH_P_IPV6;
 	__u32 hlen = ETH_LEN + (ip6 ? IP6_LEN : IP4_LEN);
-	__u8 sctp[SCTP_ABORT_LEN], tag[4];
+	__u8 sctp[SCTP_ABORT_LEN] HEADER, tag[4] HEADER;
 
 	if (s->off || s->l3 != ETH_LEN)
 		return DROP_STORE;

@@ -133,6 +133,8 @@ static __always_inline int from_trace(struct scratch *s)
 		return DROP_BUG;
 	__builtin_memset(&s->cur, 0, sizeof(s->cur));
 	__builtin_memcpy(s->cur.w, ctl->w, sizeof(s->cur.w));
+	s->trace_len = ctl->length;
+	s->trace_pick = ctl->select_id;
 	s->l3 = ETH_LEN;
 	s->l4 = 0;
 	s->off = 0;

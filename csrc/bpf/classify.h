@@ -33,9 +33,9 @@ static __always_inline void consider(struct best *b, const struct ovn_rule *r)
  * hash may answer with the slot of another key while the agent writes: the slot
  * repeats the key, so that is seen, and asked once more. */
 #define DEFINE_PROBE(x, words)                                                                 \
-	__noinline int probe_##x(const struct scratch *given, __u32 mask)                      \
+	__noinline int probe_##x(const struct scratch *given, const struct ovn_mask *m,        \
+				 __u32 mask)                                                   \
 	{                                                                                      \
-		const struct ovn_mask *m = array_at(&ovn_masks, mask);                         \
 		struct scratch *s = own(given);                                                \
 		struct ovn_key_##x *key;                                                       \
 		struct ovn_rule_##x *r;                                                        \
@@ -77,15 +77,15 @@ DEFINE_PROBE(m, OVN_CLASS_M)
 DEFINE_PROBE(l, OVN_CLASS_L)
 
 /* One key under a mask. */
-static __always_inline void probe(struct scratch *s, __u32 mask, __u32 key_class)
+static __always_inline void probe(struct scratch *s, const struct ovn_mask *m, __u32 mask)
 {
 	s->probes++;
-	if (key_class == 0)
-		probe_s(s, mask);
-	else if (key_class == 1)
-		probe_m(s, mask);
+	if (m->key_class == 0)
+		probe_s(s, m, mask);
+	else if (m->key_class == 1)
+		probe_m(s, m, mask);
 	else
-		probe_l(s, mask);
+		probe_l(s, m, mask);
 }
 
 /* The i-th combination of sets that the packet is in, as a key. */
@@ -107,7 +107,7 @@ static long try_sets(__u32 i, struct scratch **walk)
 		s->cur.w[OW_TMP + dim] = s->sets[dim].ids[at & (OVN_MAX_SETS - 1)];
 		i /= n;
 	}
-	probe(s, s->best.mask, m->key_class);
+	probe(s, m, s->best.mask);
 	return 0;
 }
 
@@ -147,7 +147,7 @@ static long try_tuple(__u32 i, struct scratch **walk)
 	if (m->sets)
 		probe_sets(s, t->mask, m);
 	else
-		probe(s, t->mask, m->key_class);
+		probe(s, m, t->mask);
 	return s->best.over != 0;
 }
 

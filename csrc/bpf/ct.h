@@ -14,49 +14,43 @@
 
 #define CT_OPERANDS 16
 
-/* OP_SET or OP_MOVE, where dst is a word of the connection's. */
-static __always_inline void ct_operand(__u32 *w, const struct ovn_insn *in)
+/*
+ * ct_operand - the OP_SET or OP_MOVE at pc, where dst is a word of the connection's
+ *
+ * Returns 0, as the verifier wants it to return something.
+ */
+__noinline int ct_operand(struct scratch *s, __u32 pc)
 {
-	__u32 mask, v, at = in->a & 31, dst = in->dst & (OVN_WORDS - 1);
+	const struct ovn_insn *in = array_at(&ovn_insns, pc);
+	__u32 *w, mask, v, at, dst;
 
+	if (!s || !in)
+		return 0;
+	w = s->cur.w;
+	at = in->a & 31;
+	dst = in->dst & (OVN_WORDS - 1);
 	if (dst < OW_CT_MARK || dst >= OW_CT_LABEL + 4)
-		return;
+		return 0;
 	if (in->op == OP_SET) {
 		w[dst] = (w[dst] & ~in->a) | in->b;
-		return;
+		return 0;
 	}
 	mask = in->c >= 32 ? ~0u : (1u << (in->c & 31)) - 1;
 	v = w[in->src & (OVN_WORDS - 1)] >> (in->b & 31) & mask;
 	w[dst] = (w[dst] & ~(mask << at)) | v << at;
+	return 0;
 }
 
 /* A backend of the list behind OP_CT_LB, as the arguments of the OP_CT that follows. */
 static __always_inline void ct_backend(struct scratch *s, __u32 pc, const struct ovn_insn *in)
 {
 	int chosen = s->trace ? ct_preferred(pc) : -1;
-	const struct ovn_insn *d, *rest;
 	__u32 *w = s->cur.w, at, port;
 
 	at = pc + 1 + (chosen < 0 ? hash_below(w, in->b, in->a) : (__u32)chosen) * in->c;
-	d = array_at(&ovn_insns, at);
-	if (!d)
-		return;
-	if (in->c == 1) {
-		w[OW_ARG_IP] = 0;
-		w[OW_ARG_IP + 1] = 0;
+	port = data_at(at, in->c, w + OW_ARG_IP);
+	if (in->c == 1)
 		w[OW_ARG_IP + 2] = 0xffff;
-		w[OW_ARG_IP + 3] = d->a;
-		port = d->b;
-	} else {
-		rest = array_at(&ovn_insns, at + 1);
-		if (!rest)
-			return;
-		w[OW_ARG_IP] = d->a;
-		w[OW_ARG_IP + 1] = d->b;
-		w[OW_ARG_IP + 2] = d->c;
-		w[OW_ARG_IP + 3] = rest->a;
-		port = rest->b;
-	}
 	w[OW_ARG_PORT] = port << 16 | port;
 }
 
@@ -100,7 +94,7 @@ __noinline int ct_look(struct __sk_buff *skb, struct scratch *s, __u32 zone)
 		s->ct.conn = 0;
 		s->cur.ct.state = OVN_CS_TRK | OVN_CS_INV;
 		if (!s->trace)
-			ct_counted(OVN_CTC_INVALID);
+			ct_count(OVN_CTC_INVALID);
 		return 0;
 	}
 	state = OVN_CS_TRK;
@@ -157,15 +151,11 @@ static __always_inline void ct_words(struct scratch *s)
 /* What becomes of mark and label: the instructions behind an OP_CT, as if run. */
 static __always_inline void ct_operands(struct scratch *s, __u32 pc, __u32 n)
 {
-	const struct ovn_insn *in;
 	__u32 i;
 
-	for (i = 0; i < CT_OPERANDS && i < n; i++) {
-		in = array_at(&ovn_insns, pc + 1 + i);
-		if (!in)
-			return;
-		ct_operand(s->cur.w, in);
-	}
+	ROLLED
+	for (i = 0; i < CT_OPERANDS && i < n; i++)
+		ct_operand(s, pc + 1 + i);
 }
 
 /* A connection, for the packet that has none.  Returns 0 or a drop reason. */
@@ -214,7 +204,7 @@ __noinline int ct_run(struct __sk_buff *skb, struct scratch *s, __u32 pc)
 	if (s->trace && ct_given(s, pc))
 		return 0;
 	if (!ctl->ready && !s->trace)
-		ct_defaults();
+		ct_defaults(ctl);
 	zone = s->cur.w[in->src & (OVN_WORDS - 1)] & 0xffff;
 	action = in->a;
 	if (!(s->cur.ct.state & OVN_CS_TRK) || s->cur.ct.zone != zone)

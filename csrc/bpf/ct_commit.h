@@ -63,14 +63,19 @@ static __always_inline void conn_begin(struct ovn_conn *c, const struct ct_work 
 	c->bytes[1] = 0;
 }
 
-/* Give back what a connection that did not come about had.  */
-static __always_inline void conn_abandon(struct ovn_conn *c, __u32 i)
+/* ct_abandon - give back what a connection that did not come about had */
+__noinline int ct_abandon(__u32 i)
 {
+	struct ovn_conn *c = conn_at(i);
+
+	if (!c)
+		return 0;
 	bpf_spin_lock(&c->lock);
 	c->flags = (c->flags & ~OVN_CONN_BORN) | OVN_CONN_DYING;
 	c->expires = ~0ull;
 	bpf_spin_unlock(&c->lock);
 	ct_bury(c, i);
+	return 0;
 }
 
 /*
@@ -92,7 +97,7 @@ __noinline int ct_take(struct scratch *s, __u32 len, __u32 flags)
 	if (!z)
 		return 0;
 	if (z->limit && z->count[z->gen & 1] >= (__s32)z->limit) {
-		ct_counted(OVN_CTC_LIMIT);
+		ct_count(OVN_CTC_LIMIT);
 		return 0;
 	}
 	gen = z->gen;
@@ -122,7 +127,7 @@ static __always_inline int ct_create(struct scratch *s, __u32 len, __u32 action)
 	if (!c)
 		return DROP_CT_FULL;
 	if (ct_enter(i, OVN_CT_ORIG)) {
-		conn_abandon(c, i);
+		ct_abandon(i);
 		return DROP_CT_RACE;
 	}
 	if (action & (OVN_CT_SRC | OVN_CT_DST | OVN_CT_NULL_SNAT))
@@ -130,8 +135,8 @@ static __always_inline int ct_create(struct scratch *s, __u32 len, __u32 action)
 	else
 		err = ct_enter(i, OVN_CT_REPLY);
 	if (err) {
-		ct_counted(OVN_CTC_NAT_EXHAUST);
-		conn_abandon(c, i);
+		ct_count(OVN_CTC_NAT_EXHAUST);
+		ct_abandon(i);
 		return DROP_CT_NAT;
 	}
 	z = array_at(&ovn_ct_zones, c->tuple[0].zone);
@@ -142,7 +147,7 @@ static __always_inline int ct_create(struct scratch *s, __u32 len, __u32 action)
 	conn_copy(&s->ct, c, OVN_CT_ORIG);
 	bpf_spin_unlock(&c->lock);
 	s->ct.conn = i;
-	ct_counted(OVN_CTC_CREATED);
+	ct_count(OVN_CTC_CREATED);
 	return 0;
 }
 

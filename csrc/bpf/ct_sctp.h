@@ -263,7 +263,7 @@ __noinline __u32 sctp_chunk(struct __sk_buff *skb, struct scratch *s, __u32 at, 
 {
 	__u32 type, len, bit;
 	struct ct_work *t;
-	__u8 h[8];
+	__u8 h[8] HEADER;
 
 	if (!s || at + 4 > end || bpf_skb_load_bytes(skb, at, h, 4))
 		return 0;
@@ -295,7 +295,7 @@ __noinline int ct_load_sctp(struct __sk_buff *skb, struct scratch *s)
 {
 	__u32 at, end, i, step;
 	struct ct_work *t;
-	__u8 h[8];
+	__u8 h[8] HEADER;
 
 	if (!s)
 		return 0;

@@ -19,10 +19,8 @@ static __always_inline void default_timeout(struct ovn_ct_ctl *ctl, __u32 which,
 		ctl->timeout[which] = seconds * 1000;
 }
 
-__noinline int ct_defaults(void)
+__noinline int ct_defaults(struct ovn_ct_ctl *ctl)
 {
-	struct ovn_ct_ctl *ctl = ct_control();
-
 	if (!ctl)
 		return 0;
 	default_timeout(ctl, OVN_CTT_TCP_SYN_SENT, 30);
@@ -177,6 +175,7 @@ __noinline int ct_enter(__u32 i, __u32 dir)
 
 	if (!c)
 		return 2;
+	ROLLED
 	for (try = 0; try < CT_TRIES; try++) {
 		err = bpf_map_update_elem(&ovn_ct_idx, &c->tuple[dir & 1], &ref, BPF_NOEXIST);
 		if (!err) {
@@ -231,14 +230,10 @@ static long ct_sample(__u32 n, struct scratch **s)
 	return class == OVN_CTC_EXPIRED;
 }
 
-/*
- * ct_make_room - end the connection that is missed least, roughly
- */
-__noinline int ct_make_room(struct scratch *s)
+/* End the connection that is missed least, roughly. */
+static __always_inline int ct_make_room(struct scratch *s, const struct ovn_ct_ctl *ctl)
 {
-	const struct ovn_ct_ctl *ctl = ct_control();
-
-	if (!s || !ctl || !ctl->high)
+	if (!ctl->high)
 		return 0;
 	s->victim.high = ctl->high;
 	s->victim.now = ct_now();
@@ -257,7 +252,7 @@ __noinline int ct_alloc(struct scratch *s)
 	struct ovn_ct_ctl *ctl = ct_control();
 	__u32 i = 0, try;
 
-	if (!ctl)
+	if (!s || !ctl)
 		return 0;
 	ROLLED
 	for (try = 0; try < CT_TRIES; try++) {
@@ -270,10 +265,10 @@ __noinline int ct_alloc(struct scratch *s)
 			__sync_fetch_and_add(&ctl->high, -1);
 			ctl->full = 1;
 		}
-		if (!ct_make_room(s))
+		if (!ct_make_room(s, ctl))
 			break;
 	}
-	ct_counted(OVN_CTC_FULL);
+	ct_count(OVN_CTC_FULL);
 	return 0;
 }
 

@@ -224,19 +224,27 @@ static __always_inline int tcp_update(struct ovn_conn *c, const struct ct_work *
 	return CT_INVALID;
 }
 
-/* A shift count for TCP's window out of a SYN's options, as OVN_WSCALE_*. */
-static __always_inline __u32 tcp_wscale(struct __sk_buff *skb, __u32 at, __u32 end)
+#define TCP_OPTIONS 40 /* bytes of them, at most */
+
+struct tcp_options {
+	struct __sk_buff *skb;
+	struct ct_work *t;
+	__u32 at;
+	__u32 end;
+};
+
+/* The next option of a SYN; the shift count for its window, as OVN_WSCALE_*. */
+static long tcp_option(__u32 i __attribute__((unused)), struct tcp_options *o)
 {
-	__u32 i;
 	__u8 opt[3];
 
-	for (i = 0; i < 40; i++) {
-		if (at + 3 > end || bpf_skb_load_bytes(skb, at, opt, 3) || !opt[0])
-			return 0;
-		if (opt[0] == 3)
-			return OVN_WSCALE_KNOWN | (opt[2] > 14 ? 14 : opt[2]);
-		at += opt[0] == 1 ? 1 : opt[1] < 2 ? 2 : opt[1];
+	if (o->at + 3 > o->end || bpf_skb_load_bytes(o->skb, o->at, opt, 3) || !opt[0])
+		return 1;
+	if (opt[0] == 3) {
+		o->t->wscale = OVN_WSCALE_KNOWN | (opt[2] > 14 ? 14 : opt[2]);
+		return 1;
 	}
+	o->at += opt[0] == 1 ? 1 : opt[1] < 2 ? 2 : opt[1];
 	return 0;
 }
 
@@ -247,11 +255,13 @@ __noinline int ct_load_tcp(struct __sk_buff *skb, struct scratch *s)
 {
 	struct ct_work *t;
 	__u32 l3, l4, end, hlen;
-	__u8 h[16];
+	__u8 h[16] HEADER;
+	struct tcp_options o = { .skb = skb };
 
 	if (!s)
 		return 0;
 	t = &s->ct;
+	o.t = t;
 	t->bare = 1;
 	t->tcp_flags = t->peek ? CT_TCP_ACK : s->cur.w[OW_TCP_ARP] & 0xfff;
 	t->seq = 0;
@@ -277,8 +287,11 @@ __noinline int ct_load_tcp(struct __sk_buff *skb, struct scratch *s)
 	t->ack = get32(h + 8);
 	t->win = get16(h + 14);
 	t->payload = end > l4 + hlen ? end - l4 - hlen : 0;
-	if (t->tcp_flags & 0x02)
-		t->wscale = tcp_wscale(skb, l4 + 20, l4 + hlen);
+	if (t->tcp_flags & 0x02) {
+		o.at = l4 + 20;
+		o.end = l4 + hlen;
+		bpf_loop(TCP_OPTIONS, tcp_option, &o, 0);
+	}
 	return 0;
 }
 

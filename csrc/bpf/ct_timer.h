@@ -63,7 +63,7 @@ int ovn_ct_start(struct __sk_buff *skb __attribute__((unused)))
 {
 	struct ct_timer *t = array_at(&ovn_ct_timer, 0);
 
-	ct_defaults();
+	ct_defaults(ct_control());
 	if (!t)
 		return 1;
 	bpf_timer_init(&t->timer, &ovn_ct_timer, CT_CLOCK_MONOTONIC); /* or it was */

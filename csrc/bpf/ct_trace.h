@@ -7,7 +7,7 @@
 #ifndef OVN_BPF_CT_TRACE_H
 #define OVN_BPF_CT_TRACE_H
 
-#include "scratch.h"
+#include "data.h"
 
 #define CT_LISTED 256 /* backends among which --lb-dst is looked for */
 
@@ -110,20 +110,17 @@ struct ct_wanted {
 
 static long ct_is_preferred(__u32 i, struct ct_wanted *c)
 {
-	const struct ovn_insn *d = array_at(&ovn_insns, c->pc + i * c->size), *rest;
 	const struct ovn_trace_ctl *ctl = array_at(&ovn_trace_ctl, 0);
+	__u32 ip[4] = {};
 
-	if (!d || !ctl || i >= c->n)
+	if (!ctl || i >= c->n)
 		return 1;
-	if (c->size == 1) {
-		if (ctl->lb_ip[2] != 0xffff || d->a != ctl->lb_ip[3])
-			return 0;
-	} else {
-		rest = array_at(&ovn_insns, c->pc + 1 + i * c->size);
-		if (!rest || d->a != ctl->lb_ip[0] || d->b != ctl->lb_ip[1] ||
-		    d->c != ctl->lb_ip[2] || rest->a != ctl->lb_ip[3])
-			return 0;
-	}
+	data_at(c->pc + i * c->size, c->size, ip);
+	if (c->size == 1)
+		ip[2] = 0xffff;
+	if (ip[0] != ctl->lb_ip[0] || ip[1] != ctl->lb_ip[1] || ip[2] != ctl->lb_ip[2] ||
+	    ip[3] != ctl->lb_ip[3])
+		return 0;
 	c->found = i;
 	return 1;
 }

@@ -104,7 +104,7 @@ static __always_inline int strip_outer(struct __sk_buff *skb, const struct outer
 	__u32 least = o->ip6 ? IP6_LEN : IP4_LEN, inner_l3 = skb->len - o->len - ETH_LEN, type;
 	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO;
 	__s32 len = o->len;
-	__u8 eth[ETH_LEN];
+	__u8 eth[ETH_LEN] HEADER;
 
 	if (bpf_skb_load_bytes(skb, o->len, eth, ETH_LEN))
 		return DROP_MALFORMED;

@@ -33,7 +33,7 @@ static __always_inline __u32 segment_len(struct __sk_buff *skb, const struct scr
 	if (s->cur.reply && s->cur.reply != s->wire_reply)
 		return 0; /* not made yet; it will be as long as fits anywhere */
 	if (s->trace)
-		return trace_len();
+		return s->trace_len;
 	if (s->wire_reply && !s->cur.reply)
 		return s->orig_len; /* the frame that came is put aside */
 	if (!skb->gso_size)
@@ -106,30 +106,43 @@ static __always_inline void put_udp_geneve(__u8 *p, const struct scratch *s,
 	put32(p + 12, (s->cur.w[OW_INPORT] & 0x7fff) << 16 | (s->cur.w[OW_OUTPORT] & 0xffff));
 }
 
-/* Write the outer headers; the room is there. */
-static __always_inline int put_outer(struct __sk_buff *skb, struct scratch *s,
-				     const struct ovn_tunnel *t, int ip6, __u32 hash)
+static __always_inline void copy16(__u8 *to, const __u8 *from)
 {
-	__u8 *f = s->buf.bytes + 2, *ip = f + ETH_LEN; /* +2: ip is aligned */
-	__u32 len = skb->len - ETH_LEN, i;
+	__builtin_memcpy(__builtin_assume_aligned(to, 4), __builtin_assume_aligned(from, 4), 16);
+}
 
+/*
+ * put_outer - write the outer headers; the room is there
+ *
+ * By itself, since make_room() has many ends, and the verifier would go on from each.
+ */
+__noinline int put_outer(struct __sk_buff *skb, struct scratch *s, const struct ovn_tunnel *t,
+			 __u32 hash)
+{
+	__u8 *f, *ip;
+	__u32 len, i;
+
+	if (!s || !t)
+		return -1;
+	f = s->buf.bytes + 2; /* +2: ip is aligned */
+	ip = f + ETH_LEN;
+	len = skb->len - ETH_LEN;
 	for (i = 0; i < 6; i++) {
 		f[i] = t->dst_mac[i];
 		f[6 + i] = t->src_mac[i];
 	}
-	put16(f + 12, ip6 ? ETH_P_IPV6 : ETH_P_IP);
-	if (ip6) {
+	if (t->flags & OVN_TUN_IPV6) {
+		put16(f + 12, ETH_P_IPV6);
 		put32(ip, 6u << 28 | (__u32)t->tos << 20);
 		put16(ip + 4, len - IP6_LEN);
 		ip[6] = PROTO_UDP;
 		ip[7] = t->ttl;
-		for (i = 0; i < 16; i++) {
-			ip[8 + i] = t->local[i];
-			ip[24 + i] = t->remote[i];
-		}
+		copy16(ip + 8, t->local);
+		copy16(ip + 24, t->remote);
 		put_udp_geneve(ip + IP6_LEN, s, t, len - IP6_LEN, hash);
 		return bpf_skb_store_bytes(skb, 0, f, OUTER6, 0);
 	}
+	put16(f + 12, ETH_P_IP);
 	ip[0] = 0x45;
 	ip[1] = t->tos;
 	put16(ip + 2, len);
@@ -138,10 +151,8 @@ static __always_inline int put_outer(struct __sk_buff *skb, struct scratch *s,
 	ip[8] = t->ttl;
 	ip[9] = PROTO_UDP;
 	put16(ip + 10, 0);
-	for (i = 0; i < 4; i++) {
-		ip[12 + i] = t->local[12 + i];
-		ip[16 + i] = t->remote[12 + i];
-	}
+	put32(ip + 12, get32(t->local + 12));
+	put32(ip + 16, get32(t->remote + 12));
 	*(__u16 *)(ip + 10) = csum_fold(bpf_csum_diff(NULL, 0, (__be32 *)ip, IP4_LEN, 0));
 	put_udp_geneve(ip + IP4_LEN, s, t, len - IP4_LEN, hash);
 	return bpf_skb_store_bytes(skb, 0, f, OUTER4, 0);
@@ -169,7 +180,7 @@ static __noinline int send_inline(struct __sk_buff *skb, struct scratch *s,
 	} else if (s->outer != outer) {
 		return DROP_TUN_ENCAP; /* copies over IPv4 and IPv6 do not mix */
 	}
-	if (put_outer(skb, s, t, ip6, hash))
+	if (put_outer(skb, s, t, hash))
 		return DROP_TUN_ENCAP;
 	if (t->flags & OVN_TUN_MAC) {
 		if (last)

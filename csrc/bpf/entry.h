@@ -76,13 +76,12 @@ static __always_inline int leave(const struct scratch *s, int verdict)
 }
 
 /* The packet ends before it has begun. */
-static __always_inline int lost(struct __sk_buff *skb, struct scratch *s, int reason)
+static __always_inline void ended(struct __sk_buff *skb, struct scratch *s, int reason)
 {
 	if (s->trace)
 		trace_event(s, TRACE_DROP, reason, 0);
 	else
 		drop(skb, reason);
-	return leave(s, TC_ACT_SHOT);
 }
 
 /* The end of an entry program: ovn_run goes on with the packet, unless it came to
@@ -93,7 +92,8 @@ static __always_inline int call_run(struct __sk_buff *skb, struct scratch *s, in
 		bpf_tail_call_static(skb, &ovn_calls, OVN_CALL_RUN);
 		err = DROP_NO_PROGRAM; /* still here */
 	}
-	return lost(skb, s, err);
+	ended(skb, s, err);
+	return leave(s, TC_ACT_SHOT);
 }
 
 #endif

@@ -42,7 +42,7 @@ static __always_inline int frag_later(struct scratch *s, const struct ovn_first_
 
 	if (!f || !same_first(&f->key, key) || now - f->seen > FRAG_SECONDS ||
 	    s->frag_at < f->len || s->frag_at + s->frag_len > 65535) {
-		ct_counted(OVN_CTC_FRAG);
+		ct_count(OVN_CTC_FRAG);
 		return DROP_CT_FRAG;
 	}
 	w[OW_L4_PORTS] = f->ports;

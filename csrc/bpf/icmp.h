@@ -27,45 +27,49 @@ static __always_inline __u32 ip_len(struct __sk_buff *skb, const struct scratch 
 	return len < room ? len : room;
 }
 
-/* `sum` and `len` bytes of the frame from `off`, QUOTE6 at most; -1: not there. */
-static __always_inline __s64 frame_sum(struct __sk_buff *skb, struct scratch *s, __u32 off,
-				       __u32 len, __u32 sum)
+/* frame_sum - `sum` and `len` bytes of the frame from `off`, QUOTE6 at most; -1: not there */
+__noinline __s64 frame_sum(struct __sk_buff *skb, struct scratch *s, __u32 off, __u32 len,
+			   __u32 sum)
 {
 	__u32 i, n;
 
+	if (!s)
+		return -1;
+	ROLLED
 	for (i = 0; i < (QUOTE6 + SUM_CHUNK - 1) / SUM_CHUNK; i++) {
 		if (i * SUM_CHUNK >= len)
 			break;
-		n = len - i * SUM_CHUNK;
-		if (n < SUM_CHUNK)
-			__builtin_memset(s->buf.bytes, 0, SUM_CHUNK);
-		else
-			n = SUM_CHUNK;
+		n = len - i * SUM_CHUNK < SUM_CHUNK ? len - i * SUM_CHUNK : SUM_CHUNK;
 		n--;
 		hide(n);
-		n = (n & (SUM_CHUNK - 1)) + 1;
-		if (bpf_skb_load_bytes(skb, off + i * SUM_CHUNK, s->buf.bytes, n))
+		n &= SUM_CHUNK - 1;
+		s->buf.words[n / 4] = 0; /* what is behind the last byte */
+		if (bpf_skb_load_bytes(skb, off + i * SUM_CHUNK, s->buf.bytes, n + 1))
 			return -1;
-		sum = bpf_csum_diff(NULL, 0, (__be32 *)s->buf.bytes, SUM_CHUNK, sum);
+		sum = bpf_csum_diff(NULL, 0, s->buf.words, (n & ~3u) + 4, sum);
 	}
 	return sum;
 }
 
 /*
+ * partial_sum - what a checksum that a device will fill in will make of a quotation
+ *
  * A local sender may have left its transport checksum to the device: then the
  * field holds the sum of the pseudo header only, and the kernel will fill it in
  * within our quotation, after we summed it.  What the quotation's transport
  * part sums to then is known all the same: minus the pseudo header's sum.
  * Returns that, folded, or 0 when the checksum is complete.
  */
-static __always_inline __u32 partial_sum(struct __sk_buff *skb, const struct scratch *s,
-					 __u32 l4_len)
+__noinline __u32 partial_sum(struct __sk_buff *skb, const struct scratch *s, __u32 l4_len)
 {
-	__u32 proto = s->wire[OW_IP - OW_HEADERS] >> 24, sum, i;
-	__u32 at = proto == PROTO_TCP ? 16 : proto == PROTO_UDP ? 6 : 0;
+	__u32 proto, at, sum, i;
 	__be32 a[8];
 	__u16 field;
 
+	if (!s)
+		return 0;
+	proto = s->wire[OW_IP - OW_HEADERS] >> 24;
+	at = proto == PROTO_TCP ? 16 : proto == PROTO_UDP ? 6 : 0;
 	if (!s->l4 || !at || bpf_skb_load_bytes(skb, s->l4 + at, &field, 2))
 		return 0;
 	for (i = 0; i < 8; i++)
@@ -93,17 +97,17 @@ static __always_inline __s64 quote_sum(struct __sk_buff *skb, struct scratch *s,
 }
 
 /* Zeros from `from` to the frame's end.  Returns 0, or -1 when that is too far. */
-static __always_inline int blank(struct __sk_buff *skb, struct scratch *s, __u32 from)
+static __always_inline int blank(struct __sk_buff *skb, const struct scratch *s, __u32 from)
 {
 	__u32 i, n;
 
-	__builtin_memset(s->buf.bytes, 0, OVN_SUM_BYTES);
+	ROLLED
 	for (i = 0; i < BLANK_CHUNKS && from < skb->len; i++) {
 		n = skb->len - from < OVN_SUM_BYTES ? skb->len - from : OVN_SUM_BYTES;
 		n--;
 		hide(n);
 		n = (n & (OVN_SUM_BYTES - 1)) + 1;
-		if (bpf_skb_store_bytes(skb, from, s->buf.bytes, n, BPF_F_RECOMPUTE_CSUM))
+		if (bpf_skb_store_bytes(skb, from, s->zeros, n, BPF_F_RECOMPUTE_CSUM))
 			return -1;
 		from += n;
 	}
@@ -111,12 +115,16 @@ static __always_inline int blank(struct __sk_buff *skb, struct scratch *s, __u32
 }
 
 /*
- * Cut the frame to a length.  The kernel cuts nothing off what was put into a tunnel
+ * cut - cut the frame to a length
+ *
+ * The kernel cuts nothing off what was put into a tunnel
  * and never came by a network card (chassis on two ends of a veth pair): there zeros
  * follow the packet, as they follow a short one in an Ethernet frame.
  */
-static __always_inline int cut(struct __sk_buff *skb, struct scratch *s, __u32 len)
+__noinline int cut(struct __sk_buff *skb, const struct scratch *s, __u32 len)
 {
+	if (!s)
+		return -1;
 	if (skb->len == len || !bpf_skb_change_tail(skb, len, 0))
 		return 0;
 	return skb->gso_size || skb->len < len || blank(skb, s, len);

@@ -7,8 +7,7 @@
 #ifndef OVN_BPF_INNER_H
 #define OVN_BPF_INNER_H
 
-#include "packet.h"
-#include "scratch.h"
+#include "chain.h"
 #include "sctp.h"
 
 #define HDR(word) ((word)-OW_HEADERS)
@@ -118,7 +117,7 @@ static __always_inline int inner_ip6(struct __sk_buff *skb, struct scratch *s, _
 	struct quoted *q = &s->cur.inner;
 	__u32 off = s->off + s->inner_l3 + IP6_LEN, i;
 	struct ip6_hdr h;
-	__u8 next, e[4];
+	struct chain *c = &s->chain;
 
 	if (off > end || bpf_skb_load_bytes(skb, s->inner_l3, &h, IP6_LEN) ||
 	    bpf_ntohl(h.ver_tc_label) >> 28 != 6)
@@ -127,23 +126,14 @@ static __always_inline int inner_ip6(struct __sk_buff *skb, struct scratch *s, _
 		q->src[i] = bpf_ntohl(h.src[i]);
 		q->dst[i] = bpf_ntohl(h.dst[i]);
 	}
-	next = h.next;
-	for (i = 0; i < OVN_MAX_EXT; i++) {
-		if (next != PROTO_HOPOPTS && next != PROTO_ROUTING && next != PROTO_DSTOPTS &&
-		    next != PROTO_AH && next != PROTO_FRAGMENT)
-			break;
-		if (off + 8 > end || bpf_skb_load_bytes(skb, off, e, 4))
-			return -1;
-		if (next == PROTO_FRAGMENT && get16(e + 2) & 0xfff8)
-			return -1; /* without ports */
-		off += next == PROTO_FRAGMENT ? 8
-		       : next == PROTO_AH     ? (e[1] + 2) * 4
-					      : (e[1] + 1) * 8;
-		next = e[0];
-	}
-	q->proto = next;
-	s->inner_l4 = off;
-	return i < OVN_MAX_EXT ? 0 : -1;
+	c->at = off;
+	c->end = end;
+	c->next = h.next;
+	if (extensions(skb, s) || c->frag & OVN_FRAG_LATER) /* without ports */
+		return -1;
+	q->proto = c->next;
+	s->inner_l4 = c->at;
+	return 0;
 }
 
 /*
@@ -157,7 +147,7 @@ __noinline int parse_inner(struct __sk_buff *skb, struct scratch *s)
 {
 	__u32 end, ip6, family;
 	struct quoted *q;
-	__u8 h[8];
+	__u8 h[8] HEADER;
 
 	if (!s)
 		return DROP_BUG;

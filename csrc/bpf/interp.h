@@ -42,37 +42,29 @@ static __always_inline void set_bit(__u32 *w, __u32 word, __u32 bit, int value)
 	w[WORD(word)] = value ? w[WORD(word)] | m : w[WORD(word)] & ~m;
 }
 
+/* The list goes on at pc later, with the context as it is now. */
+static __always_inline int return_to(struct scratch *s, __u32 pc)
+{
+	int saved;
+
+	push(s, FR_ACTS, s->cur.egress, pc, 0, 0);
+	saved = ctx_save(s);
+	if (saved < 0)
+		return DROP_DEPTH;
+	push(s, FR_RESTORE, 0, 0, saved, 0);
+	return 0;
+}
+
 /* A copy runs the body; the original goes on behind it.  When nothing is left
  * to do there, the copy may as well be the original. */
 static __always_inline int begin_clone(struct scratch *s, __u32 pc, const struct ovn_insn *in)
 {
 	__u32 after = pc + 1 + in->a;
-	int saved;
 
-	if (!at_end(after)) {
-		push(s, FR_ACTS, s->cur.egress, after, 0, 0);
-		saved = ctx_save(s);
-		if (saved < 0)
-			return DROP_DEPTH;
-		push(s, FR_RESTORE, 0, 0, saved, 0);
-	}
+	if (!at_end(after) && return_to(s, after))
+		return DROP_DEPTH;
 	push(s, FR_ACTS, s->cur.egress, pc + 1, 0, 0);
 	return 0;
-}
-
-/* The list goes on after output with the context as it is now. */
-static __always_inline int output_and_return(struct __sk_buff *skb, struct scratch *s, __u32 pc)
-{
-	int saved;
-
-	if (!at_end(pc + 1)) {
-		push(s, FR_ACTS, s->cur.egress, pc + 1, 0, 0);
-		saved = ctx_save(s);
-		if (saved < 0)
-			return DROP_DEPTH;
-		push(s, FR_RESTORE, 0, 0, saved, 0);
-	}
-	return output(skb, s);
 }
 
 static __always_inline void field_stack(struct scratch *s, const struct ovn_insn *in)
@@ -91,7 +83,7 @@ static __always_inline void field_stack(struct scratch *s, const struct ovn_insn
 	}
 }
 
-enum { ACT_NEXT = 0, ACT_STOP = 1 };
+enum { ACT_NEXT = 0, ACT_STOP = 1, ACT_OUTPUT = 2 };
 
 /*
  * execute_rare - the instructions that most action lists do not have
@@ -99,9 +91,9 @@ enum { ACT_NEXT = 0, ACT_STOP = 1 };
  * In a function of its own to keep the stack of the way to output() short.
  * Returns as execute() does.
  */
-__noinline int execute_rare(struct __sk_buff *skb, struct scratch *s, __u32 pc)
+__noinline int execute_rare(struct __sk_buff *skb, struct scratch *s, const struct ovn_insn *in,
+			    __u32 pc)
 {
-	const struct ovn_insn *in = array_at(&ovn_insns, pc);
 	__u32 *w, i;
 	int reason = 0;
 
@@ -180,7 +172,7 @@ __noinline int execute_rare(struct __sk_buff *skb, struct scratch *s, __u32 pc)
 		w[WORD(in->dst)] = hash_below(w, in->a, in->b);
 		return ACT_NEXT;
 	case OP_PICK:
-		if (w[WORD(in->src)] < in->b || (s->trace && trace_selects(in))) {
+		if (w[WORD(in->src)] < in->b || (s->trace && trace_selects(s, in))) {
 			w[WORD(in->dst)] = (w[WORD(in->dst)] & ~in->a) | in->c;
 			w[WORD(in->src)] = ~0u;
 		}
@@ -254,13 +246,14 @@ __noinline int execute_rare(struct __sk_buff *skb, struct scratch *s, __u32 pc)
  * execute - the instruction at pc
  *
  * Returns ACT_NEXT to go on with the following one, ACT_STOP when the list is
- * done or goes on later from the stack.
+ * done or goes on later from the stack, ACT_OUTPUT when output() comes first: that
+ * step() calls, since the calls below it are as deep as they may be.
  */
 __noinline int execute(struct __sk_buff *skb, struct scratch *s, __u32 pc)
 {
 	const struct ovn_insn *in = array_at(&ovn_insns, pc);
+	int reason = 0, last;
 	__u32 *w;
-	int reason = 0;
 
 	if (!s || !in) {
 		drop(skb, DROP_BUG);
@@ -279,36 +272,48 @@ __noinline int execute(struct __sk_buff *skb, struct scratch *s, __u32 pc)
 		move_bits(w, in);
 		return ACT_NEXT;
 	case OP_NEXT:
-		if (!at_end(pc + 1))
+	case OP_OUTPUT:
+		last = at_end(pc + 1);
+		if (in->op == OP_OUTPUT) {
+			if (in->a)
+				s->cur.egress = 0;
+			if (last || !return_to(s, pc + 1))
+				return ACT_OUTPUT;
+			reason = DROP_DEPTH;
+			break;
+		}
+		if (!last)
 			push(s, FR_ACTS, s->cur.egress, pc + 1, 0, 0);
 		s->cur.egress = in->src;
 		push(s, FR_LOOKUP, in->src ? OVN_EGRESS_BASE + in->aux : in->aux, 0, 0, 0);
 		return ACT_STOP;
-	case OP_OUTPUT:
-		if (in->a)
-			s->cur.egress = 0;
-		reason = output_and_return(skb, s, pc);
-		break;
 	case OP_DROP:
 		reason = in->a;
 		break;
 	default:
-		return execute_rare(skb, s, pc);
+		return execute_rare(skb, s, in, pc);
 	}
 	if (reason)
 		drop_branch(skb, s, reason);
 	return ACT_STOP;
 }
 
-/* Up to OVN_INSNS_PER_STEP instructions; the rest stays on the stack. */
-static __always_inline void run_actions(struct __sk_buff *skb, struct scratch *s, __u32 pc)
+/* Up to OVN_INSNS_PER_STEP instructions; the rest stays on the stack.  Returns 0 or a
+ * drop reason. */
+static __always_inline int run_actions(struct __sk_buff *skb, struct scratch *s, __u32 pc)
 {
-	__u32 i;
+	__u32 i, then;
 
-	for (i = 0; i < OVN_INSNS_PER_STEP; i++)
-		if (execute(skb, s, pc + i) == ACT_STOP)
-			return;
+	ROLLED
+	for (i = 0; i < OVN_INSNS_PER_STEP; i++) {
+		then = execute(skb, s, pc + i);
+		if (then == ACT_OUTPUT)
+			return output(skb, s);
+		if (then == ACT_STOP)
+			return 0;
+	}
 	push(s, FR_ACTS, s->cur.egress, pc + i, 0, 0);
+	return 0;
 }
 
 /*
@@ -354,11 +359,11 @@ __noinline int step(struct __sk_buff *skb, struct scratch *s)
 			reason = s->sets_over ? DROP_SETS : DROP_NO_FLOW;
 			break;
 		}
-		run_actions(skb, s, pc);
+		reason = run_actions(skb, s, pc);
 		break;
 	case FR_ACTS:
 		s->cur.egress = f.table;
-		run_actions(skb, s, f.pc);
+		reason = run_actions(skb, s, f.pc);
 		break;
 	case FR_RESULT:
 		set_bit(s->cur.w, f.table, f.i, (s->cur.w[OW_RESULT] & f.pc) != 0);
@@ -405,15 +410,14 @@ static long run_step(__u32 i __attribute__((unused)), struct run_ctx *r)
 	return step(r->skb, r->s) != 0;
 }
 
-/* Work until nothing is left, or the bound is hit.  Returns the verdict. */
-static __always_inline int run(struct __sk_buff *skb, struct scratch *s)
+/* Work until nothing is left, or the bound is hit; s->verdict has what it came to. */
+static __always_inline void run(struct __sk_buff *skb, struct scratch *s)
 {
 	struct run_ctx r = { .skb = skb, .s = s };
 
 	bpf_loop(OVN_MAX_STEPS, run_step, &r, 0);
 	if (others_need(s) && !s->serve.pc)
 		drop_branch(skb, s, DROP_STEPS);
-	return s->verdict;
 }
 
 #endif

@@ -8,7 +8,7 @@
 #ifndef OVN_BPF_LEARNT_H
 #define OVN_BPF_LEARNT_H
 
-#include "scratch.h"
+#include "data.h"
 
 #define NSEC 1000000000ull
 
@@ -23,38 +23,6 @@ struct {
 	__type(key, struct ovn_learnt_key);
 	__type(value, struct ovn_learnt);
 } ovn_learnt SEC(".maps");
-
-static __always_inline void copy4(__u32 *to, const __u32 *from)
-{
-	to[0] = from[0];
-	to[1] = from[1];
-	to[2] = from[2];
-	to[3] = from[3];
-}
-
-/* The address (n 1 or 2 instructions) and port that an OP_DATA at pc has. */
-static __always_inline __u32 data_at(__u32 pc, __u32 n, __u32 *ip)
-{
-	const struct ovn_insn *in = array_at(&ovn_insns, pc), *rest;
-
-	if (!in)
-		return 0;
-	if (n == 1) {
-		ip[0] = 0;
-		ip[1] = 0;
-		ip[2] = 0;
-		ip[3] = in->a;
-		return in->b;
-	}
-	rest = array_at(&ovn_insns, pc + 1);
-	if (!rest)
-		return 0;
-	ip[0] = in->a;
-	ip[1] = in->b;
-	ip[2] = in->c;
-	ip[3] = rest->a;
-	return rest->b;
-}
 
 /* A key for the packet itself: its addresses, ports and protocol. */
 static __always_inline struct ovn_learnt *learnt_begin(struct scratch *s, __u32 kind)

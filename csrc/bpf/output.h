@@ -13,18 +13,22 @@
 #include "ports.h"
 #include "store.h"
 
-/* Slot of the port that an outport means: of a chassisredirect port that is here
- * the distributed one, as OVN's LOCAL_OUTPUT has it. */
-static __always_inline __u32 outport_slot(struct scratch *s, __u32 dp, __u32 port)
+/* The port that w[OW_OUTPORT] means: of a chassisredirect port that is here the
+ * distributed one, as OVN's LOCAL_OUTPUT has it.  NULL: none that is known. */
+static __always_inline const struct ovn_port *outport_of(struct scratch *s, __u32 dp, __u32 *slot)
 {
-	__u32 slot = port_slot(s, dp, port);
-	const struct ovn_port *p = port_at(slot);
+	const struct ovn_port *p = NULL;
+	__u32 try;
 
-	if (!p || p->kind != OVN_PORT_ALIAS)
-		return slot;
-	port = p->peer_port;
-	s->cur.w[OW_OUTPORT] = port;
-	return port_slot(s, dp, port);
+	ROLLED
+	for (try = 0; try < 2; try++) {
+		*slot = port_slot(s, dp, s->cur.w[OW_OUTPORT]);
+		p = port_at(*slot);
+		if (!p || p->kind != OVN_PORT_ALIAS)
+			break;
+		s->cur.w[OW_OUTPORT] = p->peer_port;
+	}
+	return p;
 }
 
 /* Check loopback, forget what the ingress pipeline knew, start the egress one. */
@@ -44,15 +48,20 @@ static __always_inline int to_egress(struct scratch *s, __u32 slot, const struct
 	return 0;
 }
 
-/* Local half for one port: OVN's LOCAL_OUTPUT. */
-static __always_inline int output_local(struct scratch *s, __u32 dp, __u32 port)
+/*
+ * output_local - the local half for one port: OVN's LOCAL_OUTPUT
+ *
+ * Returns 0 or a drop reason, as output_group() does.
+ */
+__noinline int output_local(struct scratch *s, __u32 dp, __u32 port)
 {
 	const struct ovn_port *p;
 	__u32 slot;
 
+	if (!s)
+		return DROP_BUG;
 	s->cur.w[OW_OUTPORT] = port;
-	slot = outport_slot(s, dp, port);
-	p = port_at(slot);
+	p = outport_of(s, dp, &slot);
 	if (!p)
 		return DROP_NO_OUTPORT;
 	if (p->kind != OVN_PORT_VIF && p->kind != OVN_PORT_PATCH)
@@ -69,20 +78,26 @@ static __always_inline int defer(struct scratch *s, __u32 first, __u32 n)
 	if (i >= OVN_MAX_DEFERRED)
 		return DROP_DEPTH;
 	d = &s->deferred[i];
-	__builtin_memcpy(&d->pkt, &s->cur, sizeof(d->pkt));
+	copy_pkt(&d->pkt, &s->cur);
 	d->first = first;
 	d->n = n;
 	s->n_deferred = i + 1;
 	return 0;
 }
 
-/* A group: a copy for each chassis that has members, then each member here. */
-static __always_inline int output_group(struct scratch *s, int from_tunnel)
+/*
+ * output_group - a copy for each chassis that has members, then each member here
+ */
+__noinline int output_group(struct scratch *s, int from_tunnel)
 {
-	__u32 *w = s->cur.w;
-	const struct ovn_mcgroup *g = group_of(s, w[OW_DP], w[OW_OUTPORT]);
+	const struct ovn_mcgroup *g;
 	int saved, err = 0;
+	__u32 *w;
 
+	if (!s)
+		return DROP_BUG;
+	w = s->cur.w;
+	g = group_of(s, w[OW_DP], w[OW_OUTPORT]);
 	if (!g)
 		return from_tunnel ? DROP_TUN_VNI : DROP_NO_OUTPORT;
 	if (g->n_remote && !from_tunnel &&
@@ -139,8 +154,7 @@ static __always_inline int output_ingress(struct __sk_buff *skb, struct scratch 
 
 	if (w[OW_OUTPORT] >= OVN_MIN_MCGROUP)
 		return output_group(s, 0);
-	slot = outport_slot(s, w[OW_DP], w[OW_OUTPORT]);
-	p = port_at(slot);
+	p = outport_of(s, w[OW_DP], &slot);
 	if (!p)
 		return DROP_NO_OUTPORT;
 	if (p->kind == OVN_PORT_REMOTE) {
@@ -182,11 +196,12 @@ static __always_inline int cross_patch(struct scratch *s, const struct ovn_port 
 static __always_inline int output_egress(struct __sk_buff *skb, struct scratch *s)
 {
 	const struct ovn_port *p = port_at(s->cur.out_slot);
+	__u32 slot;
 	int err;
 
 	/* A flow may have gone on in this pipeline by itself, or changed outport. */
 	if (!p || p->key.port != s->cur.w[OW_OUTPORT]) {
-		p = port_at(outport_slot(s, s->cur.w[OW_DP], s->cur.w[OW_OUTPORT]));
+		p = outport_of(s, s->cur.w[OW_DP], &slot);
 		if (!p)
 			return DROP_NO_OUTPORT;
 		if (p->kind != OVN_PORT_VIF && p->kind != OVN_PORT_PATCH)
@@ -259,7 +274,7 @@ static __always_inline int output_deferred(struct __sk_buff *skb, struct scratch
 	struct deferred *d = &s->deferred[f->i & (OVN_MAX_DEFERRED - 1)];
 	__u32 chassis = d->first, *member;
 
-	__builtin_memcpy(&s->cur, &d->pkt, sizeof(s->cur));
+	copy_pkt(&s->cur, &d->pkt);
 	if (d->n) {
 		member = array_at(&ovn_members, d->first + f->pc);
 		if (!member)

@@ -95,41 +95,52 @@ struct geneve_opt {
 #define OVN_GENEVE_TYPE 0x80
 #define GENEVE_CRITICAL 0x80
 
+/* Numbers in headers.  They must lie at even places, 32 bits at multiples of 4 but for
+ * the _even ones: the verifier insists on the stack, and some processors do. */
+#define HEADER __attribute__((aligned(4)))
+
 static __always_inline __u32 get32(const __u8 *p)
 {
-	return (__u32)p[0] << 24 | (__u32)p[1] << 16 | (__u32)p[2] << 8 | p[3];
+	return bpf_ntohl(*(const __be32 *)p);
 }
 
 static __always_inline __u32 get16(const __u8 *p)
 {
-	return (__u32)p[0] << 8 | p[1];
+	return bpf_ntohs(*(const __be16 *)p);
+}
+
+static __always_inline __u32 get32_even(const __u8 *p)
+{
+	return get16(p) << 16 | get16(p + 2);
 }
 
 static __always_inline void put32(__u8 *p, __u32 v)
 {
-	p[0] = v >> 24;
-	p[1] = v >> 16;
-	p[2] = v >> 8;
-	p[3] = v;
+	*(__be32 *)p = bpf_htonl(v);
 }
 
 static __always_inline void put16(__u8 *p, __u32 v)
 {
-	p[0] = v >> 8;
-	p[1] = v;
+	*(__be16 *)p = bpf_htons(v);
+}
+
+static __always_inline void put32_even(__u8 *p, __u32 v)
+{
+	put16(p, v >> 16);
+	put16(p + 2, v);
 }
 
 /* A MAC address as two words, and back. */
 static __always_inline void get_mac(__u32 *w, const __u8 *p)
 {
 	w[0] = get16(p);
-	w[1] = get32(p + 2);
+	w[1] = get32_even(p + 2);
 }
 
 static __always_inline void put_mac(__u8 *p, const __u32 *w)
 {
 	put16(p, w[0]);
-	put32(p + 2, w[1]);
+	put32_even(p + 2, w[1]);
 }
 
 static __always_inline __u16 csum_fold(__u32 sum)

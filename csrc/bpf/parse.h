@@ -9,37 +9,52 @@
 
 #include "inner.h"
 
+static long nd_option(__u32 i __attribute__((unused)), struct chain_walk *walk)
+{
+	struct chain *c = &walk->s->chain;
+	__u32 *w = walk->s->cur.w;
+	__u8 opt[8] HEADER;
+
+	if (c->at == c->end)
+		return 1;
+	if (c->at + 8 > c->end || bpf_skb_load_bytes(walk->skb, c->at, opt, 8) || !opt[1]) {
+		c->bad = 1;
+		return 1;
+	}
+	if (opt[0] == ND_OPT_SLL && opt[1] == 1 && c->next == ND_NS)
+		get_mac(w + OW_ND_SLL, opt + 2);
+	if (opt[0] == ND_OPT_TLL && opt[1] == 1 && c->next == ND_NA)
+		get_mac(w + OW_ND_TLL, opt + 2);
+	c->at += opt[1] * 8;
+	return 0;
+}
+
 /* Neighbour message at l4: target and the link-layer option. */
 static __always_inline int parse_nd(struct __sk_buff *skb, struct scratch *s, __u32 type,
 				    __u32 l4_len)
 {
-	__u32 *w = s->cur.w, off = s->l4 + ND_LEN, end = s->l4 + l4_len, i;
-	__u8 nd[ND_LEN], opt[8];
+	struct chain_walk walk = { .skb = skb, .s = s };
+	struct chain *c = &s->chain;
+	__u8 nd[ND_LEN] HEADER;
+	__u32 i;
 
 	if (l4_len < ND_LEN || bpf_skb_load_bytes(skb, s->l4, nd, ND_LEN))
 		return DROP_MALFORMED;
 	for (i = 0; i < 4; i++)
-		w[OW_ND_TARGET + i] = get32(nd + 8 + 4 * i);
-	for (i = 0; i < OVN_MAX_ND_OPTS; i++) {
-		if (off == end)
-			return 0;
-		if (off + 8 > end || bpf_skb_load_bytes(skb, off, opt, 8) || !opt[1])
-			return DROP_MALFORMED;
-		if (opt[0] == ND_OPT_SLL && opt[1] == 1 && type == ND_NS)
-			get_mac(w + OW_ND_SLL, opt + 2);
-		if (opt[0] == ND_OPT_TLL && opt[1] == 1 && type == ND_NA)
-			get_mac(w + OW_ND_TLL, opt + 2);
-		off += opt[1] * 8;
-	}
-	return off == end ? 0 : DROP_MALFORMED;
+		s->cur.w[OW_ND_TARGET + i] = get32(nd + 8 + 4 * i);
+	c->at = s->l4 + ND_LEN;
+	c->end = s->l4 + l4_len;
+	c->next = type;
+	c->bad = 0;
+	bpf_loop(OVN_MAX_ND_OPTS, nd_option, &walk, 0);
+	return c->bad || c->at != c->end ? DROP_MALFORMED : 0;
 }
 
-/* Transport header at l4, l4_len bytes of it and its payload in the frame. */
-static __always_inline int parse_l4(struct __sk_buff *skb, struct scratch *s, __u32 proto,
-				    __u32 l4_len, __u32 hops)
+/* Transport header at s->l4, s->l4_len bytes of it and its payload in the frame. */
+static __always_inline int parse_l4(struct __sk_buff *skb, struct scratch *s)
 {
-	__u32 *w = s->cur.w;
-	__u8 h[14];
+	__u32 *w = s->cur.w, proto = w[OW_IP] >> 24, l4_len = s->l4_len;
+	__u8 h[14] HEADER;
 
 	switch (proto) {
 	case PROTO_TCP:
@@ -64,7 +79,7 @@ static __always_inline int parse_l4(struct __sk_buff *skb, struct scratch *s, __
 		if (icmp_query(proto, h[0]))
 			s->cur.icmp_id = get16(h + 4);
 		if (proto == PROTO_ICMP6 && (h[0] == ND_NS || h[0] == ND_NA) && !h[1] &&
-		    hops == 255)
+		    (w[OW_IP] >> 16 & 0xff) == 255)
 			return parse_nd(skb, s, h[0], l4_len);
 		return 0;
 	}
@@ -101,14 +116,14 @@ static __always_inline int parse_ip4(struct __sk_buff *skb, struct scratch *s)
 		return 0;
 	s->l4 = s->l3 + hlen;
 	s->l4_len = len - hlen;
-	return parse_l4(skb, s, h.proto, len - hlen, h.ttl);
+	return 0;
 }
 
 static __always_inline int parse_ip6(struct __sk_buff *skb, struct scratch *s)
 {
-	__u32 *w = s->cur.w, room = skb->len - s->l3, off = s->l3 + IP6_LEN, fbits = 0, i, end;
+	__u32 *w = s->cur.w, room = skb->len - s->l3, i, end;
+	struct chain *c = &s->chain;
 	struct ip6_hdr h;
-	__u8 next, e[8];
 
 	if (skb->len < s->l3 + IP6_LEN || bpf_skb_load_bytes(skb, s->l3, &h, IP6_LEN) ||
 	    bpf_ntohl(h.ver_tc_label) >> 28 != 6)
@@ -124,54 +139,38 @@ static __always_inline int parse_ip6(struct __sk_buff *skb, struct scratch *s)
 		w[OW_IP_DST + i] = bpf_ntohl(h.dst[i]);
 	}
 	w[OW_IP6_LABEL] = bpf_ntohl(h.ver_tc_label) & 0xfffff;
-	next = h.next;
-	for (i = 0; i < OVN_MAX_EXT; i++) {
-		if (next != PROTO_HOPOPTS && next != PROTO_ROUTING && next != PROTO_DSTOPTS &&
-		    next != PROTO_AH && next != PROTO_FRAGMENT)
-			break;
-		if (off + 8 > end || bpf_skb_load_bytes(skb, off, e, 8))
-			return DROP_MALFORMED;
-		if (next == PROTO_FRAGMENT) {
-			__u32 frag = get16(e + 2);
-
-			fbits = frag & 0xfff8 ? OVN_FRAG_ANY | OVN_FRAG_LATER
-				: frag & 1    ? OVN_FRAG_ANY
-					      : fbits;
-			off += 8;
-			s->frag_at = frag & 0xfff8;
-			s->frag_len = end - off;
-			s->frag_id = get32(e + 4);
-			s->frag_proto = e[0];
-		} else {
-			off += next == PROTO_AH ? (e[1] + 2) * 4 : (e[1] + 1) * 8;
-		}
-		next = e[0];
-		if (fbits & OVN_FRAG_LATER)
-			break;
-	}
-	if (i == OVN_MAX_EXT || off > end)
+	c->at = s->l3 + IP6_LEN;
+	c->end = end;
+	c->next = h.next;
+	if (extensions(skb, s) || c->at > end)
 		return DROP_MALFORMED;
-	s->frag = fbits;
-	w[OW_IP] = (__u32)next << 24 | (__u32)h.hops << 16 |
-		   (bpf_ntohl(h.ver_tc_label) >> 12 & 0xff00) | fbits;
-	if (fbits & OVN_FRAG_LATER)
+	if (c->frag) {
+		s->frag_at = c->frag_at;
+		s->frag_len = c->frag_len;
+		s->frag_id = c->frag_id;
+		s->frag_proto = c->frag_next;
+	}
+	s->frag = c->frag;
+	w[OW_IP] = c->next << 24 | (__u32)h.hops << 16 |
+		   (bpf_ntohl(h.ver_tc_label) >> 12 & 0xff00) | c->frag;
+	if (c->frag & OVN_FRAG_LATER)
 		return 0;
-	s->l4 = off;
-	s->l4_len = end - off;
-	return parse_l4(skb, s, next, end - off, h.hops);
+	s->l4 = c->at;
+	s->l4_len = end - c->at;
+	return 0;
 }
 
 static __always_inline int parse_arp(struct __sk_buff *skb, struct scratch *s)
 {
 	__u32 *w = s->cur.w;
-	struct arp_hdr h;
+	struct arp_hdr h HEADER;
 
 	if (skb->len < s->l3 + ARP_LEN || bpf_skb_load_bytes(skb, s->l3, &h, ARP_LEN))
 		return DROP_MALFORMED;
 	if (h.hrd != bpf_htons(1) || h.pro != bpf_htons(ETH_P_IP) || h.hln != 6 || h.pln != 4)
 		return 0; /* not Ethernet and IPv4: a frame without ARP fields */
 	w[OW_TCP_ARP] = (__u32)bpf_ntohs(h.op) << 16;
-	w[OW_IP_SRC + 3] = get32(h.spa);
+	w[OW_IP_SRC + 3] = get32_even(h.spa);
 	w[OW_IP_DST + 3] = get32(h.tpa);
 	get_mac(w + OW_ND_SLL, h.sha);
 	get_mac(w + OW_ND_TLL, h.tha);
@@ -186,7 +185,7 @@ static __always_inline int parse_arp(struct __sk_buff *skb, struct scratch *s)
 __noinline int parse(struct __sk_buff *skb, struct scratch *s)
 {
 	__u32 type, tci = 0;
-	__u8 eth[ETH_LEN];
+	__u8 eth[ETH_LEN] HEADER;
 	int err = 0;
 
 	if (!s)
@@ -217,6 +216,8 @@ __noinline int parse(struct __sk_buff *skb, struct scratch *s)
 		err = parse_ip6(skb, s);
 	else if (type == ETH_P_ARP || type == ETH_P_RARP)
 		err = parse_arp(skb, s);
+	if (!err && s->l4)
+		err = parse_l4(skb, s);
 	if (!err && s->l4 && icmp_error(s->cur.w[OW_IP] >> 24, s->cur.w[OW_L4_PORTS] >> 16))
 		parse_inner(skb, s);
 	wire_is_cur(s);

@@ -126,7 +126,7 @@ static __always_inline const struct ovn_tunnel *tunnel_to(__u32 chassis)
 
 /* What connections are tracked in: of the port's traffic, and of the datapath's
  * translations (OVN's reg13, reg11, reg12). */
-static __always_inline void load_zones(struct scratch *s, const struct ovn_port *p)
+static __noinline void load_zones(struct scratch *s, const struct ovn_port *p)
 {
 	const struct ovn_datapath *dp = array_at(&ovn_datapaths, s->cur.dp_index);
 

@@ -19,7 +19,7 @@ static __always_inline int make_reset(struct __sk_buff *skb, struct scratch *s)
 {
 	int ip6 = s->wire[OW_ETH_TYPE - OW_HEADERS] >> 16 == ETH_P_IPV6;
 	__u32 hlen = ETH_LEN + (ip6 ? IP6_LEN : IP4_LEN), l4_len, flags;
-	__u8 tcp[14];
+	__u8 tcp[14] HEADER;
 
 	l4_len = ip_len(skb, s) - (s->l4 - s->l3);
 	if (s->off || s->l3 != ETH_LEN || bpf_skb_load_bytes(skb, s->l4, tcp, sizeof(tcp)))

@@ -203,6 +203,22 @@ struct best {
 	__u32 over; /* a bound was hit: no answer can be trusted */
 };
 
+/* How far the look at IPv6's extension headers, or at a neighbour message's options, is.
+ * Here, as the verifier remembers what is on the stack: each way through a header
+ * would be another state of it. */
+struct chain {
+	__u32 at;
+	__u32 end;
+	__u32 next; /* what the next header is; of options: the message's type */
+	__u32 n;    /* headers so far */
+	__u32 frag; /* OVN_FRAG_* */
+	__u32 frag_at;
+	__u32 frag_len;
+	__u32 frag_id;
+	__u32 frag_next; /* what the fragment's header says is next */
+	__u32 bad;
+};
+
 struct scratch {
 	struct pkt cur;
 	__u32 wire[WIRE_WORDS];	 /* words OW_HEADERS.. as the frame has them */
@@ -226,6 +242,8 @@ struct scratch {
 	__u32 generation;
 	__u32 injected;	  /* by the slow path: a redirect would not be carried out */
 	__u32 trace;	  /* only tried: nothing leaves, nothing is written or counted */
+	__u32 trace_len;  /* then: of the frame, as the agent says, */
+	__u32 trace_pick; /* and what it wants a select to choose; 0: as it would */
 	__u32 watched;	  /* what somebody wants to see: enum ovn_seen */
 	__u32 in_ifindex; /* device of the VIF it came from, 0 from a tunnel */
 	__u32 l3;	  /* offset of the network header from the inner Ethernet one */
@@ -276,10 +294,13 @@ struct scratch {
 		__u8 bytes[OVN_SUM_BYTES + 4];
 	} buf;
 	__u8 orig[OVN_ORIG_BYTES];
+	__u8 zeros[OVN_SUM_BYTES]; /* nobody writes here */
 	struct ct_work ct;
 	struct ct_victim victim;
 	struct nat_search nat;
 	struct best best;
+	struct chain chain;
+	struct ovn_set_key member; /* that is looked up in ovn_set_idx */
 	struct serving serve;
 };
 
@@ -337,20 +358,26 @@ static __always_inline int last_use(const struct scratch *s)
 	return !others_need(s) && !s->injected;
 }
 
+/* Not inlined: it is long, and in many places. */
+static __noinline void copy_pkt(struct pkt *to, const struct pkt *from)
+{
+	__builtin_memcpy(to, from, sizeof(*to));
+}
+
 static __always_inline int ctx_save(struct scratch *s)
 {
 	__u32 i = s->n_saved;
 
 	if (i >= OVN_MAX_SAVED)
 		return -1;
-	__builtin_memcpy(&s->saved[i], &s->cur, sizeof(s->cur));
+	copy_pkt(&s->saved[i], &s->cur);
 	s->n_saved = i + 1;
 	return i;
 }
 
 static __always_inline void ctx_load(struct scratch *s, __u32 i)
 {
-	__builtin_memcpy(&s->cur, &s->saved[i & (OVN_MAX_SAVED - 1)], sizeof(s->cur));
+	copy_pkt(&s->cur, &s->saved[i & (OVN_MAX_SAVED - 1)]);
 }
 
 #endif

@@ -22,8 +22,8 @@ static __always_inline __u32 crc_if(__u32 bit, __u32 x)
 	return bit * x;
 }
 
-/* a * b modulo the polynomial. */
-static __always_inline __u32 crc_mul(__u32 a, __u32 b)
+/* crc_mul - a * b modulo the polynomial.  Verified by itself, once, as crc_word(). */
+__noinline __u32 crc_mul(__u32 a, __u32 b)
 {
 	__u32 i, product = 0;
 
@@ -61,8 +61,8 @@ static __always_inline __u32 crc_shift(__u32 bytes)
 	return crc_mul(low, high);
 }
 
-/* One more word, in the order in which it lies in memory. */
-static __always_inline __u32 crc_word(__u32 crc, __u32 word)
+/* crc_word - one more word, in the order in which it lies in memory */
+__noinline __u32 crc_word(__u32 crc, __u32 word)
 {
 	__u32 i;
 

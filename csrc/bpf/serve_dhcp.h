@@ -32,7 +32,7 @@ struct dhcp_scan {
 
 static long dhcp_option(__u32 i __attribute__((unused)), struct dhcp_scan *c)
 {
-	__u8 h[4];
+	__u8 h[4] HEADER;
 
 	c->done = 1;
 	if (c->at >= c->end || bpf_skb_load_bytes(c->skb, c->at, h, 1) || h[0] == DHCP_END)
@@ -67,7 +67,7 @@ static __noinline int dhcp_request(struct __sk_buff *skb, struct scratch *s, str
 {
 	__u32 at = s->l4 + UDP_LEN;
 	__be16 len;
-	__u8 b[4];
+	__u8 b[4] HEADER;
 
 	if (s->wire[HDR(OW_ETH_TYPE)] >> 16 != ETH_P_IP || IP_PROTO(s) != PROTO_UDP || !s->l4 ||
 	    s->ip4_len != IP4_LEN)

@@ -89,7 +89,7 @@ static __noinline int dns_name(struct __sk_buff *skb, struct scratch *s, struct 
 static __noinline int dns_query(struct __sk_buff *skb, struct scratch *s, struct dns_query *q)
 {
 	__u32 len;
-	__u8 b[8];
+	__u8 b[8] HEADER;
 	int err;
 
 	if (IP_PROTO(s) != PROTO_UDP || !s->l4 || (s->ip4_len && s->ip4_len != IP4_LEN) ||
@@ -172,7 +172,7 @@ static __always_inline void dns_record(__u8 *b, __u32 type, __u32 len)
 	put16(b, DNS_POINTER);
 	put16(b + 2, type);
 	put16(b + 4, DNS_IN);
-	put32(b + 6, DNS_TTL);
+	put32_even(b + 6, DNS_TTL);
 	put16(b + 10, len);
 }
 
@@ -180,7 +180,7 @@ static __always_inline void dns_record(__u8 *b, __u32 type, __u32 len)
 static long dns_put_address(__u32 i, struct dns_put *c)
 {
 	struct ovn_name *n = &c->s->serve.name;
-	__u8 b[DNS_RECORD + 16];
+	__u8 b[DNS_RECORD + 16] HEADER;
 	__u32 k;
 
 	if (i < n->n4) {
@@ -205,7 +205,7 @@ static long dns_put_address(__u32 i, struct dns_put *c)
 static __always_inline int dns_put_name(struct __sk_buff *skb, struct scratch *s, __u32 at)
 {
 	__u32 len = s->serve.name.ptr_len - 1;
-	__u8 b[DNS_RECORD];
+	__u8 b[DNS_RECORD] HEADER;
 
 	dns_record(b, DNS_PTR, len + 1);
 	hide(len);

@@ -33,13 +33,22 @@ static __always_inline __u32 take_ids(struct memberships *m, const struct ovn_se
 	return l->more;
 }
 
-/* The first slot of the list of a member, or 0.  As with rules, a slot of another
- * key is one that the agent is writing, and asked for once more. */
-static __always_inline __u32 list_of(const struct scratch *s, const struct ovn_set_key *key)
+/*
+ * list_of - the first slot of the list of s->member, or 0
+ *
+ * As with rules, a slot of another key is one that the agent is writing, and asked for
+ * once more.
+ */
+__noinline __u32 list_of(const struct scratch *given)
 {
+	const struct scratch *s = own(given);
+	const struct ovn_set_key *key;
 	const struct ovn_set_list *l;
 	__u32 *slot, at, hop, try;
 
+	if (!s)
+		return 0;
+	key = &s->member;
 	ROLLED
 	for (try = 0; try < OVN_SLOT_TRIES; try++) {
 		slot = bpf_map_lookup_elem(&ovn_set_idx, key);
@@ -77,11 +86,10 @@ static long more_ids(__u32 i __attribute__((unused)), struct list_walk *walk)
 	return !walk->at;
 }
 
-/* Add the sets that have exactly this member. */
-static __always_inline void add_sets(const struct scratch *s, struct memberships *m,
-				     const struct ovn_set_key *key)
+/* Add the sets that have exactly s->member. */
+static __always_inline void add_sets(const struct scratch *s, struct memberships *m)
 {
-	struct list_walk walk = { .m = m, .at = list_of(s, key) };
+	struct list_walk walk = { .m = m, .at = list_of(s) };
 
 	if (!walk.at)
 		return;
@@ -108,23 +116,18 @@ static long try_plen(__u32 i, struct set_walk *walk)
 {
 	const struct ovn_set_plens *plens = array_at(&ovn_set_plens, 0);
 	struct scratch *s = walk->s;
-	struct ovn_set_key key = {};
+	struct ovn_set_key *key = &s->member;
 	struct memberships *m;
 	__u32 j;
 
 	if (!plens || i >= OVN_SET_PLENS)
 		return 1;
 	m = &s->sets[walk->dim & (OVN_SET_WORDS - 1)];
-	key.kind = m->kind;
-	if (m->kind == OVN_SET_IP4) {
-		key.plen = plens->plen4[i];
-		key.v[0] = prefix_word(m->v[0], key.plen, 0);
-	} else {
-		key.plen = plens->plen6[i];
-		for (j = 0; j < 4; j++)
-			key.v[j] = prefix_word(m->v[j], key.plen, j);
-	}
-	add_sets(s, m, &key);
+	key->kind = m->kind;
+	key->plen = m->kind == OVN_SET_IP4 ? plens->plen4[i] : plens->plen6[i];
+	for (j = 0; j < 4; j++) /* those of IPv4 behind the first are 0 */
+		key->v[j] = prefix_word(m->v[j], key->plen, j);
+	add_sets(s, m);
 	return 0;
 }
 
@@ -174,9 +177,10 @@ __noinline __u32 find_sets(struct scratch *s, __u32 dim)
 	m->kind = kind;
 	__builtin_memcpy(m->v, v, sizeof(v));
 	if (kind == OVN_SET_PORT) {
-		struct ovn_set_key key = { .kind = kind, .v = { v[0], v[1] } };
-
-		add_sets(s, m, &key);
+		s->member.kind = kind;
+		s->member.plen = 0;
+		__builtin_memcpy(s->member.v, v, sizeof(v));
+		add_sets(s, m);
 	} else if (kind) {
 		bpf_loop(kind == OVN_SET_IP4 ? plens->n4 : plens->n6, try_plen, &walk, 0);
 	}

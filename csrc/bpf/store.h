@@ -10,21 +10,25 @@
 #include "answer.h"
 #include "sctp.h"
 
-/* Offset from l4 of a transport checksum that may wait for a device, or 0. */
-static __always_inline __u32 l4_csum_at(__u32 proto)
-{
-	return proto == PROTO_TCP ? 16 : proto == PROTO_UDP ? 6 : 0;
-}
+/* Of a protocol whose checksum may wait for a device: where that is from l4 on, and
+ * flags for bpf_l4_csum_replace().  A table, for then the verifier knows nothing of
+ * what it finds and need not go on with each. */
+static const struct {
+	__u8 at;
+	__u8 flags;
+} l4_sums[256] = {
+	[PROTO_TCP] = { 16, 0 },
+	[PROTO_UDP] = { 6, BPF_F_MARK_MANGLED_0 },
+};
 
 static __always_inline int fix_l4(struct __sk_buff *skb, const struct scratch *s, __u32 from,
 				  __u32 to, __u64 flags)
 {
-	__u32 proto = IP_PROTO(s), at = l4_csum_at(proto);
+	__u32 proto = IP_PROTO(s), at = l4_sums[proto].at;
 
 	if (!s->l4 || !at)
 		return 0;
-	if (proto == PROTO_UDP)
-		flags |= BPF_F_MARK_MANGLED_0;
+	flags |= l4_sums[proto].flags;
 	return bpf_l4_csum_replace(skb, s->off + s->l4 + at, from, to, flags | 4);
 }
 
@@ -163,13 +167,13 @@ static __always_inline int store_l4(struct __sk_buff *skb, struct scratch *s)
 static __always_inline int store_arp(struct __sk_buff *skb, struct scratch *s)
 {
 	const __u32 *w = s->cur.w;
-	__u8 a[22]; /* from ar$op on */
+	__u8 a[22] HEADER; /* from ar$op on */
 
 	put16(a, w[OW_TCP_ARP] >> 16);
 	put_mac(a + 2, w + OW_ND_SLL);
 	put32(a + 8, w[OW_IP_SRC + 3]);
 	put_mac(a + 12, w + OW_ND_TLL);
-	put32(a + 18, w[OW_IP_DST + 3]);
+	put32_even(a + 18, w[OW_IP_DST + 3]);
 	return bpf_skb_store_bytes(skb, s->off + s->l3 + 6, a, sizeof(a), BPF_F_RECOMPUTE_CSUM)
 		       ? DROP_STORE
 		       : 0;
@@ -206,7 +210,7 @@ __noinline int store_changes(struct __sk_buff *skb, struct scratch *s, __u32 gai
 	type = s->wire[HDR(OW_ETH_TYPE)] >> 16;
 	proto = IP_PROTO(s);
 	if (differ(s, OW_ETH_DST, 4)) {
-		__u8 macs[12];
+		__u8 macs[12] HEADER;
 
 		put_mac(macs, s->cur.w + OW_ETH_DST);
 		put_mac(macs + 6, s->cur.w + OW_ETH_SRC);

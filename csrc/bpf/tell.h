@@ -35,6 +35,7 @@ __noinline int tell(struct scratch *s, __u32 pc, __u32 len)
 {
 	const struct ovn_insn *in = array_at(&ovn_insns, pc);
 	struct ovn_event *e;
+	__u32 told = OVN_TOLD_LOG_LIMITED;
 	int sampled, err;
 
 	if (!s || !in)
@@ -42,10 +43,8 @@ __noinline int tell(struct scratch *s, __u32 pc, __u32 len)
 	sampled = in->op == OP_SAMPLE;
 	if (sampled && bpf_get_prandom_u32() > (in->a << 16 | in->a))
 		return 0;
-	if (!sampled && !in->src && !punt_allowed(s, OVN_PACE_LOG)) {
-		count(&ovn_told, OVN_TOLD_LOG_LIMITED, len);
-		return 0;
-	}
+	if (!sampled && !in->src && !punt_allowed(s, OVN_PACE_LOG))
+		goto counted;
 	e = &s->buf.event;
 	e->at = bpf_ktime_get_ns();
 	e->arg = in->b;
@@ -57,11 +56,13 @@ __noinline int tell(struct scratch *s, __u32 pc, __u32 len)
 	__builtin_memcpy(e->w, s->cur.w, sizeof(e->w));
 	if (sampled) {
 		err = bpf_ringbuf_output(&ovn_samples, e, sizeof(*e), 0);
-		count(&ovn_told, err ? OVN_TOLD_SAMPLE_LOST : OVN_TOLD_SAMPLE, len);
+		told = err ? OVN_TOLD_SAMPLE_LOST : OVN_TOLD_SAMPLE;
 	} else {
 		err = bpf_ringbuf_output(&ovn_logs, e, sizeof(*e), 0);
-		count(&ovn_told, err ? OVN_TOLD_LOG_LOST : OVN_TOLD_LOG, len);
+		told = err ? OVN_TOLD_LOG_LOST : OVN_TOLD_LOG;
 	}
+counted:
+	count(&ovn_told, told, len);
 	return 0;
 }
 

@@ -10,20 +10,10 @@
 
 #include "scratch.h"
 
-/* Bytes of the frame that is tried: as many as the agent says. */
-static __always_inline __u32 trace_len(void)
-{
-	const struct ovn_trace_ctl *ctl = array_at(&ovn_trace_ctl, 0);
-
-	return ctl ? ctl->length : 0;
-}
-
 /* Does the agent want this of the targets of a select? */
-static __always_inline int trace_selects(const struct ovn_insn *in)
+static __always_inline int trace_selects(const struct scratch *s, const struct ovn_insn *in)
 {
-	const struct ovn_trace_ctl *ctl = array_at(&ovn_trace_ctl, 0);
-
-	return ctl && ctl->select_id && in->c == ctl->select_id * (in->a & -in->a);
+	return s->trace_pick && in->c == s->trace_pick * (in->a & -in->a);
 }
 
 /* What the slow path would make of the packet that is tried: a request for its next
