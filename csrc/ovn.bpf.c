@@ -97,20 +97,20 @@ SEC("tc")
 int ovn_run(struct __sk_buff *skb)
 {
 	struct scratch *s = entered();
-	int err, i;
+	int err;
 
 	if (!s)
 		return TC_ACT_SHOT;
 	err = begin(skb, s);
-	if (err)
+	if (err) {
 		ended(skb, s, err);
-	ROLLED
-	for (i = 0; i < 2 && !err; i++) {
-		run(skb, s);
-		if (!s->serve.pc)
-			break;
+		return leave(s, TC_ACT_SHOT);
+	}
+	run(skb, s);
+	if (s->serve.pc) {
 		bpf_tail_call_static(skb, &ovn_calls, OVN_CALL_SERVE);
 		not_served(s); /* the agent has not loaded it */
+		run(skb, s);
 	}
 	return leave(s, s->verdict);
 }
