@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import Final
 
 from ovn_bpf_controller.compile import flow, known
-from ovn_bpf_controller.compile.action_templates import plain_lowered
+from ovn_bpf_controller.compile.action_plans import plain_lowered
 from ovn_bpf_controller.compile.lists import Traits
 from ovn_bpf_controller.compile.literals import shape_of
+from ovn_bpf_controller.compile.names import Names
+from ovn_bpf_controller.compile.prereqs import Prereqs
 from ovn_bpf_controller.compile.sets import SetBook
 from ovn_bpf_controller.compile.telling import NOTHING
 from ovn_bpf_controller.errors import OvnBpfError
-from ovn_bpf_controller.lang import nodes
 
 Line = tuple[int, int, Traits, str, str]  # pipeline, table, traits, match, actions
 
@@ -92,18 +93,18 @@ class Learner:
             return
         self._world.kind = traits
         for self._world.resident in (True, False):
-            names = flow._Names(self._world, 1, _book(self._world))
+            names = Names(self._world, 1, _book(self._world))
             try:
-                _, prereqs = flow._lower(actions, pipeline, table, names, None)
-                self._prereqs.setdefault(repr(prereqs), actions)
+                _, required = flow._lower(actions, pipeline, table, names, None)
+                self._prereqs.setdefault(required.name, actions)
                 self._keep_actions(actions, pipeline, table, names, names.traits(actions))
-                flow._keys(match, prereqs, names)
-                self._keep_keys(match, prereqs, names)
+                flow._keys(match, required, names)
+                self._keep_keys(match, required, names)
             except OvnBpfError:
                 continue  # the agent will tell
 
     def _keep_actions(
-        self, text: str, pipeline: int, table: int, names: flow._Names, traits: Traits
+        self, text: str, pipeline: int, table: int, names: Names, traits: Traits
     ) -> None:
         """Of a list that is no template's, if many flows say just that."""
         if (
@@ -113,16 +114,16 @@ class Learner:
             return
         found = flow._lower_constant(text, pipeline, table, traits)
         if found is not None and found[0].told is NOTHING:
-            kept = plain_lowered(found[0]), repr(found[1])
+            kept = plain_lowered(found[0]), found[1].name
             self._constants[text, pipeline, table, *traits] = marshal.dumps(kept)
 
-    def _keep_keys(self, match: str, prereqs: nodes.Expr, names: flow._Names) -> None:
+    def _keep_keys(self, match: str, required: Prereqs, names: Names) -> None:
         """Of a match that is no template's, if many flows say just that."""
-        if flow._keys_of_shape(match, prereqs, names) is not None or not _is_short(match):
+        if flow._MATCHES.keys(match, required, names) is not None or not _is_short(match):
             return
-        found = flow._keys_constant(match, prereqs)
+        found = flow._keys_constant(match, required)
         if found is not None:
-            self._constants[match, repr(prereqs)] = marshal.dumps(known.plain(found))
+            self._constants[match, required.name] = marshal.dumps(known.plain(found))
 
     @property
     def size(self) -> int:

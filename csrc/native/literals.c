@@ -211,7 +211,7 @@ int ovn_take_apart(const char *text, uint32_t len, struct ovn_literals *out)
 	rc = check(text, end);
 	if (rc)
 		return rc;
-	out->n = out->n_names = out->n_wide = 0;
+	out->n = 0;
 	while (p < end) {
 		const char *q = end_of_literal(p, text, end, &kind);
 		uint32_t n = out->n;
@@ -222,20 +222,14 @@ int ovn_take_apart(const char *text, uint32_t len, struct ovn_literals *out)
 		}
 		if (n == OVN_MAX_LITERALS)
 			return OVN_LITERALS_ASK;
-		out->low[n] = 0;
-		if (kind) {
-			uint32_t *name = out->names + 3 * out->n_names++;
-
-			name[0] = n;
-			name[1] = p + 1 - text;
-			name[2] = q - text - (kind == OVN_LIT_STRING);
-		} else {
+		out->low[n] = out->high[n] = 0;
+		if (kind)
+			out->low[n] = (uint64_t)(p + 1 - text) << 32 |
+				      (uint32_t)(q - text - (kind == OVN_LIT_STRING));
+		else
 			kind = number(p, q - p, &out->low[n], &out->high[n]);
-			if (kind < 0)
-				return kind;
-			if (kind == OVN_LIT_IP6)
-				out->wide[out->n_wide++] = n;
-		}
+		if (kind < 0)
+			return kind;
 		out->shape[shape++] = (char)kind;
 		out->n++;
 		p = q;

@@ -31,11 +31,9 @@ enum ovn_literals_result {
 };
 
 struct ovn_literals {
-	uint32_t n, n_names, n_wide; /* literals; of them strings and sets; of them IPv6 */
-	uint64_t low[OVN_MAX_LITERALS];
-	uint64_t high[OVN_MAX_LITERALS];      /* of the wide ones */
-	uint32_t names[3 * OVN_MAX_LITERALS]; /* number of the literal, first, end; or 0 */
-	uint32_t wide[OVN_MAX_LITERALS];      /* numbers of the wide ones */
+	uint32_t n;
+	uint64_t low[OVN_MAX_LITERALS];	 /* of strings and sets: first << 32 | end, in the text */
+	uint64_t high[OVN_MAX_LITERALS]; /* 0 but for IPv6 */
 	char shape[OVN_MAX_SHAPE];
 };
 

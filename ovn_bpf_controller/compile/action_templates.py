@@ -10,100 +10,42 @@ decide nothing.  All else, and every doubt, is left to the parser (None here).
 from __future__ import annotations
 
 import marshal
-import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from struct import calcsize
 from typing import Any, Final
 
 from ovn_bpf_controller._native import lib
+from ovn_bpf_controller.compile import prereqs
+from ovn_bpf_controller.compile.action_plans import Hole, Plan, Slot, plan_for
 from ovn_bpf_controller.compile.actions import Lowered, Traits, lower
 from ovn_bpf_controller.compile.field_actions import QUOTED_SOURCE
-from ovn_bpf_controller.compile.holes import Names
 from ovn_bpf_controller.compile.insns import INSN_BYTES, decode
 from ovn_bpf_controller.compile.known import plain
-from ovn_bpf_controller.compile.known import prereqs as known_prereqs
 from ovn_bpf_controller.compile.layout import chunks, cut, place
-from ovn_bpf_controller.compile.lists import SideRule
-from ovn_bpf_controller.compile.literals import Text, another, shape_of, whole
-from ovn_bpf_controller.compile.telling import NOTHING
+from ovn_bpf_controller.compile.literals import (
+    TAKEN,
+    Kinds,
+    Text,
+    another,
+    kinds,
+    put,
+    take,
+    values,
+    whole,
+)
+from ovn_bpf_controller.compile.prereqs import Prereqs
 from ovn_bpf_controller.compile.templates import PLANS, SHAPES
 from ovn_bpf_controller.errors import OvnBpfError
 from ovn_bpf_controller.lang import nodes
 from ovn_bpf_controller.lang.actions import action_prereqs, parse_actions
 from ovn_bpf_controller.lang.nodes import Format
-from ovn_bpf_controller.plaindata import NamedTuple, replace
+from ovn_bpf_controller.lang.normal import MatchEnv
+from ovn_bpf_controller.plaindata import replace
 
 # Words of struct ovn_insn that a literal can become, and where they begin.
-_OFFSETS: Final = {name: struct.calcsize("=BBBB" + "I" * n) for n, name in enumerate("abc")}
-_WORD: Final = struct.Struct("=I")
+_OFFSETS: Final = {name: calcsize("=BBBB" + "I" * n) for n, name in enumerate("abc")}
 _ALL: Final = 0xFFFFFFFF
-
-
-class _Slot(NamedTuple):
-    """The word at byte `at` gets value >> pos & ones, << shift."""
-
-    at: int
-    pos: int
-    ones: int
-    shift: int
-
-
-class _Hole(NamedTuple):
-    """A free literal.  low, high: the values that fit."""
-
-    literal: int
-    mask: int
-    low: int
-    high: int
-    slots: tuple[_Slot, ...]
-
-
-class _Plan(NamedTuple):
-    """What a template becomes; base: with zeros in its holes."""
-
-    base: Lowered
-    prereqs: nodes.Expr
-    holes: tuple[_Hole, ...]
-
-    def fill(self, values: Sequence[int | str], names: Names) -> Lowered | None:
-        """An instance; None when a value does not fit."""
-        insns = None
-        for index, mask, low, high, slots in self.holes:
-            value = values[index]
-            if isinstance(value, str):
-                value = names.port_key(value) or 0
-            elif not low <= value <= high:
-                return None
-            if not slots:
-                continue
-            insns = insns or bytearray(self.base.insns)
-            value &= mask
-            for at, pos, ones, shift in slots:
-                word = _WORD.unpack_from(insns, at)[0]
-                _WORD.pack_into(insns, at, word | (value >> pos & ones) << shift)
-        if insns is None:
-            return self.base
-        base = self.base
-        return Lowered(bytes(insns), base.unsupported, base.side, base.arguments, base.told)
-
-    def plain(self) -> tuple[Any, ...]:
-        """What of() takes, for marshal."""
-        return plain_lowered(self.base), repr(self.prereqs), plain(self.holes)
-
-    @classmethod
-    def of(cls, base: Any, prereqs: str, holes: Any) -> _Plan:
-        """The plan that was plain() once."""
-        return cls(lowered_of(*base), known_prereqs(prereqs), holes)
-
-
-def plain_lowered(lowered: Lowered) -> tuple[Any, ...]:
-    """What lowered_of() takes, for marshal."""
-    assert lowered.told is NOTHING  # such lists are of one flow (compile.flow)
-    return lowered.insns, lowered.unsupported, plain(lowered.side), lowered.arguments
-
-
-def lowered_of(insns: bytes, unsupported: Any, side: Any, arguments: Any) -> Lowered:
-    """What plain_lowered() was asked of."""
-    return Lowered(insns, unsupported, tuple(SideRule(*rule) for rule in side), arguments)
+TEXTS: Final = 4096  # of lists that are remembered whole
 
 
 class ActionTemplates:
@@ -113,6 +55,8 @@ class ActionTemplates:
         """learnt: what kept() gave when the package was built."""
         self._learnt = learnt
         self._shapes: dict[object, _ActionShape] = {}
+        # What lists became that name nothing, or that are no template's, by text.
+        self._same: dict[object, tuple[Lowered, Prereqs] | None] = {}
 
     def shapes(self) -> Iterable[_ActionShape]:
         """All that were met."""
@@ -127,35 +71,48 @@ class ActionTemplates:
         }
 
     def lower(
-        self, actions: str, pipeline: int, table: int, names: Names, traits: Traits
-    ) -> tuple[Lowered, nodes.Expr] | None:
+        self, actions: str, pipeline: int, table: int, names: MatchEnv, traits: Traits
+    ) -> tuple[Lowered, Prereqs] | None:
         """Instructions and prerequisites of a list; None: ask the parser."""
-        found = shape_of(actions)
-        if found is None or not found[1]:
-            return None
-        what = (found[0], pipeline, table, traits)
-        shape = self._shapes.get(what)
+        which = (actions, pipeline, table, traits)
+        if which in self._same:
+            return self._same[which]
+        parts = take(actions)
+        shape = None
+        if parts is not None and (TAKEN.n or type(parts) is not bytes):
+            shape = self._shape((parts, pipeline, table, traits))
         if shape is None:
-            if len(self._shapes) >= SHAPES:
-                return None
-            shape = self._shapes[what] = _ActionShape(pipeline, table, traits)
+            made, named = None, False
+        else:
+            made, named = shape.lower(actions, names)
+        if not named:
+            if len(self._same) >= TEXTS:
+                self._same.clear()
+            self._same[which] = made
+        return made
+
+    def _shape(self, what: tuple[object, int, int, Traits]) -> _ActionShape | None:
+        shape = self._shapes.get(what)
+        if shape is None and len(self._shapes) < SHAPES:
+            shape = self._shapes[what] = _ActionShape(kinds(what[0]), *what[1:])
             learnt = self._learnt().get(what)
             if learnt is not None:
                 shape.take(marshal.loads(learnt))
-        return shape.lower(actions, found[1], names)
+        return shape
 
 
 class _ActionShape:
     """One template, with a plan for each combination of literals that are not free."""
 
-    def __init__(self, pipeline: int, table: int, traits: Traits) -> None:
+    def __init__(self, found: Kinds, pipeline: int, table: int, traits: Traits) -> None:
+        self._kinds = found
         self._pipeline = pipeline
         self._table = table
         self._traits = traits
         self._fixed: tuple[int, ...] | None = None
-        self._plans: dict[object, _Plan | None] = {}
+        self._plans: dict[object, Plan | None] = {}
         # The holes of the list that came first: its plan is due at once.
-        self._first: list[_Hole] | None = None
+        self._first: list[Hole] | None = None
 
     @property
     def plans(self) -> int:
@@ -173,30 +130,40 @@ class _ActionShape:
         """Knows what a shape knew that plain() was asked."""
         self._fixed, plans = learnt
         self._plans = {
-            which: None if plan is None else _Plan.of(*plan) for which, plan in plans.items()
+            which: None if plan is None else Plan.of(*plan) for which, plan in plans.items()
         }
 
-    def lower(
-        self, actions: str, values: Sequence[int | str], names: Names
-    ) -> tuple[Lowered, nodes.Expr] | None:
+    def lower(self, actions: str, names: MatchEnv) -> tuple[tuple[Lowered, Prereqs] | None, bool]:
+        """See ActionTemplates, and whether names had a say in it.
+
+        take() was asked of `actions` just now.
+        """
+        literals = values(actions, self._kinds)
+        plan = self._plan_of(actions, literals, names)
+        if plan is None:
+            return None, False
+        lowered = plan.fill(literals, names)
+        return None if lowered is None else (lowered, plan.prereqs), bool(plan.names)
+
+    def _plan_of(self, actions: str, literals: Sequence[int | str], names: MatchEnv) -> Plan | None:
+        """What is to be filled in with literals.TAKEN; None: ask the parser."""
         if self._fixed is None:
             self._first = list(self._holes(actions, whole(actions)))
             free = {hole.literal for hole in self._first}
-            self._fixed = tuple(i for i in range(len(values)) if i not in free)
-        if len(self._fixed) == len(values):
+            self._fixed = tuple(i for i in range(len(literals)) if i not in free)
+        if len(self._fixed) == len(literals):
             return None
-        which = tuple([values[i] for i in self._fixed])
+        which = tuple([literals[i] for i in self._fixed])
         plan = self._plans.get(which)
+        if plan is not None and not self._kinds.odd:
+            return plan
         if plan is None:
             if which in self._plans or len(self._plans) >= PLANS:
                 return None
             plan = self._plans[which] = self._plan(actions, whole(actions), names)
-            if plan is None:
-                return None
-        lowered = plan.fill(values, names)
-        return None if lowered is None else (lowered, plan.prereqs)
+        return plan if plan is not None and put(literals) else None
 
-    def _plan(self, actions: str, text: Text, names: Names) -> _Plan | None:
+    def _plan(self, actions: str, text: Text, names: MatchEnv) -> Plan | None:
         fixed = self._fixed or ()
         found = self._first if self._first is not None else self._holes(actions, text)
         self._first = None
@@ -213,16 +180,12 @@ class _ActionShape:
         base = self._lower(parsed, nothing, lambda name: not nothing(name))
         if any(text.values[i][1] in asked for i in fixed):
             return None  # what it decides differs between datapaths
-        insns = bytearray(base.insns)
-        for hole in holes:
-            for at, _, ones, shift in hole.slots:
-                word = _WORD.unpack_from(insns, at)[0]
-                _WORD.pack_into(insns, at, word & ~(ones << shift))
-        empty = replace(base, insns=bytes(insns))
-        plan = _Plan(empty, action_prereqs(parsed), tuple(holes))
-        values = [value for _, value in text.values]
+        plan = plan_for(base, prereqs.of(action_prereqs(parsed)), holes, text)
+        literals = [value for _, value in text.values]
         wanted = self._lower(parsed, lambda name: names.port_key(name) or 0, names.is_resident)
-        return plan if plan.fill(values, names) == wanted else None
+        if plan is None or not put(literals):
+            return None
+        return plan if plan.fill(literals, names) == wanted else None
 
     def _lower(
         self,
@@ -232,17 +195,17 @@ class _ActionShape:
     ) -> Lowered:
         return lower(actions, self._pipeline, self._table, port_key, is_resident, self._traits)
 
-    def _holes(self, actions: str, text: Text) -> Iterator[_Hole]:
+    def _holes(self, actions: str, text: Text) -> Iterator[Hole]:
         """The free literals of a list."""
         parsed = parse_actions(actions)
         before = list(_flat(parsed))
-        prereqs = action_prereqs(parsed)
+        required = action_prereqs(parsed)
         base = self._lower(parsed, lambda _: 0)
         for index in range(len(text.literals)):
             if text.parts[index + 1].startswith("/"):
                 continue
             change = _change(text, index, before)
-            if change is None or action_prereqs(change[0]) != prereqs:
+            if change is None or action_prereqs(change[0]) != required:
                 continue
             hole = self._hole(index, text, base, *change)
             if hole is not None:
@@ -255,7 +218,7 @@ class _ActionShape:
         base: Lowered,
         varied: Sequence[nodes.Action],
         action: nodes.Action,
-    ) -> _Hole | None:
+    ) -> Hole | None:
         """Literal `index`, which changed nothing but `action`; base: with keys of 0."""
         kind, value = text.values[index]
         if isinstance(action, nodes.CtLbBase | nodes.CtNat):
@@ -267,7 +230,7 @@ class _ActionShape:
             return self._words(index, text, base, action.dst.width)
         mask = _ALL if isinstance(value, str) else action.mask
         if base.unsupported:
-            return _Hole(index, mask, 0, mask, ())
+            return Hole(index, mask, mask, ())
         if isinstance(value, int):
             text_of_all = another(text.values[index], mask)
             if text_of_all is None:
@@ -278,10 +241,10 @@ class _ActionShape:
                 return None
         return _set_words(index, action, mask, base, self._varied(varied, value))
 
-    def _words(self, index: int, text: Text, base: Lowered, width: int) -> _Hole | None:
+    def _words(self, index: int, text: Text, base: Lowered, width: int) -> Hole | None:
         """Where a literal stands in the instructions, word by word; None if in part."""
         ones = min(_ALL, (1 << width) - 1)
-        hole = _Hole(index, (1 << width) - 1, 0, (1 << width) - 1, ())
+        hole = Hole(index, (1 << width) - 1, (1 << width) - 1, ())
         if base.unsupported:
             return hole
         slots = []
@@ -296,7 +259,7 @@ class _ActionShape:
             at = _changed_word(base, self._lower(varied, lambda _: 0), ones)
             if at is None:
                 return None
-            slots.append(_Slot(at, pos, ones, 0))
+            slots.append(Slot(at, pos, ones, 0))
         return hole._replace(slots=tuple(slots))
 
     def _varied(self, actions: Sequence[nodes.Action], value: int | str) -> Lowered:
@@ -331,7 +294,7 @@ def _changed_word(base: Lowered, varied: Lowered, ones: int) -> int | None:
 
 def _set_words(
     index: int, action: nodes.Load, mask: int, base: Lowered, varied: Lowered
-) -> _Hole | None:
+) -> Hole | None:
     """Where the value of an assignment stands in the instructions."""
     old, new = decode(base.insns), decode(varied.insns)
     if len(old) != len(new):
@@ -348,8 +311,8 @@ def _set_words(
         if old[n].dst != piece.word or old[n].b ^ new[n].b != cut(mask, piece):
             return None
         ones = (1 << piece.bits) - 1
-        slots.append(_Slot(n * INSN_BYTES + _OFFSETS["b"], piece.pos, ones, piece.shift))
-    return _Hole(index, mask, 0, mask, tuple(slots))
+        slots.append(Slot(n * INSN_BYTES + _OFFSETS["b"], piece.pos, ones, piece.shift))
+    return Hole(index, mask, mask, tuple(slots))
 
 
 def _flat(actions: Sequence[nodes.Action]) -> Iterator[nodes.Action]:

@@ -22,6 +22,7 @@ from ovn_bpf_controller.compile.flow_ids import FlowIds
 from ovn_bpf_controller.compile.insns import disassemble
 from ovn_bpf_controller.compile.layout import Key, describe
 from ovn_bpf_controller.compile.lists import SideRule, Traits
+from ovn_bpf_controller.compile.names import Names
 from ovn_bpf_controller.compile.problems import Problem, Problems, UnsupportedFlow
 from ovn_bpf_controller.compile.sets import Name, SetBook
 from ovn_bpf_controller.compile.side_rules import default_rules, security_rules, side_rules
@@ -66,6 +67,7 @@ class FlowCompiler:
         self._sets = SetBook(env)
         self._unused: set[Ref] = set()  # sets by number that perhaps nobody names now
         self._ids = FlowIds()
+        self._names: dict[int, Names] = {}  # by datapath, until anything changes
         self._users = Users()
         self._dirty: dict[User, None] = {}
         self._problems = Problems()
@@ -242,11 +244,11 @@ class FlowCompiler:
         flow = self._flows[uuid]
         old = flow.compiled[dp]
         if len(flow.compiled) == 1:
-            new = compile_flow(flow.row, dp, self._env, self._sets)
+            new = compile_flow(flow.row, self._names_of(dp))
         else:
             which = (uuid, self._env.traits(dp))
             found = shared.get(which)
-            new = found or compile_flow(flow.row, dp, self._env, self._sets)
+            new = found or compile_flow(flow.row, self._names_of(dp))
             if found is None and new.same_everywhere:
                 shared[which] = new
         flow.compiled[dp] = new
@@ -276,6 +278,7 @@ class FlowCompiler:
         """Compiles what is due; returns how the rules differ from the last time."""
         self.work(math.inf)
         self._give_up_numbers()
+        self._names.clear()
         changes = self._store.changes()
         changes.sets_removed, changes.sets_added = self._sets.changes()
         self._ids.settle()
@@ -343,7 +346,14 @@ class FlowCompiler:
 
     # --- books -----------------------------------------------------------------
 
+    def _names_of(self, dp: int) -> Names:
+        names = self._names.get(dp)
+        if names is None:
+            names = self._names[dp] = Names(self._env, dp, self._sets)
+        return names
+
     def _changed(self, ref: Ref, dp: int | None = None) -> None:
+        self._names.clear()
         for user in self._users.of(ref):
             if dp is None or dp == user[1]:
                 self._dirty[user] = None

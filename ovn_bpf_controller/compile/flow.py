@@ -11,35 +11,35 @@ from __future__ import annotations
 
 import marshal
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import lru_cache
 from typing import Final
 
 from ovn_bpf_controller._native import lib
-from ovn_bpf_controller.compile.action_templates import ActionTemplates, lowered_of
+from ovn_bpf_controller.compile import prereqs
+from ovn_bpf_controller.compile.action_plans import lowered_of
+from ovn_bpf_controller.compile.action_templates import ActionTemplates
 from ovn_bpf_controller.compile.actions import EGRESS, INGRESS, TABLES, Lowered, Traits, lower
-from ovn_bpf_controller.compile.env import Env, Kind, Ref
+from ovn_bpf_controller.compile.env import Kind, Ref
 from ovn_bpf_controller.compile.known import known
-from ovn_bpf_controller.compile.known import prereqs as known_prereqs
 from ovn_bpf_controller.compile.layout import Conj, Key, pack
 from ovn_bpf_controller.compile.lists import SideRule
+from ovn_bpf_controller.compile.names import Names
+from ovn_bpf_controller.compile.prereqs import Prereqs
 from ovn_bpf_controller.compile.problems import Problem
-from ovn_bpf_controller.compile.sets import SetBook
 from ovn_bpf_controller.compile.telling import NOTHING, About, Told
 from ovn_bpf_controller.compile.templates import Matches
 from ovn_bpf_controller.errors import LangError, OvnBpfError, UnsupportedError
 from ovn_bpf_controller.lang import nodes
 from ovn_bpf_controller.lang.actions import action_prereqs, parse_actions
 from ovn_bpf_controller.lang.expr import parse_match
-from ovn_bpf_controller.lang.normal import disjuncts
-from ovn_bpf_controller.lang.templates import substitute_templates, template_names
+from ovn_bpf_controller.lang.normal import MatchEnv, disjuncts
 from ovn_bpf_controller.plaindata import dataclass
 
 # Keys that one flow may become on one datapath.
 MAX_DISJUNCTS: Final = 16384
 
 _TEXTS: Final = 4096  # distinct texts remembered
-_MATCHES: Final = Matches(lambda: known().matches)
 _ACTIONS: Final = ActionTemplates(lambda: known().actions)
 _NEAR: Final = 30  # characters shown on either side of a mistake
 
@@ -64,13 +64,8 @@ class LogicalFlow:
     meter: str = ""
 
 
-# Verbs whose instructions depend on the kind of datapath (compile.ct_actions).
-_STATEFUL: Final = re.compile(r"\bct_(?!clear)|\bcommit_lb_aff\b")
 # Verbs that are another one in each flow (compile.telling).
 _OF_ITS_OWN: Final = re.compile(r"\b(?:log|set_meter|sample|fwd_group)\(")
-_NO_TRAITS: Final = Traits()
-_TRAITS: Final = Ref(Kind.TRAITS, "")
-_TUNNELS: Final = Ref(Kind.TUNNEL, "")
 _OF_DATAPATH: Final = frozenset({Kind.PORT, Kind.PORT_GROUP, Kind.GROUP_NUMBER, Kind.TUNNEL})
 
 
@@ -85,7 +80,7 @@ class Compiled:
 
     keys: tuple[Key, ...]
     insns: bytes
-    refs: frozenset[Ref]
+    refs: Set[Ref]
     problems: tuple[tuple[Problem, str], ...] = ()
     side: tuple[SideRule, ...] = ()
     arguments: tuple[tuple[int, str], ...] = ()
@@ -97,85 +92,18 @@ class Compiled:
         return not any(ref.kind in _OF_DATAPATH for ref in self.refs)
 
 
-class _Names:
-    """An Env seen from one datapath (lang's MatchEnv) that notes what it is asked."""
-
-    def __init__(self, env: Env, dp: int, sets: SetBook) -> None:
-        self._env = env
-        self._dp = dp
-        self._sets = sets
-        self.refs: set[Ref] = set()
-
-    def address_set(self, name: str) -> Sequence[str] | None:
-        self.refs.add(Ref(Kind.ADDRESS_SET, name))
-        return self._env.address_set(name)
-
-    def port_group(self, name: str) -> Sequence[str] | None:
-        self.refs.add(Ref(Kind.PORT_GROUP, name))
-        return self._env.port_group(self._dp, name)
-
-    def port_key(self, lport: str) -> int | None:
-        if lport == "none":  # OVN's way to say "no port" in matches and actions
-            return 0
-        self.refs.add(Ref(Kind.PORT, lport))
-        return self._env.port_key(self._dp, lport)
-
-    def is_resident(self, lport: str) -> bool:
-        self.refs.add(Ref(Kind.RESIDENT, lport))
-        return self._env.is_resident(lport)
-
-    def set_number(self, name: str, width: int) -> int | None:
-        number = self._sets.number(name, width, 0)
-        if number is not None:  # otherwise the members are asked for
-            self.refs.add(Ref(Kind.SET_NUMBER, name, width))
-        return number
-
-    def group_number(self, name: str) -> int | None:
-        number = self._sets.number(name, 0, self._dp)
-        if number is not None:
-            self.refs.add(Ref(Kind.GROUP_NUMBER, name, self._dp))
-        return number
-
-    def traits(self, actions: str) -> Traits:
-        """Of the datapath, as far as they can matter to the actions."""
-        # The plain searches spare nearly all flows the dear one.
-        if "ct_" not in actions and "commit_lb_aff" not in actions:
-            return _NO_TRAITS
-        if not _STATEFUL.search(actions):
-            return _NO_TRAITS
-        self.refs.add(_TRAITS)
-        return self._env.traits(self._dp)
-
-    def has_collector(self, number: int) -> bool:
-        self.refs.add(Ref(Kind.COLLECTOR, str(number)))
-        return self._env.has_collector(number)
-
-    def has_tunnel(self, lport: str) -> bool:
-        self.refs.add(_TUNNELS)
-        return self._env.has_tunnel(self._dp, lport)
-
-    def port_key_or_0(self, lport: str) -> int:
-        """OVN stores 0 for a port that the datapath does not have."""
-        return self.port_key(lport) or 0
-
-    def expand(self, text: str) -> str:
-        """The text with its template variables replaced."""
-        self.refs.update(Ref(Kind.TEMPLATE, name) for name in template_names(text))
-        return substitute_templates(text, self._env.template_vars())
-
-
-def compile_flow(flow: LogicalFlow, dp: int, env: Env, sets: SetBook) -> Compiled:
-    """The rules of `flow` on datapath dp.  Never raises for what a row says."""
-    names = _Names(env, dp, sets)
+def compile_flow(flow: LogicalFlow, names: Names) -> Compiled:
+    """The rules of `flow` on the datapath of `names`.  Never raises for what a row says."""
+    names.begin()
     try:
         _check(flow)
         actions = names.expand(flow.actions) if "^" in flow.actions else flow.actions
-        lowered, prereqs = _lower(actions, flow.pipeline, flow.table, names, _about(flow, names))
+        lowered, required = _lower(actions, flow.pipeline, flow.table, names, _about(flow, names))
         match = names.expand(flow.match) if "^" in flow.match else flow.match
         if flow.ct_translation:
-            keys = _pack(disjuncts(_condition(match, prereqs, True), names, MAX_DISJUNCTS))
+            keys = _compile(match, required, names, True)
         else:
-            keys = _keys(match, prereqs, names)
+            keys = _keys(match, required, names)
     except LangError as error:
         return _left_out(Problem.INVALID, error, names)
     except UnsupportedError as error:
@@ -184,7 +112,7 @@ def compile_flow(flow: LogicalFlow, dp: int, env: Env, sets: SetBook) -> Compile
     return Compiled(
         keys,
         lowered.insns,
-        frozenset(names.refs),
+        names.refs,
         tuple(problems),
         lowered.side,
         lowered.arguments,
@@ -192,8 +120,8 @@ def compile_flow(flow: LogicalFlow, dp: int, env: Env, sets: SetBook) -> Compile
     )
 
 
-def _left_out(problem: Problem, error: OvnBpfError, names: _Names) -> Compiled:
-    return Compiled((), b"", frozenset(names.refs), ((problem, _told(error)),))
+def _left_out(problem: Problem, error: OvnBpfError, names: Names) -> Compiled:
+    return Compiled((), b"", names.refs, ((problem, _told(error)),))
 
 
 def _told(error: OvnBpfError) -> str:
@@ -217,7 +145,7 @@ def _check(flow: LogicalFlow) -> None:
 # --- actions ---------------------------------------------------------------
 
 
-def _about(flow: LogicalFlow, names: _Names) -> About | None:
+def _about(flow: LogicalFlow, names: Names) -> About | None:
     """What the actions depend on besides their text; None for nearly all flows."""
     text = flow.actions
     named = "log(" in text or "set_meter(" in text or "sample(" in text
@@ -228,8 +156,8 @@ def _about(flow: LogicalFlow, names: _Names) -> About | None:
 
 
 def _lower(
-    text: str, pipeline: int, table: int, names: _Names, about: About | None
-) -> tuple[Lowered, nodes.Expr]:
+    text: str, pipeline: int, table: int, names: Names, about: About | None
+) -> tuple[Lowered, Prereqs]:
     """The instructions, and what the fields that the actions write require."""
     traits = names.traits(text)
     if about is None:
@@ -239,75 +167,81 @@ def _lower(
         constant = _lower_constant(text, pipeline, table, traits)
         if constant is not None:
             return constant
-    actions, prereqs = _parsed(text)
+    actions, required = _parsed(text)
     key, resident = names.port_key_or_0, names.is_resident
-    return lower(actions, pipeline, table, key, resident, traits, about or About()), prereqs
+    return lower(actions, pipeline, table, key, resident, traits, about or About()), required
 
 
 @lru_cache(maxsize=_TEXTS)
 def _lower_constant(
     text: str, pipeline: int, table: int, traits: Traits
-) -> tuple[Lowered, nodes.Expr] | None:
+) -> tuple[Lowered, Prereqs] | None:
     """_lower() of actions that name nothing; None for others."""
     kept = known().constants.get((text, pipeline, table, *traits))
     if kept is not None:
-        lowered, required = marshal.loads(kept)
-        return lowered_of(*lowered), known_prereqs(required)
+        lowered, name = marshal.loads(kept)
+        return lowered_of(*lowered), prereqs.named(name)
     no = _NoNames()
-    actions, prereqs = _parsed(text)
+    actions, required = _parsed(text)
     try:
-        return lower(actions, pipeline, table, no.port_key, no.is_resident, traits), prereqs
+        return lower(actions, pipeline, table, no.port_key, no.is_resident, traits), required
     except _NameAskedError:
         return None
 
 
 @lru_cache(maxsize=16)  # one text is asked for several times in a row
-def _parsed(text: str) -> tuple[tuple[nodes.Action, ...], nodes.Expr]:
+def _parsed(text: str) -> tuple[tuple[nodes.Action, ...], Prereqs]:
     actions = parse_actions(text)
-    return actions, action_prereqs(actions)
+    return actions, prereqs.of(action_prereqs(actions))
 
 
 # --- matches ---------------------------------------------------------------
 
 
-def _keys(match: str, prereqs: nodes.Expr, names: _Names) -> tuple[Key, ...]:
-    made = _keys_of_shape(match, prereqs, names)
+def _keys(match: str, required: Prereqs, names: Names) -> tuple[Key, ...]:
+    made = _MATCHES.keys(match, required, names)
     if made is not None:
         return made
-    constant = _keys_constant(match, prereqs)
+    constant = _keys_constant(match, required)
     if constant is not None:
         return constant
-    return _pack(disjuncts(_condition(match, prereqs), names, MAX_DISJUNCTS))
+    return _compile(match, required, names)
 
 
-def _keys_of_shape(match: str, prereqs: nodes.Expr, names: _Names) -> tuple[Key, ...] | None:
-    return _MATCHES.keys(
-        match,
-        prereqs,
-        names,
-        lambda text: _condition(text, prereqs),
-        lambda text: _pack(disjuncts(_condition(text, prereqs), names, MAX_DISJUNCTS)),
-    )
-
-
-def _condition(match: str, prereqs: nodes.Expr, ct_translation: bool = False) -> nodes.Expr:
+def _condition(match: str, required: Prereqs, ct_translation: bool = False) -> nodes.Expr:
     """The match together with the prerequisites of the actions."""
     expr = parse_match(match, ct_translation)
-    if prereqs == nodes.TRUE:
+    if required is prereqs.NONE:
         return expr
-    return nodes.And((expr, prereqs))
+    return nodes.And((expr, required.expr))
+
+
+def _compile(
+    match: str, required: Prereqs, names: MatchEnv, ct_translation: bool = False
+) -> tuple[Key, ...]:
+    """The keys of a match that no template has."""
+    condition = _condition(match, required, ct_translation)
+    return _pack(disjuncts(condition, names, MAX_DISJUNCTS))
 
 
 @lru_cache(maxsize=_TEXTS)
-def _keys_constant(match: str, prereqs: nodes.Expr) -> tuple[Key, ...] | None:
+def _keys_constant(match: str, required: Prereqs) -> tuple[Key, ...] | None:
     """The keys of a match that names nothing; None for others."""
-    kept = known().constants.get((match, repr(prereqs)))
+    kept = known().constants.get((match, required.name))
     if kept is not None:
         return tuple([Key(*key) for key in marshal.loads(kept)])
     try:
-        return _pack(disjuncts(_condition(match, prereqs), _NoNames(), MAX_DISJUNCTS))
+        return _compile(match, required, _NoNames())
     except _NameAskedError:
         return None
+
+
+def matches(learnt: Callable[[], Mapping[object, bytes]] = dict) -> Matches:
+    """Templates of matches that know no more than what was learnt."""
+    return Matches(_condition, _compile, learnt)
+
+
+_MATCHES: Final = matches(lambda: known().matches)
 
 
 class _NameAskedError(OvnBpfError):

@@ -9,31 +9,15 @@ together with that looks at the same bits, it is free.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
 
 from ovn_bpf_controller.compile.layout import _CUTS as CUTS
 from ovn_bpf_controller.compile.literals import GROUP, STRING, WIDTHS, Text, another
 from ovn_bpf_controller.errors import OvnBpfError
 from ovn_bpf_controller.lang import nodes
+from ovn_bpf_controller.lang.normal import MatchEnv
 from ovn_bpf_controller.lang.registers import pieces
 from ovn_bpf_controller.lang.sets import dimension, listed, whole_address
 from ovn_bpf_controller.plaindata import NamedTuple, replace
-
-
-class Names(Protocol):
-    """compile.flow's view of one datapath."""
-
-    def port_key(self, lport: str) -> int | None:
-        """Tunnel key of a port, None if there is none."""
-
-    def is_resident(self, lport: str) -> bool:
-        """is_chassis_resident()."""
-
-    def set_number(self, name: str, width: int) -> int | None:
-        """The number of an address set, None if it is no set to look up."""
-
-    def group_number(self, name: str) -> int | None:
-        """The number of a port group, None if there is none."""
 
 
 class Hole(NamedTuple):
@@ -46,7 +30,7 @@ class Hole(NamedTuple):
     root: str
     offset: int
 
-    def value(self, value: int | str, names: Names) -> int | None:
+    def value(self, value: int | str, names: MatchEnv) -> int | None:
         """What to fill in; None when it does not fit, or names nothing."""
         if isinstance(value, int):
             return None if value >> self.width else value & self.mask

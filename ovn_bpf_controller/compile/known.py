@@ -18,8 +18,6 @@ from typing import Any, Final
 
 from ovn_bpf_controller import digests
 from ovn_bpf_controller._native import ffi, lib
-from ovn_bpf_controller.lang import nodes
-from ovn_bpf_controller.lang.actions import action_prereqs, parse_actions
 from ovn_bpf_controller.plaindata import NamedTuple
 
 PATH: Final = Path(__file__).with_name("shapes.bin")
@@ -65,12 +63,6 @@ def save(found: Known, path: Path) -> None:
     """What known() reads."""
     content = marshal.dumps(tuple(dict(each) for each in found))
     path.write_bytes(marshal.dumps((digest(), content)))
-
-
-@cache
-def prereqs(text: str) -> nodes.Expr:
-    """The prerequisites whose repr() is `text`."""
-    return action_prereqs(parse_actions(known().prereqs[text]))
 
 
 def plain(value: Any) -> Any:

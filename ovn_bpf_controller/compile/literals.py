@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The texts of matches and actions, taken apart into literals and what is around them.
 
-compile.templates and compile.action_templates ask.  shape_of() looks at every flow of
+compile.templates and compile.action_templates ask.  take() looks at every flow of
 the Southbound and is in C (csrc/native/literals.c); take_apart() tells more, of one
 flow in a hundred, and says what the C has to do.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -84,39 +85,94 @@ def whole(text: str) -> Text:
     return found
 
 
-_OUT: Final[Any] = ffi.new("struct ovn_literals *")
-_SHAPE: Final[Any] = ffi.buffer(_OUT.shape)
-_LOW: Final[Any] = _OUT.low
+TAKEN: Final[Any] = ffi.new("struct ovn_literals *")  # what take() found last
+_SHAPE: Final[Any] = ffi.buffer(TAKEN.shape)
+_LOW: Final[Any] = TAKEN.low
+_HIGH: Final[Any] = TAKEN.high
 _ASK: Final[int] = lib.OVN_LITERALS_ASK
+_ONES: Final = 0xFFFFFFFFFFFFFFFF
+_HALF: Final = 0xFFFFFFFF
+_NAMES: Final = frozenset({lib.OVN_LIT_STRING, lib.OVN_LIT_SET, lib.OVN_LIT_GROUP})
+_PRINTABLE: Final = bytes(range(ord(" "), 256))
+_take_apart: Final[Any] = lib.ovn_take_apart
 _unpack: Final[Any] = ffi.unpack
 
 
-def shape_of(text: str) -> tuple[object, list[int | str]] | None:
-    """The values that take_apart() finds, and a shape: texts with one shape have the
-    same parts and kinds."""
+def take(text: str) -> object | None:
+    """A shape: texts with one shape have the same parts and kinds.
+
+    The literals are in TAKEN if the shape is bytes.  Other shapes are of texts that are
+    too much for the C: very long ones, large numbers.
+    """
     data = text.encode()
-    length = lib.ovn_take_apart(data, len(data), _OUT)
-    if length < 0:
-        return _shape_of_odd(text) if length == _ASK else None
-    values: list[int | str] = _unpack(_LOW, _OUT.n)
-    names = _OUT.n_names
-    if names:
-        where = _unpack(_OUT.names, 3 * names)
-        for i in range(0, 3 * names, 3):
-            values[where[i]] = text[where[i + 1] : where[i + 2]]
-    for i in range(_OUT.n_wide):
-        n = _OUT.wide[i]
-        values[n] = _OUT.high[n] << 64 | _LOW[n]
-    return _SHAPE[:length], values
+    length = _take_apart(data, len(data), TAKEN)
+    if length >= 0:
+        return _SHAPE[:length]  # type: ignore[no-any-return]
+    return _shape_of_odd(text) if length == _ASK else None
 
 
-def _shape_of_odd(text: str) -> tuple[object, list[int | str]] | None:
-    """The same of texts that are too much for the C: very long ones, large numbers."""
+class Kinds(NamedTuple):
+    """The literals of a shape: how many, and which are names or of more than 64 bits.
+
+    odd: the shape is not bytes, and so they are not in TAKEN.
+    """
+
+    number: int
+    names: tuple[int, ...]
+    wide: tuple[int, ...]
+    odd: bool
+
+
+def kinds(shape: object) -> Kinds:
+    """What take() told of a text."""
+    if not isinstance(shape, bytes):
+        return Kinds(0, (), (), True)
+    found = shape.translate(None, _PRINTABLE)
+    names = tuple([n for n, kind in enumerate(found) if kind in _NAMES])
+    wide = tuple([n for n, kind in enumerate(found) if kind == lib.OVN_LIT_IP6])
+    return Kinds(len(found), names, wide, False)
+
+
+def values(text: str, known: Kinds) -> list[int | str]:
+    """The values that take_apart() finds in the text that take() was asked of last.
+
+    known: kinds() of its shape.
+    """
+    if known.odd:
+        return [value for _, value in whole(text).values]
+    found: list[Any] = _unpack(_LOW, known.number)
+    for n in known.names:
+        where = found[n]
+        found[n] = text[where >> 32 : where & _HALF]
+    for n in known.wide:
+        found[n] |= _HIGH[n] << 64
+    return found
+
+
+def put(literals: Sequence[int | str]) -> bool:
+    """Puts these numbers in TAKEN, as if take() had found them; False: they do not fit."""
+    if len(literals) > lib.OVN_MAX_LITERALS:
+        return False
+    for n, value in enumerate(literals):
+        if isinstance(value, str):
+            continue
+        if value >> 128:
+            return False
+        _LOW[n], _HIGH[n] = value & _ONES, value >> 64
+    return True
+
+
+def shape_of(text: str) -> tuple[object, list[int | str]] | None:
+    """take() and values()."""
+    shape = take(text)
+    return None if shape is None else (shape, values(text, kinds(shape)))
+
+
+def _shape_of_odd(text: str) -> object | None:
     found = take_apart(text)
     if found is None:
         return None
-    kinds = tuple([kind for kind, _ in found.values])
-    return (found.parts, kinds), [value for _, value in found.values]
+    return found.parts, tuple([kind for kind, _ in found.values])
 
 
 def another(value: Literal, mask: int = 0) -> str | None:

@@ -9,15 +9,18 @@ instance may meet, filling compares them, and leaves those that do to the parser
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+from itertools import accumulate, product
 from math import prod
 from typing import Any, Final
 
-from ovn_bpf_controller.compile.holes import Hole, Names
+from ovn_bpf_controller.compile import filling
+from ovn_bpf_controller.compile.filling import filled_words
+from ovn_bpf_controller.compile.holes import Hole
 from ovn_bpf_controller.compile.known import plain
 from ovn_bpf_controller.compile.layout import _CUTS as CUTS
 from ovn_bpf_controller.compile.layout import Key
-from ovn_bpf_controller.compile.literals import GROUP, SET, STRING
+from ovn_bpf_controller.compile.literals import GROUP, SET, STRING, TAKEN
+from ovn_bpf_controller.lang.normal import MatchEnv
 from ovn_bpf_controller.lang.registers import pieces
 from ovn_bpf_controller.lang.sets import MANY
 from ovn_bpf_controller.plaindata import NamedTuple
@@ -28,6 +31,10 @@ PAIRS: Final = 256  # of keys that may meet: more are not worth the comparisons
 # Kinds of holes that fill() asks for, as they stand in a file; to others "" is as good.
 _NAMED: Final[dict[str, object]] = {"": None, "s": STRING, "g": GROUP, "a": SET}
 _KINDS: Final = {kind: name for name, kind in _NAMED.items()}
+_ALL: Final = (1 << 128) - 1
+_ONES: Final = (1 << 64) - 1
+_LOW: Final[Any] = TAKEN.low
+_HIGH: Final[Any] = TAKEN.high
 
 
 class _Slot(NamedTuple):
@@ -46,51 +53,72 @@ _Form = tuple[Key, tuple[tuple[int, tuple[_Slot, ...]], ...]]
 # (index of a word in the first, index in the second, mask).
 _Pair = tuple[int, int, tuple[tuple[int, int, int], ...]]
 
+# Of each key its mask, and which of an instance's words are its values: from, to.
+_Spans = tuple[tuple[tuple[tuple[int, int], ...], int, int], ...]
+
 
 class Plan(NamedTuple):
-    """A template's keys, with what is to be filled in for each."""
+    """A template's keys, with what is to be filled in for each.
 
-    holes: tuple[Hole, ...]
-    forms: tuple[_Form, ...]
-    pairs: tuple[_Pair, ...]
+    code: for compile.filling; literals that name something have their numbers put in.
+    size: words of an instance.  spans: in the order of keys, if that is `settled`
+    whatever their values are.  names: those literals, whose holes they are.  each: what
+    fill_each() needs, () for matches without lists.
+    """
+
+    code: bytes
+    size: int
+    spans: _Spans
+    settled: bool
+    names: tuple[Hole, ...]
+    each: tuple[Any, ...]
 
     def plain(self) -> tuple[Any, ...]:
         """What of() takes, for marshal."""
-        holes = tuple((*hole[:1], _KINDS.get(hole.kind, ""), *hole[2:]) for hole in self.holes)
-        return holes, plain(self.forms), self.pairs
+        each = self.each and (tuple(map(_plain_hole, self.each[0])), *plain(self.each[1:]))
+        names = tuple(map(_plain_hole, self.names))
+        return self.code, self.size, plain(self.spans), self.settled, names, each
 
     @classmethod
-    def of(cls, holes: Any, forms: Any, pairs: Any) -> Plan:
+    def of(
+        cls, code: bytes, size: int, spans: _Spans, settled: bool, names: Any, each: Any
+    ) -> Plan:
         """The plan that was plain() once."""
-        return cls(
-            tuple([Hole(n, _NAMED[kind], *rest) for n, kind, *rest in holes]),
-            tuple([(Key(*key), filled) for key, filled in forms]),
-            pairs,
-        )
+        if each:
+            holes, forms, meeting = each
+            forms = tuple([(Key(*key), filled) for key, filled in forms])
+            each = tuple(map(_hole, holes)), forms, meeting
+        return cls(code, size, spans, settled, tuple(map(_hole, names)), each)
 
-    def fill(self, literals: Sequence[int | str], names: Names) -> tuple[Key, ...] | None:
-        """The keys of an instance; None when a value does not fit, or keys meet."""
-        values = []
-        for hole in self.holes:
-            value = hole.value(literals[hole.literal], names)
-            if value is None:
-                return None
-            values.append(value)
-        found = self._keys(values)
-        if found is not None and len(found) > 1:
-            found.sort()
-        return None if found is None else tuple(found)
+    def fill(self, literals: Sequence[int | str], names: MatchEnv) -> tuple[Key, ...] | None:
+        """The keys of an instance; None when a value does not fit, or keys meet.
+
+        literals: as in literals.TAKEN, looked at for names only.
+        """
+        if self.names:
+            found = [hole.value(literals[hole.literal], names) for hole in self.names]
+            for hole, value in zip(self.names, found, strict=True):
+                if value is None:
+                    return None
+                _LOW[hole.literal] = value
+        keys = self._keys()
+        if keys is not None and not self.settled:
+            keys.sort()
+        return None if keys is None else tuple(keys)
 
     def fill_each(
-        self, literals: Sequence[int | str], lists: Mapping[int, Sequence[int]], names: Names
+        self, literals: Sequence[int | str], lists: Mapping[int, Sequence[int]], names: MatchEnv
     ) -> tuple[Key, ...] | None:
         """The same of an instance some of whose literals are several: any of each list.
 
         Keys with different numbers of one list never meet, as both look at all of it.
         """
+        if not self.each:
+            return None
+        holes, forms, meeting = self.each
         choices: list[list[int]] = []
         several = 0
-        for hole in self.holes:
+        for hole in holes:
             given = lists.get(hole.literal, (literals[hole.literal],))
             values = [v for each in given if (v := hole.value(each, names)) is not None]
             if len(values) < len(given):
@@ -99,35 +127,39 @@ class Plan(NamedTuple):
             choices.append(values)
         if several < sum(len(each) > 1 for each in lists.values()):
             return None  # of a list that is not free each number decides something else
-        if prod(map(len, choices)) * len(self.forms) > MANY:
+        if prod(map(len, choices)) * len(forms) > MANY:
             return None
-        if not self.pairs:
-            keys = (key for form in self.forms for key in _each(form, choices))
+        if not meeting:
+            keys = (key for form in forms for key in _each(form, choices))
             return tuple(sorted(dict.fromkeys(keys)))
         found: dict[Key, None] = {}
         for each in product(*choices):
-            made = self._keys(each)
+            for hole, value in zip(holes, each, strict=True):
+                _LOW[hole.literal], _HIGH[hole.literal] = value & _ONES, value >> 64
+            made = self._keys()
             if made is None:
                 return None
             found.update(dict.fromkeys(made))
         return tuple(sorted(found))
 
-    def _keys(self, values: Sequence[int]) -> list[Key] | None:
-        """The keys with these values in the holes; None when they meet."""
-        found = []
-        for key, holes in self.forms:
-            words = list(key.values)
-            for number, slots in holes:
-                value = values[number]
-                for at, pos, ones, shift in slots:
-                    words[at] |= (value >> pos & ones) << shift
-            found.append(Key(key.mask, tuple(words)))
-        if len(found) > 1:
-            for wide, narrow, common in self.pairs:
-                a, b = found[wide].values, found[narrow].values
-                if all(not (a[i] ^ b[j]) & mask for i, j, mask in common):
-                    return None
-        return found
+    def _keys(self) -> list[Key] | None:
+        """The keys with the values in literals.TAKEN; None when one does not fit, or
+        they meet."""
+        words = filled_words(self.code, self.size)
+        if words is None:
+            return None
+        if len(self.spans) == 1:
+            return [Key(self.spans[0][0], tuple(words))]
+        return [Key(mask, tuple(words[first:end])) for mask, first, end in self.spans]
+
+
+def _plain_hole(hole: Hole) -> tuple[Any, ...]:
+    return (hole.literal, _KINDS.get(hole.kind, ""), *hole[2:])
+
+
+def _hole(plain_hole: Any) -> Hole:
+    literal, kind, *rest = plain_hole
+    return Hole(literal, _NAMED[kind], *rest)
 
 
 def _each(form: _Form, choices: Sequence[Sequence[int]]) -> list[Key]:
@@ -147,13 +179,52 @@ def _each(form: _Form, choices: Sequence[Sequence[int]]) -> list[Key]:
     return [Key(key.mask, tuple(words)) for words in found]
 
 
-def plan_for(keys: Sequence[Key], holes: Sequence[Hole], values: Sequence[int]) -> Plan | None:
-    """What `keys` are with these values in the holes; None in doubt."""
+def plan_for(
+    keys: Sequence[Key], holes: Sequence[Hole], values: Sequence[int], listed: bool
+) -> Plan | None:
+    """What `keys`, sorted, are with these values in the holes; None in doubt.
+
+    listed: fill_each() may be asked.
+    """
     forms = tuple(_cut(key, holes, values) for key in keys)
     pairs = _pairs(forms)
     if pairs is None or not _all_used(holes, forms) or any(map(_ambiguous, forms)):
         return None
-    return Plan(tuple(holes), forms, pairs)
+    ends = [*accumulate(len(key.mask) for key in keys)]
+    spans = tuple((key.mask, end - len(key.mask), end) for key, end in zip(keys, ends, strict=True))
+    code = _code(holes, forms, pairs, spans)
+    if code is None:
+        return None
+    names = tuple(hole for hole in holes if hole.kind in (STRING, SET, GROUP))
+    settled = len({key.mask for key in keys}) == len(keys)
+    each = (tuple(holes), forms, bool(pairs)) if listed else ()
+    return Plan(code, sum(len(key.mask) for key in keys), spans, settled, names, each)
+
+
+def _code(
+    holes: Sequence[Hole], forms: Sequence[_Form], pairs: Sequence[_Pair], spans: _Spans
+) -> bytes | None:
+    """The same for the C, which knows one row of words."""
+    blanks = []
+    for hole in holes:
+        named = hole.kind in (STRING, SET, GROUP)
+        blanks.append(filling.Blank(
+            hole.literal, _ALL if named else hole.mask, _ALL if named else (1 << hole.width) - 1
+        ))  # fmt: skip
+    words: list[int] = []
+    slots: list[filling.Slot] = []
+    for (key, filled), (_, first, _) in zip(forms, spans, strict=True):
+        words += key.values
+        slots += [
+            filling.Slot(number, pos, ones, first + at, shift)
+            for number, places in filled
+            for at, pos, ones, shift in places
+        ]
+    meeting = [
+        [(spans[a][1] + i, spans[b][1] + j, mask) for i, j, mask in common]
+        for a, b, common in pairs
+    ]
+    return filling.plan(words, blanks, slots, meeting)
 
 
 def _pairs(forms: Sequence[_Form]) -> tuple[_Pair, ...] | None:

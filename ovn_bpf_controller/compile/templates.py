@@ -14,97 +14,107 @@ import marshal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from ovn_bpf_controller.compile import prereqs
 from ovn_bpf_controller.compile.choices import Choices, first_alone, listed
-from ovn_bpf_controller.compile.holes import Hole, Names, free_literals
+from ovn_bpf_controller.compile.holes import Hole, free_literals
 from ovn_bpf_controller.compile.layout import Key
-from ovn_bpf_controller.compile.literals import Text, another, shape_of, take_apart, whole
+from ovn_bpf_controller.compile.literals import (
+    TAKEN,
+    Kinds,
+    Text,
+    another,
+    kinds,
+    put,
+    take,
+    take_apart,
+    values,
+    whole,
+)
 from ovn_bpf_controller.compile.plans import Plan, plan_for
+from ovn_bpf_controller.compile.prereqs import Prereqs
 from ovn_bpf_controller.errors import LangError
 from ovn_bpf_controller.lang import nodes
+from ovn_bpf_controller.lang.normal import MatchEnv
 
 PLANS: Final = 64  # per shape: how many combinations of other literals are worth one
 SHAPES: Final = 4096
 TRIED: Final = 32  # literals: to try more of them takes longer than compiling what has them
 _TRIES: Final = 3  # instances from which no plan came, before none is tried again
 
+Parse = Callable[[str, Prereqs], nodes.Expr]  # a match together with prerequisites
+Compile = Callable[[str, Prereqs, MatchEnv], tuple[Key, ...]]  # the same, by the parser
+
 
 class Matches:
-    """Templates of matches.
+    """Templates of matches."""
 
-    compile(text, names): the keys of a match together with given prerequisites,
-    by the parser.  parse(text): its tree with them.
-    """
-
-    def __init__(self, learnt: Callable[[], Mapping[object, bytes]] = dict) -> None:
+    def __init__(
+        self,
+        parse: Parse,
+        compile_: Compile,
+        learnt: Callable[[], Mapping[object, bytes]] = dict,
+    ) -> None:
         """learnt: what kept() gave when the package was built."""
+        self._parse = parse
+        self._compile = compile_
         self._learnt = learnt
-        self._shapes: dict[object, _MatchShape] = {}
+        self._shapes: dict[Prereqs, dict[object, _MatchShape]] = {}
+        self._count = 0
 
     def shapes(self) -> Iterable[_MatchShape]:
         """All that were met."""
-        return self._shapes.values()
+        for shapes in self._shapes.values():
+            yield from shapes.values()
 
     def kept(self) -> dict[object, bytes]:
         """All that was learnt, by shape."""
-        named = ((_name(what), shape) for what, shape in self._shapes.items())
-        return {name: marshal.dumps(shape.plain()) for name, shape in named if name is not None}
+        return {
+            name: marshal.dumps(shape.plain())
+            for extra, shapes in self._shapes.items()
+            for parts, shape in shapes.items()
+            if (name := _name(parts, extra)) is not None
+        }
 
-    def keys(
-        self,
-        match: str,
-        extra: object,
-        names: Names,
-        parse: Callable[[str], nodes.Expr],
-        compile_: Callable[[str], tuple[Key, ...]],
-    ) -> tuple[Key, ...] | None:
-        """The keys of `match`, sorted; None: ask the parser.
-
-        extra: whatever else parse() and compile_() depend on.
-        """
+    def keys(self, match: str, extra: Prereqs, names: MatchEnv) -> tuple[Key, ...] | None:
+        """The keys of `match`, sorted; None: ask the parser."""
         if "{" in match:
-            made = self._keys_of_lists(match, extra, names, parse, compile_)
+            made = self._keys_of_lists(match, extra, names)
             if made is not None:
                 return made
-        found = shape_of(match)
-        if found is None or not found[1]:
+        parts = take(match)
+        if type(parts) is bytes and not TAKEN.n:
             return None
-        shape = self._shape(found[0], extra)
-        return shape.keys(match, found[1], names, parse, compile_) if shape else None
+        shape = self._shape(parts, extra)
+        return shape.keys(match, names) if shape is not None else None
 
-    def _shape(self, parts: object, extra: object) -> _MatchShape | None:
-        what = parts if extra is nodes.TRUE else (parts, extra)
-        shape = self._shapes.get(what)
-        if shape is None and len(self._shapes) < SHAPES:
-            shape = self._shapes[what] = _MatchShape()
-            learnt = self._learnt().get(_name(what))
+    def _shape(self, parts: object, extra: Prereqs) -> _MatchShape | None:
+        shapes = self._shapes.get(extra)
+        if shapes is None:
+            shapes = self._shapes[extra] = {}
+        shape = shapes.get(parts)
+        if shape is None and parts is not None and self._count < SHAPES:
+            self._count += 1
+            shape = shapes[parts] = _MatchShape(kinds(parts), extra, self._parse, self._compile)
+            learnt = self._learnt().get(_name(parts, extra))
             if learnt is not None:
                 shape.take(marshal.loads(learnt))
         return shape
 
-    def _keys_of_lists(
-        self,
-        match: str,
-        extra: object,
-        names: Names,
-        parse: Callable[[str], nodes.Expr],
-        compile_: Callable[[str], tuple[Key, ...]],
-    ) -> tuple[Key, ...] | None:
+    def _keys_of_lists(self, match: str, extra: Prereqs, names: MatchEnv) -> tuple[Key, ...] | None:
         """keys() of a match with lists of numbers."""
         cut = first_alone(match)
-        found = shape_of(cut[0]) if cut is not None else None
-        shape = self._shape(found[0], extra) if found is not None else None
-        if cut is None or found is None or shape is None:
+        parts = take(cut[0]) if cut is not None else None
+        shape = self._shape(parts, extra)
+        if cut is None or shape is None:
             return None
-        return shape.keys_of_lists(cut[0], found[1], cut[1], names, parse, compile_)
+        return shape.keys_of_lists(*cut, names)
 
 
-def _name(what: object) -> object:
+def _name(parts: object, extra: Prereqs) -> object:
     """What stands for a shape and its prerequisites in a file; None: nothing can."""
-    if isinstance(what, bytes):
-        return what
-    if isinstance(what, tuple) and isinstance(what[0], bytes):
-        return what[0], repr(what[1])
-    return None
+    if not isinstance(parts, bytes):
+        return None
+    return parts if extra is prereqs.NONE else (parts, extra.name)
 
 
 class _MatchShape:
@@ -113,13 +123,18 @@ class _MatchShape:
     _plans: an int says how often none could be made.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, found: Kinds, extra: Prereqs, parse: Parse, compile_: Compile) -> None:
+        self._kinds = found
+        self._extra = extra
+        self._parse = parse
+        self._compile = compile_
         self._known = False
         self._hopeless = False
         self._fixed: tuple[int, ...] = ()
         self._residents: tuple[int, ...] = ()
         self._lists: tuple[int, ...] = ()  # in matches that had lists of numbers there
         self._plans: dict[object, Plan | int] = {}
+        self._only: Plan | None = None  # the one for all instances
         # What is free in the match that came first: its plan is due at once.
         self._first: tuple[list[Hole], list[int]] | None = None
 
@@ -145,67 +160,61 @@ class _MatchShape:
         }
         self._known = True
 
-    def keys(
-        self,
-        match: str,
-        values: Sequence[int | str],
-        names: Names,
-        parse: Callable[[str], nodes.Expr],
-        compile_: Callable[[str], tuple[Key, ...]],
-    ) -> tuple[Key, ...] | None:
-        plan = self._plan_of(match, values, names, parse, compile_)
-        return plan.fill(values, names) if plan is not None else None
+    def keys(self, match: str, names: MatchEnv) -> tuple[Key, ...] | None:
+        """See Matches; take() was asked of `match` just now."""
+        plan = self._only
+        if plan is None:
+            if self._hopeless:
+                return None
+            literals = values(match, self._kinds)
+            plan = self._plan_of(match, literals, names)
+            return plan.fill(literals, names) if plan is not None else None
+        return plan.fill(values(match, self._kinds) if plan.names else (), names)
 
     def keys_of_lists(
-        self,
-        match: str,
-        values: Sequence[int | str],
-        choices: Choices,
-        names: Names,
-        parse: Callable[[str], nodes.Expr],
-        compile_: Callable[[str], tuple[Key, ...]],
+        self, match: str, choices: Choices, names: MatchEnv
     ) -> tuple[Key, ...] | None:
         """The same of `match` with any of the numbers of each list in its first's place."""
+        literals = values(match, self._kinds)
         try:
-            plan = self._plan_of(match, values, names, parse, compile_)
+            plan = self._plan_of(match, literals, names)
         except LangError:
             return None  # it is to be told of the whole text
         if plan is None or len(self._lists) != len(choices):
             return None
-        return plan.fill_each(values, dict(zip(self._lists, choices, strict=True)), names)
+        return plan.fill_each(literals, dict(zip(self._lists, choices, strict=True)), names)
 
-    def _plan_of(
-        self,
-        match: str,
-        values: Sequence[int | str],
-        names: Names,
-        parse: Callable[[str], nodes.Expr],
-        compile_: Callable[[str], tuple[Key, ...]],
-    ) -> Plan | None:
-        """What is to be filled in; None: ask the parser."""
+    def _plan_of(self, match: str, literals: Sequence[int | str], names: MatchEnv) -> Plan | None:
+        """What is to be filled in with literals.TAKEN; None: ask the parser."""
         if not self._known:
-            self._learn(match, whole(match), parse)
+            self._learn(match, whole(match))
         if self._hopeless:
             return None
         which = (
-            tuple([values[i] for i in self._fixed]),
-            tuple([names.is_resident(str(values[i])) for i in self._residents]),
+            tuple([literals[i] for i in self._fixed]),
+            tuple([names.is_resident(str(literals[i])) for i in self._residents]),
         )
         plan = self._plans.get(which, 0)
+        if not isinstance(plan, int) and not self._kinds.odd:
+            if not (self._fixed or self._residents):
+                self._only = plan
+            return plan
         if isinstance(plan, int):
             if plan >= _TRIES or len(self._plans) >= PLANS:
                 return None
-            made = self._plan(match, whole(match), names, parse, compile_)
+            made = self._plan(match, whole(match), names)
             self._plans[which] = plan + 1 if made is None else made
-            return made
-        return plan
+            if made is None:
+                return None
+            plan = made
+        return plan if put(literals) else None
 
-    def _learn(self, match: str, text: Text, parse: Callable[[str], nodes.Expr]) -> None:
-        if len(text.literals) > TRIED:
+    def _learn(self, match: str, text: Text) -> None:
+        if not 0 < len(text.literals) <= TRIED:
             self._known = self._hopeless = True
             return
         self._lists = listed(text)
-        self._first = free, residents = free_literals(match, text, parse)
+        self._first = free, residents = free_literals(match, text, self._tree)
         holes = {hole.literal for hole in free}
         self._residents = tuple(residents)
         self._fixed = tuple(
@@ -215,34 +224,31 @@ class _MatchShape:
         self._hopeless = not free or any(isinstance(text.values[i][1], str) for i in self._fixed)
         self._known = True
 
-    def _plan(
-        self,
-        match: str,
-        text: Text,
-        names: Names,
-        parse: Callable[[str], nodes.Expr],
-        compile_: Callable[[str], tuple[Key, ...]],
-    ) -> Plan | None:
-        free, residents = self._first or free_literals(match, text, parse)
+    def _tree(self, match: str) -> nodes.Expr:
+        return self._parse(match, self._extra)
+
+    def _plan(self, match: str, text: Text, names: MatchEnv) -> Plan | None:
+        free, residents = self._first or free_literals(match, text, self._tree)
         self._first = None
         known = {hole.literal for hole in free} | set(residents) | set(self._fixed)
         if not known.issuperset(range(len(text.literals))):
             return None
         holes = [hole for hole in free if hole.literal not in self._fixed]
         literals = [value for _, value in text.values]
-        values = [hole.value(literals[hole.literal], names) for hole in holes]
-        known_values = [value for value in values if value is not None]
-        if len(known_values) != len(values):
+        found = [hole.value(literals[hole.literal], names) for hole in holes]
+        known_values = [value for value in found if value is not None]
+        if len(known_values) != len(found):
             return None
-        keys = compile_(match)
-        plan = plan_for(keys, holes, known_values)
+        keys = self._compile(match, self._extra, names)
+        plan = plan_for(keys, holes, known_values, bool(self._lists))
         if plan is None:
             return None
         other = self._other(text, holes)
         others = [value for _, value in other.values]
-        if plan.fill(literals, names) != keys or plan.fill(others, names) != compile_(other.text()):
+        if not put(literals) or plan.fill(literals, names) != keys:
             return None
-        return plan
+        of_other = self._compile(other.text(), self._extra, names)
+        return plan if put(others) and plan.fill(others, names) == of_other else None
 
     @staticmethod
     def _other(text: Text, holes: Sequence[Hole]) -> Text:

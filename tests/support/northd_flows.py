@@ -18,7 +18,7 @@ from ovn_bpf_controller.compile import flow as flow_module
 from ovn_bpf_controller.compile.action_templates import ActionTemplates
 from ovn_bpf_controller.compile.flow import LogicalFlow
 from ovn_bpf_controller.compile.lists import Traits
-from ovn_bpf_controller.compile.templates import Matches
+from ovn_bpf_controller.compile.names import STATEFUL
 from tests.bench.scale import databases
 from tests.differential.stateful import Stateful
 from tests.differential.test_chassis import Dice
@@ -44,7 +44,7 @@ def flows(server: OvsdbServer) -> Iterator[Line]:
 
 def line(row: LogicalFlow, kind: Traits) -> Line:
     """What of a flow matters."""
-    stateful = flow_module._STATEFUL.search(row.actions)
+    stateful = STATEFUL.search(row.actions)
     kind = kind if stateful else Traits()
     return row.pipeline, row.table, kind, row.match, row.actions
 
@@ -75,7 +75,7 @@ def _of_network(transactions: Sequence[Sequence[str]]) -> Iterator[Line]:
 
 def main() -> None:
     """The command line."""
-    flow_module._MATCHES, flow_module._ACTIONS = Matches(), ActionTemplates()  # type: ignore[misc]
+    flow_module._MATCHES, flow_module._ACTIONS = flow_module.matches(), ActionTemplates()  # type: ignore[misc]
     learner = Learner()
     print("# SPDX-License-Identifier: Apache-2.0")
     print("# A flow of each shape, as ovn-northd writes them: see tools/known_shapes.py.")

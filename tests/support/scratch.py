@@ -8,6 +8,7 @@ import pytest
 from ovn_bpf_controller.compile import flow as flow_module
 from ovn_bpf_controller.compile.flow import Compiled, LogicalFlow, compile_flow
 from ovn_bpf_controller.compile.known import Known
+from ovn_bpf_controller.compile.names import Names
 from ovn_bpf_controller.compile.sets import SetBook
 from tests.support.world import World
 
@@ -33,4 +34,4 @@ def from_scratch(flow: LogicalFlow, env: World, book: SetBook) -> Compiled:
         patch.setattr(flow_module, "known", Known)
         patch.setattr(flow_module, "_lower_constant", flow_module._lower_constant.__wrapped__)
         patch.setattr(flow_module, "_keys_constant", flow_module._keys_constant.__wrapped__)
-        return compile_flow(flow, 1, env, book)
+        return compile_flow(flow, Names(env, 1, book))

@@ -17,8 +17,8 @@ from ovn_bpf_controller.compile import known
 from ovn_bpf_controller.compile.action_templates import ActionTemplates
 from ovn_bpf_controller.compile.flow import LogicalFlow, compile_flow
 from ovn_bpf_controller.compile.literals import another, take_apart
+from ovn_bpf_controller.compile.names import Names
 from ovn_bpf_controller.compile.sets import SetBook
-from ovn_bpf_controller.compile.templates import Matches
 from ovn_bpf_controller.plaindata import replace
 from tests.support.scratch import from_scratch
 from tests.support.world import World
@@ -30,7 +30,7 @@ VARIANTS = 2  # of each flow
 
 @pytest.fixture
 def nothing_learnt(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(flow_module, "_MATCHES", Matches())
+    monkeypatch.setattr(flow_module, "_MATCHES", flow_module.matches())
     monkeypatch.setattr(flow_module, "_ACTIONS", ActionTemplates())
     monkeypatch.setattr(flow_module, "known", known.Known)
     forget()
@@ -40,7 +40,7 @@ def nothing_learnt(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def just_begun(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(flow_module, "_MATCHES", Matches(lambda: known.known().matches))
+    monkeypatch.setattr(flow_module, "_MATCHES", flow_module.matches(lambda: known.known().matches))
     monkeypatch.setattr(flow_module, "_ACTIONS", ActionTemplates(lambda: known.known().actions))
     forget()
     yield
@@ -104,7 +104,7 @@ def test_every_instance_equals_compiling_it_from_scratch(just_begun: None, resid
         for text, todo in zip(variants(match, dice), variants(actions, dice), strict=False):
             flow = LogicalFlow("", pipeline, table, 100, text, todo)
             book = SetBook(env)
-            made = compile_flow(flow, 1, env, book)
+            made = compile_flow(flow, Names(env, 1, book))
             slow = from_scratch(flow, env, book)
             assert replace(made, refs=slow.refs) == slow, flow
             assert made.refs >= slow.refs, flow
@@ -118,7 +118,7 @@ def test_nothing_is_parsed_of_what_is_known(
     monkeypatch.setattr(flow_module, "parse_match", parsed.append)
     env = world(list(read(FLOWS)), True)
     flow = LogicalFlow("", 0, 0, 100, "vlan.present", "drop;")
-    assert compile_flow(flow, 1, env, SetBook(env)).keys and not parsed
+    assert compile_flow(flow, Names(env, 1, SetBook(env))).keys and not parsed
 
 
 def test_a_file_of_another_version_is_not_used(

@@ -14,8 +14,8 @@ from ovn_bpf_controller.compile import flow as flow_module
 from ovn_bpf_controller.compile.action_templates import ActionTemplates
 from ovn_bpf_controller.compile.flow import LogicalFlow, compile_flow
 from ovn_bpf_controller.compile.lists import Traits
+from ovn_bpf_controller.compile.names import Names
 from ovn_bpf_controller.compile.sets import SetBook
-from ovn_bpf_controller.compile.templates import Matches
 from ovn_bpf_controller.plaindata import replace
 from tests.support.scratch import from_scratch
 from tests.support.world import World
@@ -170,7 +170,7 @@ def world() -> World:
 
 @pytest.fixture(autouse=True)
 def fresh_templates(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(flow_module, "_MATCHES", Matches())
+    monkeypatch.setattr(flow_module, "_MATCHES", flow_module.matches())
     monkeypatch.setattr(flow_module, "_ACTIONS", ActionTemplates())
     yield
 
@@ -185,7 +185,7 @@ def test_every_instance_equals_compiling_it_from_scratch(found: list[LogicalFlow
     env = world()
     for flow in found:
         book = SetBook(env)
-        made = compile_flow(flow, 1, env, book)
+        made = compile_flow(flow, Names(env, 1, book))
         slow = from_scratch(flow, env, book)
         assert replace(made, refs=slow.refs) == slow, flow
         assert made.refs >= slow.refs, flow
