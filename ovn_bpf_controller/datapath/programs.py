@@ -47,6 +47,7 @@ class Programs(Mapping[str, int]):
     def __init__(self, source: Path, directory: Path, maps: dict[str, int]) -> None:
         """maps: those to use, by name; load() adds what is missing."""
         self._source = source
+        self._seen = _seen(source)
         self._build = _digest(source)
         self._maps = maps
         self.directory = directory / f"programs-{self._build}"
@@ -111,7 +112,7 @@ class Programs(Mapping[str, int]):
         return self._names
 
     def _load_late(self, name: str) -> None:
-        if _digest(self._source) != self._build:
+        if _seen(self._source) != self._seen and _digest(self._source) != self._build:
             raise DataPlaneError(f"{self._source} is another build: restart to run its {name}")
         self._with_object({}, lambda each: each == name)
         if self.pinned:
@@ -146,6 +147,12 @@ class Programs(Mapping[str, int]):
                 source.reuse(name, maps[name])
             elif name in sizes:
                 source.set_max_entries(name, sizes[name])
+
+
+def _seen(source: Path) -> tuple[int, int]:
+    """What is another one whenever the file, or what is in it, is."""
+    found = source.stat()
+    return found.st_ino, found.st_ctime_ns
 
 
 def _digest(source: Path) -> str:
