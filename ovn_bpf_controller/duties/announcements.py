@@ -21,7 +21,7 @@ from ovn_bpf_controller.ovsdb.tables import Chassis, DatapathBinding, MACBinding
 from ovn_bpf_controller.ovsdb.transact import Transaction
 from ovn_bpf_controller.plaindata import NamedTuple
 
-_RESIDENT: Final = re.compile(r'is_chassis_resident\s*\(\s*"([^"]*)"\s*\)\s*$')
+_RESIDENT: Final = r'is_chassis_resident\s*\(\s*"([^"]*)"\s*\)\s*$'
 _DISABLED: Final = "disable_garp_rarp"
 _LEARNS: Final = "always_learn_from_arp_request"
 
@@ -129,7 +129,7 @@ def _translated(view: View, row: PortBinding) -> Iterator[tuple[int, int, str]]:
     """ "MAC [IP …] [is_chassis_resident("PORT")]"; distributed gateways say the port."""
     old = row.options.get("nat-addresses")
     for text in row.nat_addresses or ((old,) if old else ()):
-        resident = _RESIDENT.search(text)
+        resident = re.search(_RESIDENT, text)
         lport = resident[1] if resident else ""
         found = lport_addresses(text[: resident.start()] if resident else text)
         if found is None or (not lport and row.type == PortType.PATCH.value):

@@ -117,13 +117,13 @@ def run(
 
 
 # northd leaves the spaces out here and there.
-_ASSIGNED: Final = re.compile(r"^([a-z][\w.]*(?:\[[\d.]+\])?)\s*=\s*(?!=)")
-_STATEMENT: Final = re.compile(r'"(?:[^"\\]|\\.)*"|/\*.*?\*/|//[^\n]*|[{};]|[^"/{};]+|/', re.DOTALL)
+_ASSIGNED: Final = r"^([a-z][\w.]*(?:\[[\d.]+\])?)\s*=\s*(?!=)"
+_STATEMENT: Final = r'(?s)"(?:[^"\\]|\\.)*"|/\*.*?\*/|//[^\n]*|[{};]|[^"/{};]+|/'
 
 
 def statements(text: str) -> Iterator[str]:
     """The actions in `text`, each with its `;`, those of a block after the block."""
-    parts = [p for p in _STATEMENT.findall(text) if not p.startswith(("/*", "//"))]
+    parts = [p for p in re.findall(_STATEMENT, text) if not p.startswith(("/*", "//"))]
     at = 0
     while at < len(parts):
         end, blocks = at, []
@@ -135,7 +135,7 @@ def statements(text: str) -> Iterator[str]:
             end += 1
         one = " ".join("".join(parts[at:end]).split())
         if one:
-            yield _ASSIGNED.sub(r"\1 = ", f"{one};")
+            yield re.sub(_ASSIGNED, r"\1 = ", f"{one};")
             for start in blocks:
                 inner = "".join(parts[start + 1 : end])
                 yield from statements(inner[: inner.rindex("}")])

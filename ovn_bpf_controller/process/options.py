@@ -19,7 +19,7 @@ from ovn_bpf_controller.process.getopt_long import Arg, Option, getopt_long
 
 OVSDB_PORT = 6640
 
-_INET = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+(%\w+)?\]|[\w.-]+)(:(?P<port>\d{1,5}))?", re.ASCII)
+_INET = r"(?a)(?P<host>\[[0-9A-Fa-f:.]+(%\w+)?\]|[\w.-]+)(:(?P<port>\d{1,5}))?"
 
 Action = Literal["run", "help", "version", "graph"]
 
@@ -174,7 +174,7 @@ def _remote(text: str) -> str:
     kind, _, rest = text.partition(":")
     if kind == "unix" and rest:
         return text
-    match = _INET.fullmatch(rest)
+    match = re.fullmatch(_INET, rest)
     if kind not in ("tcp", "ssl") or not match or not 0 < int(match["port"] or 1) < 65536:
         raise StartupError(
             f'"{text}" is not a database; unix:FILE, tcp:HOST[:PORT] or ssl:HOST[:PORT] expected'

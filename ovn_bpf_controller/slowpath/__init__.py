@@ -9,4 +9,4 @@ and tells it what it needs to know; it lives on when the agent dies.
 from ovn_bpf_controller.process.later import called, put_off
 
 put_off("urllib.parse", quote_from_bytes=called("urllib.parse", "quote_from_bytes"))
-put_off("random")
+put_off("ipaddress", "random")

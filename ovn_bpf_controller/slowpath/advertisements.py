@@ -27,7 +27,7 @@ _HOP_LIMIT, _LIFETIME, _FOREVER = 255, 0xFFFF, 0xFFFFFFFF
 _MANAGED, _OTHER = 0x80, 0x40
 _ON_LINK, _AUTONOMOUS = 0x80, 0x40
 _PREFERENCE: Final = {"LOW": 0x18, "MEDIUM": 0x00, "HIGH": 0x08}
-_ALL_NODES: Final = ipaddress.ip_address("ff02::1").packed
+_ALL_NODES: Final = bytes.fromhex("ff020000000000000000000000000001")  # ff02::1
 
 
 def handle(punt: Punt, argument: Mapping[str, Any], _known: Knowledge) -> Iterator[Punt]:

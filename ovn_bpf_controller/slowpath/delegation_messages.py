@@ -22,7 +22,7 @@ _ELAPSED: Final = 8
 _ASSOCIATION: Final = "!III"  # IAID, T1, T2
 _PREFIX: Final = "!IIB16s"  # preferred, valid, length, prefix
 _SERVERS_MAC: Final = bytes.fromhex("333300010002")
-_SERVERS: Final = ipaddress.ip_address("ff02::1:2").packed
+_SERVERS: Final = bytes.fromhex("ff020000000000000000000000010002")  # ff02::1:2
 _PORTS: Final = (546, 547)  # of clients and servers
 _HOPS: Final = 255
 

@@ -8,7 +8,6 @@ received it, and to no other chassis: each sends to its own guests (RFC 4861, se
 
 from __future__ import annotations
 
-import ipaddress
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +22,7 @@ from ovn_bpf_controller.slowpath.duty import FOREVER, Duty, RejectedError
 from ovn_bpf_controller.slowpath.knowledge import Knowledge
 
 _TO_MAC: Final = bytes.fromhex("333300000001")
-_TO: Final = ipaddress.ip_address("ff02::1").packed
+_TO: Final = bytes.fromhex("ff020000000000000000000000000001")  # ff02::1
 _HOPS: Final = 255
 _NOTHING: Final[Mapping[str, Any]] = {}
 
