@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -307,10 +307,14 @@ class Agent:
         """See observe.chassis.Chassis."""
         return self.desired.complete and not self._busy and not self._installation.incomplete
 
-    def reread(self) -> None:
+    def rereading(self) -> Iterator[None]:
         """See observe.chassis.Chassis."""
-        self._installation.reread()
+        yield from self._installation.rereading()
         self._tunnelling.moved(self.tables)
+
+    def repair(self) -> None:
+        """See observe.chassis.Chassis."""
+        self._installation.repair()
 
     def _start_timer(self) -> None:
         """Without it expired connections go only when somebody looks for them."""

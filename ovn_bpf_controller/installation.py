@@ -10,7 +10,7 @@ stopwatch, with the time that passed and with what of it this thread had a proce
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Final
 
 from ovn_bpf_controller import wiring
@@ -55,12 +55,13 @@ class Installation:
         self._target = Desired()  # what they will say after _applying
         self._applying: Generator[None, None, None] | None = None
         self._complete = False  # whether _applying makes the tables complete
+        self._reading = False
         self._woke = (0.0, 0.0)
 
     @property
     def busy(self) -> bool:
-        """A change is being written."""
-        return self._applying is not None
+        """A change is being written, or what there is is being read."""
+        return self._applying is not None or self._reading
 
     def woke(self) -> None:
         """What is read from now on has just arrived."""
@@ -75,7 +76,7 @@ class Installation:
         now = time.monotonic()
         try:
             if self._applying is None:
-                if rules is None:
+                if rules is None or self._reading:
                     return None, False
                 change = self._change(desired, rules, now)
                 if change is None:
@@ -132,13 +133,23 @@ class Installation:
         """Whether the change that went live last made the tables complete."""
         return self._complete
 
-    def reread(self) -> None:
-        """Reads the tables anew; run() then writes what is not as it is desired."""
+    def rereading(self) -> Iterator[None]:
+        """Reads the tables anew, in small steps.  No change is made from its begin on
+        until repair(); nothing may be under way."""
+        self._reading = True
         self.settle()
         fresh = Tables(self._plane.maps)
-        fresh.adopt()
+        try:
+            yield from fresh.adopting()
+        except BaseException:
+            fresh.close()
+            raise
         self.tables.close()
         self.tables = fresh
+
+    def repair(self) -> None:
+        """After rereading(), however it ended: run() writes what is not as it is desired."""
+        self._reading = False
         self.incomplete = True
 
     def _reclaim(self) -> None:

@@ -264,16 +264,18 @@ class Rules:
 
     # --- adoption and reading -----------------------------------------------------
 
-    def adopt(self, generation: int) -> None:
-        """Takes the rules that live in `generation`.  Datapaths and stages come first."""
+    def adopting(self, generation: int) -> Iterator[None]:
+        """Takes the rules that live in `generation`, one by one.  Datapaths and stages
+        come first."""
         defaults = dict(self._stages.adopted_defaults())
         for number, table in enumerate(self.tables):
-            table.adopt(generation, defaults.values() if number == 0 else ())
+            yield from table.adopting(generation, defaults.values() if number == 0 else ())
         self._masks.adopt({KEYS_HEAD.unpack_from(k)[1] for t in self.tables for k in t.index.live})
         journal = Journal()  # nothing here can fail half-way
         for stage, slot in defaults.items():
             insns = self._adopt_holds(self.tables[0], slot, stage, 0)
             self._stages.set_default(stage, slot, goes_on(insns, stage % PER_DP), journal)
+            yield
         for table in self.tables:
             for key, slot in table.index.live.items():
                 stage, mask = KEYS_HEAD.unpack_from(key)
@@ -282,6 +284,7 @@ class Rules:
                 words = self._masks.shared.key(mask)
                 values = struct.unpack_from(f"={len(words)}I", key, KEYS_HEAD.size)
                 self._stages.add(stage, mask, prio, words, values, journal)
+                yield
         self._insns.adopt()
 
     def _adopt_holds(self, table: VersionedTable, slot: int, stage: int, mask: int) -> bytes:

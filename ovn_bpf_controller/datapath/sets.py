@@ -86,11 +86,14 @@ class Sets:
             kind, plen, a, b, c, d = KEY.unpack(key)
             yield SetMember(kind, plen, (a, b, c, d), self.numbers(key))
 
-    def adopt(self, generation: int) -> None:
-        """Takes the members that live in `generation`."""
-        self.table.adopt(generation)
-        heads = self.table.index.live.values()
-        self.table.take([rest for head in heads for rest in self._rest(head)])
+    def adopting(self, generation: int) -> Iterator[None]:
+        """Takes the members that live in `generation`, one by one."""
+        yield from self.table.adopting(generation)
+        rest: list[int] = []
+        for head in self.table.index.live.values():
+            rest += self._rest(head)
+            yield
+        yield from self.table.taking(rest)
 
     def _list(self, slot: int) -> tuple[int, ...]:
         return BODY.unpack_from(self.table.body(slot), KEY.size)

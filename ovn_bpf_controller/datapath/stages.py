@@ -8,7 +8,7 @@ only says `next;` is linked past (skip_to), and so costs packets nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from ovn_bpf_controller._native import lib
@@ -311,8 +311,8 @@ class Stages:
 
     # --- adoption -------------------------------------------------------------
 
-    def adopt(self, dp_indexes: list[int], generation: int) -> None:
-        """Takes the versions that count in `generation`; other ones are cleared.
+    def adopting(self, dp_indexes: list[int], generation: int) -> Iterator[None]:
+        """Takes the versions that count in `generation`, stage by stage; other ones are cleared.
 
         The rules report themselves afterwards; publish() then corrects what
         does not agree with them.
@@ -322,6 +322,7 @@ class Stages:
         for dp_index in dp_indexes:
             for stage in range(dp_index * PER_DP, (dp_index + 1) * PER_DP):
                 self._adopt_stage(stage, generation)
+                yield
         self._runs.adopt((v.first, len(v.tuples)) for v in self._written.values() if v.tuples)
         self._touched = set(self._written)
 
@@ -342,5 +343,5 @@ class Stages:
         self._written[stage] = Version(tuples, first, default_rule, skip_to)
 
     def adopted_defaults(self) -> list[tuple[int, int]]:
-        """Every (stage, match-all slot) that adopt() found."""
+        """Every (stage, match-all slot) that adopting() found."""
         return [(n, v.default_rule) for n, v in self._written.items() if v.default_rule]

@@ -356,23 +356,29 @@ class Tables:
     # --- adoption -----------------------------------------------------------------
 
     def adopt(self) -> None:
+        """adopting() to its end."""
+        for _ in self.adopting():
+            pass
+
+    def adopting(self) -> Iterator[None]:
         """Takes over maps as another agent left them, killed at whatever point.
 
-        What its live generation says stays as it is.  Follow with apply(…,
-        complete=True) once all is known: only differences are written.
+        In small steps; nobody may change the tables meanwhile.  What its live generation
+        says stays as it is.  Follow with apply(…, complete=True) once all is known: only
+        differences are written.
         """
         grace_period()
         generation = self.generation
         self._replaced.clear()
         self._unplaced = Unplaced(TableChange(), {})
         self.past = generation
-        self._stages.adopt(self._datapaths.adopt(), generation)
+        yield from self._stages.adopting(self._datapaths.adopt(), generation)
         named = self._ports.adopt(generation) | self._groups.adopt(generation)
         self._chassis.adopt(named)
         self._ports.report_holds()
         self._groups.report_holds()
-        self._sets.adopt(generation)
-        self._rules.adopt(generation)
+        yield from self._sets.adopting(generation)
+        yield from self._rules.adopting(generation)
         self._datapaths.drop_unused()
         # A late reader may still look at what was repaired.
         grace_period()

@@ -238,8 +238,13 @@ class VersionedTable:
 
     # --- adoption -----------------------------------------------------------
 
-    def adopt(self, generation: int, extra: Iterable[int] = ()) -> None:
-        """Takes over what an agent left, killed wherever it was.
+    def adopt(self, generation: int) -> None:
+        """adopting() to its end."""
+        for _ in self.adopting(generation):
+            pass
+
+    def adopting(self, generation: int, extra: Iterable[int] = ()) -> Iterator[None]:
+        """Takes over what an agent left, killed wherever it was; key by key.
 
         The version that counts in `generation` becomes the only one of its key;
         keys without one, and keys whose slot says another key, go.  extra:
@@ -254,11 +259,12 @@ class VersionedTable:
                 gone.append(key)
             elif slot != head:
                 set_to[key] = slot
+            yield
         self.index.repair(set_to, gone)
         self._leaving.clear()
-        self.take(extra)
+        yield from self.taking(extra)
 
-    def take(self, extra: Iterable[int]) -> None:
+    def taking(self, extra: Iterable[int]) -> Iterator[None]:
         """After the keys are adopted: exactly their slots and `extra` are in use."""
         used = [*self.index.live.values(), *extra]
         self.array.reach(max(used, default=0))
@@ -266,6 +272,7 @@ class VersionedTable:
             at = slot * self.array.pitch
             self.array.words[at + DEAD] = FOREVER
             self.array.words[at + NEXT] = 0
+            yield
         self.slots.adopt(used)
 
     def _live_version(self, key: bytes, head: int, generation: int) -> int:

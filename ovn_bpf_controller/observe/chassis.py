@@ -48,14 +48,17 @@ class Chassis(Protocol):
 
     @property
     def tables(self) -> Tables:
-        """The maps' contents; another object after reread()."""
+        """The maps' contents; another object after rereading()."""
 
     @property
     def at_rest(self) -> bool:
         """All that is desired is live, and nothing is on its way."""
 
-    def reread(self) -> None:
-        """Read the tables anew, and write what is not as it is desired."""
+    def rereading(self) -> Iterator[None]:
+        """Reads the tables anew, in small steps; changes wait from here until repair()."""
+
+    def repair(self) -> None:
+        """Writes what is not as it is desired."""
 
 
 def unsupported_flows(chassis: Chassis) -> Iterator[UnsupportedFlow]:

@@ -17,6 +17,7 @@ from ovn_bpf_controller.model import Rule
 from ovn_bpf_controller.observe.chassis import Chassis, Rows, datapath_names
 from ovn_bpf_controller.process.unixctl import CommandError, Request
 
+_SLICE: Final = 0.02  # seconds of an iteration
 _PATIENCE: Final = 60.0  # seconds, for the agent to come to rest
 
 
@@ -31,8 +32,12 @@ def start(chassis: Chassis, request: Request) -> None:
 def _check(chassis: Chassis, as_json: bool) -> Iterator[str]:
     chassis.jobs.note("waiting until all that is desired is live")
     yield from _rest(chassis, "not all is known or live yet: nothing to compare with")
-    chassis.reread()
-    found = _wrong_rules(chassis)
+    chassis.jobs.note("reading what there is; changes wait")
+    found: Rows = []
+    try:
+        yield from _slices(_compare(chassis, found))
+    finally:
+        chassis.repair()
     chassis.jobs.note(f"{len(found):,} rules differ; writing what is not as it should be")
     yield from _rest(chassis, "the repair does not end; see the log")
     for name, count in sorted(chassis.tables.written.items()):
@@ -56,18 +61,32 @@ def _rest(chassis: Chassis, problem: str) -> Iterator[str]:
         yield ""
 
 
-def _wrong_rules(chassis: Chassis) -> Rows:
-    wanted = {_key(rule): rule for rule in chassis.flows.compiler.rules()}
-    there = {_key(rule): rule for rule in chassis.tables.rules()}
-    found: Rows = []
-    for key, rule in wanted.items():
-        other = there.get(key)
+def _slices(steps: Iterator[None]) -> Iterator[str]:
+    """All steps, as pieces of a job: so many as take a moment, then the loop goes round."""
+    end = time.monotonic() + _SLICE
+    for _ in steps:
+        if time.monotonic() > end:
+            yield ""
+            end = time.monotonic() + _SLICE
+
+
+def _compare(chassis: Chassis, found: Rows) -> Iterator[None]:
+    """Adds to `found` which rules are not as they should be, step by step."""
+    # As it is now: what is asked for may change while the maps are read.
+    rules = chassis.flows.compiler.unsorted_rules()
+    yield from chassis.rereading()
+    wanted = {}
+    for rule in rules:
+        wanted[_key(rule)] = rule
+        yield
+    for rule in chassis.tables.rules():
+        other = wanted.pop(_key(rule), None)
         if other is None:
-            found.append(_row(chassis, "missing", rule))
+            found.append(_row(chassis, "extra", rule))
         elif (other.prio, other.insns) != (rule.prio, rule.insns):
-            found.append(_row(chassis, "different", rule))
-    found += [_row(chassis, "extra", rule) for key, rule in there.items() if key not in wanted]
-    return found
+            found.append(_row(chassis, "different", other))
+        yield
+    found += [_row(chassis, "missing", rule) for rule in wanted.values()]
 
 
 def _key(rule: Rule) -> tuple[Any, ...]:
