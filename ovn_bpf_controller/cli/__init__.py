@@ -12,4 +12,4 @@ put_off("urllib.parse", quote_from_bytes=called("urllib.parse", "quote_from_byte
 # ovs.vlog's own levels; its messages go where ours go (process.log_ovs).
 put_off("logging", package=True, DEBUG=10, INFO=20, WARNING=30, CRITICAL=50, ERROR=40)
 put_off("datetime", "traceback", "logging.handlers", "shutil", "ssl", "tempfile")
-put_off("ovs.dns_resolve", "sortedcontainers")  # host names of databases; indexes
+put_off("ovs.dns_resolve")  # for host names of databases

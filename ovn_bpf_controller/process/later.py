@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Modules that are imported by others and seldom used: loaded when they are.
 
-python-ovs imports ssl, logging and sortedcontainers at once, pathlib urllib.parse: a
-tenth of what all our imports cost; the packages cli and slowpath put them off.  None is
-ours, so an upgrade of this package beneath a running agent mixes nothing.  Not
-importlib's LazyLoader: there a second `import` of a module loads it.
+python-ovs imports ssl and logging at once, pathlib urllib.parse: a tenth of what all our
+imports cost; the packages cli and slowpath put them off.  None is ours, so an upgrade of
+this package beneath a running agent mixes nothing.  Not importlib's LazyLoader: there a
+second `import` of a module loads it.
 """
 
 from __future__ import annotations

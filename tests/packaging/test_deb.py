@@ -73,6 +73,20 @@ def test_it_has_what_a_host_needs(package: Path) -> None:
     assert conffiles == ["/etc/default/ovn-bpf-controller"]
 
 
+def test_its_commands_import_what_they_run(package: Path) -> None:
+    """setuptools' scripts would read the metadata of what is installed at each start."""
+    tar = subprocess.run(
+        ["dpkg-deb", "--fsys-tarfile", package], check=True, capture_output=True
+    ).stdout
+    for name in ("controller", "ctl", "trace", "sandbox"):
+        script = subprocess.run(
+            ["tar", "-xO", f"./usr/bin/ovn-bpf-{name}"], input=tar, check=True, capture_output=True
+        ).stdout.decode()
+        first, *rest = script.splitlines()
+        assert first == "#!/usr/bin/python3"
+        assert [line.split()[0] for line in rest] == ["import", "from", "sys.exit(main())"]
+
+
 def test_it_depends_on_what_it_imports(package: Path) -> None:
     wanted = told("dpkg-deb", "--field", str(package), "Depends")
     names = {item.split()[0] for item in wanted.split(",")}
