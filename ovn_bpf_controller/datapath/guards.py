@@ -8,7 +8,7 @@ spares it a key and a look-up.  Stages keep a Common for each mask of theirs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from ovn_bpf_controller._native import lib
@@ -17,6 +17,8 @@ from ovn_bpf_controller.datapath.interned import Mask
 Guard = tuple[int, int, int]  # bits, value, word: as in struct ovn_tuple
 
 UNGUARDED: Final[Guard] = (0, 0, 0)
+_SETS: Final[int] = lib.OW_SETS
+_ETH_TYPE: Final[int] = lib.OW_ETH_TYPE
 
 
 class Common:
@@ -36,6 +38,15 @@ class Common:
         self._alike = alike
         self._guard: Guard | None = None
 
+    @classmethod
+    def of(cls, mask: Mask, several: Collection[Sequence[int]]) -> Common:
+        """Of some rules' values, no two the same."""
+        first = next(iter(several))
+        if len(several) == 1:
+            return cls(mask, first)
+        columns = enumerate(zip(*several, strict=True))
+        return cls(mask, first, tuple(place for place, col in columns if len(set(col)) == 1))
+
     def also(self, values: Sequence[int]) -> Common:
         """With one rule more; itself if that changes nothing."""
         mine, alike = self._values, self._alike
@@ -54,8 +65,8 @@ class Common:
         """The word that tells most packets apart, as far as one can say beforehand."""
         if self._guard is None:
             alike = range(len(self._values)) if self._alike is None else self._alike
-            places = [place for place in alike if self._mask[place][0] < lib.OW_SETS]
-            best = max(places, key=self._worth, default=-1)
+            places = [place for place in alike if self._mask[place][0] < _SETS]
+            best = max(places, key=self._worth, default=-1) if len(places) != 1 else places[0]
             self._guard = UNGUARDED
             if best >= 0:
                 word, bits = self._mask[best]
@@ -66,4 +77,4 @@ class Common:
         """0 is what most words of most packets are; more bits are less likely to be met;
         whatever asks for more than an ether type does is met by fewer packets of it."""
         word, bits = self._mask[place]
-        return self._values[place] != 0, bits.bit_count(), word != lib.OW_ETH_TYPE, word
+        return self._values[place] != 0, bits.bit_count(), word != _ETH_TYPE, word

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ovn_bpf_controller._native import ffi, lib
@@ -88,6 +88,7 @@ class ArrayMap:
         except OSError as error:
             raise DataPlaneError(f"map {name} cannot be mapped: {error.strerror}") from error
         self.words = memoryview(self.memory).cast("I")
+        self._base: Any = ffi.cast("uint32_t *", _address(self.memory))
 
     def reach(self, index: int) -> None:
         """Makes elements up to `index` accessible.  Raises DataPlaneError."""
@@ -118,12 +119,13 @@ class ArrayMap:
 
     def publish(self, index: int, word: int, value: int) -> None:
         """Stores a word of an element after every store before it."""
-        self.reach(index)
-        base = ffi.cast("uint32_t *", ffi.from_buffer(self.memory, require_writable=True))
-        lib.ovn_publish(base + index * self.pitch + word, value)
+        if index >= self.reached:
+            self.reach(index)
+        lib.ovn_publish(self._base + index * self.pitch + word, value)
 
     def close(self) -> None:
         """Unmaps; the fd is the owner's."""
+        self._base = None
         self.words.release()
         self.memory.close()
 
@@ -155,11 +157,14 @@ class HashMap:
 
     def update(self, entries: Mapping[bytes, int]) -> None:
         """Adds or overwrites entries.  Raises DataPlaneError: some may be written."""
+        self.write(list(entries), list(entries.values()))
+
+    def write(self, keys: Sequence[bytes], values: list[int]) -> None:
+        """update() with keys and their values side by side."""
         done = ffi.new("uint32_t *")
-        keys = b"".join(entries)
-        values = ffi.new("uint32_t[]", list(entries.values()))
+        joined, words = b"".join(keys), ffi.new("uint32_t[]", values)
         self._check(
-            lib.ovn_hash_update(self.fd, keys, values, self.key_size, 4, len(entries), done)
+            lib.ovn_hash_update(self.fd, joined, words, self.key_size, 4, len(values), done)
         )
 
     def delete(self, keys: Iterable[bytes]) -> None:

@@ -7,6 +7,7 @@ Between two parts the agent's loop may go round, so that nothing waits for a lar
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Final, TypeVar
 
 PART: Final = 128  # things written without a break: about a millisecond
@@ -14,9 +15,8 @@ PART: Final = 128  # things written without a break: about a millisecond
 T = TypeVar("T")
 
 
-def in_parts(things: Iterable[T]) -> Iterator[T | None]:
-    """The things, and None now and then: time for a break."""
-    for number, thing in enumerate(things, 1):
-        yield thing
-        if not number % PART:
-            yield None
+def in_parts(things: Iterable[T], size: int = PART) -> Iterator[list[T]]:
+    """The things, so many at a time: whoever writes them takes a break between."""
+    rest = iter(things)
+    while part := list(islice(rest, size)):
+        yield part

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 
-from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.datapath.change import TableChange
 from ovn_bpf_controller.datapath.interned import WORDS_OF_CLASS
 from ovn_bpf_controller.datapath.journal import Journal
 from ovn_bpf_controller.datapath.parts import PART, in_parts
 from ovn_bpf_controller.datapath.rule_load import load
 from ovn_bpf_controller.datapath.rules import Rules
-from ovn_bpf_controller.datapath.unplaced import Refusal, identity
+from ovn_bpf_controller.datapath.unplaced import Refusal, identity, too_wide, without_room
 from ovn_bpf_controller.model import Rule
 
 
@@ -27,25 +26,19 @@ def stage_rules(
 
     complete: see Tables.apply().  Pauses now and then.
     """
+    if rules.blank:
+        return (yield from load(rules, change.rules_added, generation, journal))
     refused: list[Refusal] = []
     sound: Iterable[Rule] = (rule for rule in change.rules_added if _sound(rule, refused))
-    no_room = f"its stage has {lib.OVN_MAX_TUPLES} masks already"
-    if rules.blank:
-        left = yield from load(rules, sound, generation, journal)
-        return refused + [Refusal(rule, no_room) for rule in left]
     if rules if complete else change.rules_removed:
         added: dict[object, Rule] = {}
-        for rule in in_parts(sound):
-            if rule is None:
-                yield
-            else:
-                added[identity(rule)] = rule
-        gone = []
-        for rule in in_parts(rules.all() if complete else change.rules_removed):
-            if rule is None:
-                yield
-            elif identity(rule) not in added:
-                gone.append(rule)
+        for part in in_parts(sound):
+            added.update((identity(rule), rule) for rule in part)
+            yield
+        gone: list[Rule] = []
+        for part in in_parts(rules.all() if complete else change.rules_removed):
+            gone += [rule for rule in part if identity(rule) not in added]
+            yield
         for run in runs(gone):
             if run is None:
                 yield
@@ -56,7 +49,7 @@ def stage_rules(
         if run is None:
             yield
         elif not rules.put_run(run, generation, journal):
-            refused += [Refusal(rule, no_room) for rule in run]
+            refused += map(without_room, run)
     return refused
 
 
@@ -91,5 +84,5 @@ def _alike(one: Rule, other: Rule) -> bool:
 def _sound(rule: Rule, refused: list[Refusal]) -> bool:
     if len(rule.mask) <= WORDS_OF_CLASS[-1]:
         return True
-    refused.append(Refusal(rule, f"looks at {len(rule.mask)} words of the packet"))
+    refused.append(too_wide(rule))
     return False

@@ -8,10 +8,11 @@ match-all rule has a slot of class S, which its stage names: no look-up finds it
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from ovn_bpf_controller._native import ffi
+from ovn_bpf_controller.datapath.alloc import Key, Shared
 from ovn_bpf_controller.datapath.interned import (
     WORDS_OF_CLASS,
     Datapaths,
@@ -22,7 +23,8 @@ from ovn_bpf_controller.datapath.interned import (
 )
 from ovn_bpf_controller.datapath.journal import Journal
 from ovn_bpf_controller.datapath.maps import ArrayMap
-from ovn_bpf_controller.datapath.stages import PER_DP, Stages, goes_on
+from ovn_bpf_controller.datapath.parts import in_parts
+from ovn_bpf_controller.datapath.stages import PER_DP, Stage, Stages, goes_on
 from ovn_bpf_controller.datapath.versioned import HEADER, Index, VersionedTable
 from ovn_bpf_controller.model import Rule
 
@@ -36,15 +38,72 @@ assert _KEY_AT == HEADER.size + BODY.size
 assert [_KEY_AT + k.size for k in KEYS] == [ffi.sizeof(f"struct ovn_rule_{c}") for c in "sml"]
 
 
-Fresh = tuple[list[bytes], list[bytes]]  # keys and bodies of one class
-
-
 def _packed(number: int, stage: int, mask: int, values: Sequence[int]) -> bytes:
     """A key of class `number`."""
     return KEYS[number].pack(stage, mask, *values, *_ZEROS[WORDS_OF_CLASS[number] - len(values)])
 
 
 _ZEROS: Final = tuple((0,) * n for n in range(WORDS_OF_CLASS[-1] + 1))
+
+
+def key_packer(mask: Mask) -> tuple[Callable[..., bytes], tuple[int, ...]]:
+    """What packs keys under a mask, of its stage, its number and values, and what follows."""
+    number = key_class(mask)
+    return KEYS[number].pack, _ZEROS[WORDS_OF_CLASS[number] - len(mask)]
+
+
+def keys_of(group: Sequence[Rule], stage: int, mask: int) -> list[bytes]:
+    """Of rules of one stage under one mask."""
+    pack, zeros = key_packer(group[0].mask)
+    return [pack(stage, mask, *rule.values, *zeros) for rule in group]
+
+
+def bodies_of(
+    group: Sequence[Rule], keys: Sequence[bytes], pcs: Mapping[bytes, int]
+) -> tuple[list[bytes], dict[int, int]]:
+    """The bodies of rules with these keys, and how many have each priority.
+
+    pcs: where their actions are.
+    """
+    pack = BODY.pack
+    bodies: list[bytes] = []
+    prios: dict[int, int] = {}
+    for rule, key in zip(group, keys, strict=True):
+        prio = rule.prio
+        bodies.append(pack(prio, pcs[rule.insns], rule.flow, 0) + key)
+        prios[prio] = prios.get(prio, 0) + 1
+    return bodies, prios
+
+
+def _default_body(rule: Rule, pc: int, stage: int) -> bytes:
+    key = KEYS_HEAD.pack(stage, 0).ljust(KEYS[0].size, b"\0")
+    return BODY.pack(rule.prio, pc, rule.flow, 0) + key
+
+
+def _held(
+    shared: Shared[Key], users: Mapping[Key, int], journal: Journal
+) -> Generator[None, None, dict[Key, int]]:
+    held: dict[Key, int] = {}
+    for part in in_parts(users.items()):
+        held.update((key, shared.hold(key, journal, count)) for key, count in part)
+        yield
+    return held
+
+
+class Users(NamedTuple):
+    """How many rules have a datapath, a mask that is not empty, a list of actions."""
+
+    datapaths: dict[int, int]
+    masks: dict[Mask, int]
+    insns: dict[bytes, int]
+
+
+class Held(NamedTuple):
+    """Where these are."""
+
+    datapaths: dict[int, int]
+    masks: dict[Mask, int]
+    insns: dict[bytes, int]
 
 
 class Rules:
@@ -81,61 +140,32 @@ class Rules:
         first = run[0]
         if len(run) == 1 or not first.mask:
             return all([self.put(rule, generation, journal) for rule in run])
-        number = key_class(first.mask)
-        live = self.tables[number].index.live
+        live = self.tables[key_class(first.mask)].index.live
         dp_index = self._datapaths.shared.find(first.dp)
         mask = self._masks.shared.find(first.mask)
         stage = dp_index * PER_DP + first.table
         if dp_index and not self._stages.has_room(stage, mask):
             return False
-        fresh = list(run)
-        if dp_index and mask:
-            there = [_packed(number, stage, mask, rule.values) in live for rule in run]
-            for rule, is_there in zip(run, there, strict=True):
-                if is_there:
-                    self._put_keyed(rule, generation, journal)
-            fresh = [rule for rule, old in zip(run, there, strict=True) if not old]
-        if len({rule.values for rule in fresh}) < len(fresh):
-            return all([self.put(rule, generation, journal) for rule in fresh])
-        if fresh:
-            self._put_fresh(fresh, generation, journal)
+        keys = keys_of(run, stage, mask) if dp_index and mask else []
+        if not live.keys().isdisjoint(keys) or len({rule.values for rule in run}) < len(run):
+            return all([self.put(rule, generation, journal) for rule in run])
+        self._put_fresh(run, keys, generation, journal)
         return True
 
-    def _put_fresh(self, run: Sequence[Rule], generation: int, journal: Journal) -> None:
-        """put_run() of rules with keys that there are not."""
-        pcs = {run[0].insns: self.hold_actions(run[0].insns, len(run), journal)}
-        fresh: dict[int, Fresh] = {}
-        self.tell(run, pcs, fresh, journal)
-        for number, (keys, bodies) in fresh.items():
-            self.tables[number].put_fresh(keys, bodies, generation, journal)
-
-    def hold_actions(self, insns: bytes, times: int, journal: Journal) -> int:
-        """Where a list of actions is, which so many rules hold from now on."""
-        return self._insns.shared.hold(insns, journal, times)
-
-    def tell(
-        self,
-        group: Sequence[Rule],
-        pcs: Mapping[bytes, int],
-        fresh: dict[int, Fresh],
-        journal: Journal,
+    def _put_fresh(
+        self, run: Sequence[Rule], keys: list[bytes], generation: int, journal: Journal
     ) -> None:
-        """Adds keys and bodies of rules that there are not to `fresh`, by class.
-
-        group: rules of one stage under one mask.  pcs: where their actions are, held.
-        """
-        first, count = group[0], len(group)
-        number = key_class(first.mask)
+        """put_run() of rules that there are not.  keys: theirs, if known."""
+        first, count = run[0], len(run)
         stage = self._datapaths.shared.hold(first.dp, journal, count) * PER_DP + first.table
         mask = self._masks.shared.hold(first.mask, journal, count)
-        keys, bodies = fresh.setdefault(number, ([], []))
-        pack, zeros = KEYS[number].pack, _ZEROS[WORDS_OF_CLASS[number] - len(first.mask)]
-        for rule in group:
-            key = pack(stage, mask, *rule.values, *zeros)
-            keys.append(key)
-            bodies.append(BODY.pack(rule.prio, pcs[rule.insns], rule.flow, 0) + key)
-        told = [(rule.prio, rule.values) for rule in group]
-        self._stages.add_run(stage, mask, first.mask, told, journal)
+        pc = self._insns.shared.hold(first.insns, journal, count)
+        keys = keys or keys_of(run, stage, mask)
+        bodies, prios = bodies_of(run, keys, {first.insns: pc})
+        table = self.tables[key_class(first.mask)]
+        table.put_fresh(keys, bodies, generation, journal)
+        values = [rule.values for rule in run]
+        self._stages.add_run(stage, mask, first.mask, prios, values, journal)
 
     def delete_run(self, run: Sequence[Rule], generation: int, journal: Journal) -> None:
         """delete() of rules that differ in priority and values alone."""
@@ -146,9 +176,9 @@ class Rules:
             return
         dp_index = self._datapaths.shared.find(first.dp)
         mask = self._masks.shared.find(first.mask)
-        number, stage = key_class(first.mask), dp_index * PER_DP + first.table
-        table = self.tables[number]
-        keys = [_packed(number, stage, mask, rule.values) for rule in run]
+        stage = dp_index * PER_DP + first.table
+        table = self.tables[key_class(first.mask)]
+        keys = keys_of(run, stage, mask)
         gone: dict[tuple[int, int], int] = {}  # by priority and actions
         for slot in table.delete_all(keys, generation, journal):
             which = BODY.unpack_from(table.body(slot))[:2]
@@ -218,9 +248,7 @@ class Rules:
             return
         stage = self._datapaths.shared.hold(rule.dp, journal) * PER_DP + rule.table
         pc = self._insns.shared.hold(rule.insns, journal)
-        key = KEYS_HEAD.pack(stage, 0).ljust(KEYS[0].size, b"\0")
-        body = BODY.pack(rule.prio, pc, rule.flow, 0) + key
-        slot = table.put_unindexed(body, generation, journal)
+        slot = table.put_unindexed(_default_body(rule, pc, stage), generation, journal)
         self._stages.set_default(stage, slot, goes_on(rule.insns, rule.table), journal)
         if old:
             table.delete_unindexed(old, generation, journal)
@@ -261,6 +289,29 @@ class Rules:
     def __bool__(self) -> bool:
         """Whether there are any."""
         return bool(self._stages.defaults()) or any(table.index.live for table in self.tables)
+
+    # --- the first load -----------------------------------------------------------
+
+    def hold_all(self, users: Users, journal: Journal) -> Generator[None, None, Held]:
+        """Holds what so many rules share, and says where it is.  Pauses now and then."""
+        datapaths = yield from _held(self._datapaths.shared, users.datapaths, journal)
+        masks = yield from _held(self._masks.shared, users.masks, journal)
+        insns = yield from _held(self._insns.shared, users.insns, journal)
+        return Held(datapaths, masks, insns)
+
+    def put_defaults(
+        self, rules: Sequence[Rule], held: Held, generation: int, journal: Journal
+    ) -> list[int]:
+        """Slots of match-all rules whose stages have no rule."""
+        bodies = []
+        for rule in rules:
+            stage = held.datapaths[rule.dp] * PER_DP + rule.table
+            bodies.append(_default_body(rule, held.insns[rule.insns], stage))
+        return self.tables[0].put_unindexed_all(bodies, generation, journal)
+
+    def load_stage(self, number: int, stage: Stage, journal: Journal) -> None:
+        """What packets are to know of the rules of a stage that had none."""
+        self._stages.load(number, stage, journal)
 
     # --- adoption and reading -----------------------------------------------------
 

@@ -8,7 +8,8 @@ only says `next;` is linked past (skip_to), and so costs packets nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Final
 
 from ovn_bpf_controller._native import lib
@@ -61,6 +62,7 @@ class Version:
 NOTHING: Final = Version()
 
 
+@lru_cache(maxsize=256)  # datapaths are much alike
 def goes_on(insns: bytes, table: int) -> bool:
     """True if `insns` are `next;` and nothing else, in table 0..127 of a datapath."""
     if len(insns) != 2 * INSN.size:
@@ -104,17 +106,21 @@ class Stages:
         stage: int,
         mask: int,
         words: Mask,
-        rules: Sequence[tuple[int, Sequence[int]]],
+        prios: Mapping[int, int],
+        several: Iterable[Sequence[int]],
         journal: Journal,
     ) -> None:
-        """add() of several, each with priority and values."""
-        self._narrow(stage, mask, words, [values for _, values in rules], journal)
-        counts: dict[int, int] = {}
-        for prio, _ in rules:
-            counts[prio] = counts.get(prio, 0) + 1
-        for prio, count in counts.items():
+        """add() of several.  prios: how many of each priority; several: their values."""
+        self._narrow(stage, mask, words, several, journal)
+        for prio, count in prios.items():
             self._count(stage, mask, prio, count)
             journal.undo(self._count, stage, mask, prio, -count)
+
+    def load(self, number: int, stage: Stage, journal: Journal) -> None:
+        """All the rules of a stage that has none."""
+        self._known[number] = stage
+        self._touched.add(number)
+        journal.undo(self._known.pop, number, None)
 
     def remove(self, stage: int, mask: int, prio: int, journal: Journal, times: int = 1) -> None:
         """So many rules less."""
@@ -206,8 +212,11 @@ class Stages:
             known = self._known.get(stage, Stage())
             old = self._written.get(stage, NOTHING)
             tuples = self._order(known)
-            if (tuples, known.default_rule, self._skip(stage)) != old.content:
-                self._write(stage, known, tuples, old, generation, journal)
+            skip = self._skip(stage)
+            if (tuples, known.default_rule, skip) != old.content:
+                first = self._place(tuples, old, journal)
+                new = Version(tuples, first, known.default_rule, skip)
+                self._write(stage, new, old, generation, journal)
             if not known.prios and not known.default_rule:
                 self._known.pop(stage, None)
             if len(known.common) > len(known.prios):
@@ -225,7 +234,10 @@ class Stages:
         stages = set(self._touched)
         for stage in self._touched:
             before = stage - 1
-            while (before + 1) % EGRESS and self._is_trivial(before):
+            # What is before a touched stage is found from there.
+            while (
+                (before + 1) % EGRESS and before not in self._touched and self._is_trivial(before)
+            ):
                 stages.add(before)
                 before -= 1
         return stages
@@ -245,41 +257,40 @@ class Stages:
 
     @staticmethod
     def _order(known: Stage) -> Tuples:
-        best = [(max(prios), mask) for mask, prios in known.prios.items()]
-        best.sort(key=lambda item: (-item[0], item[1]))
         common = known.common
         return tuple(
-            (mask, prio, *(common[mask].guard if mask in common else UNGUARDED))
-            for prio, mask in best
+            [
+                (mask, -prio, *(common[mask].guard if mask in common else UNGUARDED))
+                for prio, mask in sorted([(-max(p), mask) for mask, p in known.prios.items()])
+            ]
         )
 
     def _write(
         self,
         stage: int,
-        known: Stage,
-        tuples: Tuples,
+        new: Version,
         old: Version,
         generation: int,
         journal: Journal,
     ) -> None:
-        first = old.first
-        if tuples != old.tuples:
-            first = self._write_tuples(tuples, journal)
-            if old.tuples:
-                journal.after_grace(self._runs.release, old.first, len(old.tuples))
-        new = Version(tuples, first, known.default_rule, self._skip(stage))
-        side = self._older_side(stage)
-        journal.ensure_past(self._born(stage, 1 - side))  # nobody needs the older one then
+        born = self._born(stage, 0), self._born(stage, 1)
+        side = 0 if born[0] < born[1] else 1
+        journal.ensure_past(born[1 - side])  # nobody needs the older one then
         at = side * VERSION.size
-        # A packet must not take the half-written version for its own.
-        self._stages.publish(stage, at // 4, 0)
-        data = VERSION.pack(0, first, len(tuples), new.default_rule, new.skip_to, 0)
+        if born[side]:  # a packet must not take the half-written version for its own
+            self._stages.publish(stage, at // 4, 0)
+        data = VERSION.pack(0, new.first, len(new.tuples), new.default_rule, new.skip_to, 0)
         self._stages.put(stage, data, at)
         self._stages.publish(stage, at // 4, generation)
         journal.undo(self._unwrite, stage, side, old)
         self._written[stage] = new
 
-    def _write_tuples(self, tuples: Tuples, journal: Journal) -> int:
+    def _place(self, tuples: Tuples, old: Version, journal: Journal) -> int:
+        """Where a version's tuples are, written if they are not the old one's."""
+        if tuples == old.tuples:
+            return old.first
+        if old.tuples:
+            journal.after_grace(self._runs.release, old.first, len(old.tuples))
         if not tuples:
             return 0
         first = self._runs.take(len(tuples), journal)

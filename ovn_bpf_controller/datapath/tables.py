@@ -234,16 +234,15 @@ class Tables:
     ) -> Iterator[None]:
         added = {port_key(p.dp, p.port): p for p in change.ports_added}
         gone: Iterable[bytes] = (port_key(p.dp, p.port) for p in change.ports_removed)
-        for key in in_parts(list(self._ports.table.index.live) if complete else gone):
-            if key is None:
-                yield
-            elif key not in added:
-                self._ports.delete(key, generation, journal)
-        for port in in_parts(added.values()):
-            if port is None:
-                yield
-            else:
+        for keys in in_parts(list(self._ports.table.index.live) if complete else gone):
+            for key in keys:
+                if key not in added:
+                    self._ports.delete(key, generation, journal)
+            yield
+        for ports in in_parts(added.values()):
+            for port in ports:
                 self._ports.put(port, generation, journal)
+            yield
         self._ports.point_devices()
 
     def _stage_groups(
@@ -254,27 +253,26 @@ class Tables:
         for key in list(self._groups.table.index.live) if complete else gone:
             if key not in added:
                 self._groups.delete(key, generation, journal)
-        for group in in_parts(added.values()):
-            if group is None:
-                yield
-            else:
+        for groups in in_parts(added.values()):
+            for group in groups:
                 self._groups.put(group, generation, journal)
+            yield
 
     def _stage_sets(
         self, change: TableChange, generation: int, journal: Journal, complete: bool
     ) -> Iterator[None]:
         added = {set_key(member): member for member in change.sets_added}
         gone: Iterable[bytes] = map(set_key, change.sets_removed)
-        for key in in_parts(list(self._sets.table.index.live) if complete else gone):
-            if key is None:
-                yield
-            elif key not in added:
-                self._sets.delete(key, generation, journal)
-        for member in in_parts(added.values()):
-            if member is None:
-                yield
-            elif not self._sets.put(member, generation, journal):
-                self.rejected.append((member, "its sets have too many prefix lengths"))
+        for keys in in_parts(list(self._sets.table.index.live) if complete else gone):
+            for key in keys:
+                if key not in added:
+                    self._sets.delete(key, generation, journal)
+            yield
+        for members in in_parts(added.values()):
+            for member in members:
+                if not self._sets.put(member, generation, journal):
+                    self.rejected.append((member, "its sets have too many prefix lengths"))
+            yield
 
     def _sound_tunnel(self, tunnel: Tunnel) -> bool:
         try:

@@ -33,6 +33,16 @@ class Refusal(NamedTuple):
     why: str
 
 
+def without_room(rule: Rule) -> Refusal:
+    """Of a rule whose stage has all the masks that it can have."""
+    return Refusal(rule, f"its stage has {lib.OVN_MAX_TUPLES} masks already")
+
+
+def too_wide(rule: Rule) -> Refusal:
+    """Of a rule that no key has room for."""
+    return Refusal(rule, f"looks at {len(rule.mask)} words of the packet")
+
+
 def identity(rule: Rule) -> Identity:
     """What no other rule has."""
     return rule.dp, rule.table, rule.mask, rule.values

@@ -49,8 +49,11 @@ class Index:
 
     def set_fresh(self, keys: Sequence[bytes], values: Sequence[int]) -> None:
         """set() of keys that there are not."""
-        for key in keys:
-            self._old.setdefault(key, 0)
+        if self._old.keys().isdisjoint(keys):
+            self._old.update(dict.fromkeys(keys, 0))
+        else:
+            for key in keys:
+                self._old.setdefault(key, 0)
         if self.doomed:
             for key in keys:
                 self.doomed.pop(key, None)
@@ -78,9 +81,11 @@ class Index:
 
         Raises DataPlaneError; then roll_back() is due.
         """
-        fresh = [key for key in self._old if key in self.live]
+        live = self.live
+        fresh = [key for key in self._old if key in live]
         for start in range(0, len(fresh), _PART):
-            self._map.update({key: self.live[key] for key in fresh[start : start + _PART]})
+            part = fresh[start : start + _PART]
+            self._map.write(part, [live[key] for key in part])
             yield
 
     def roll_back(self) -> None:
@@ -172,6 +177,11 @@ class VersionedTable:
             for key in keys:
                 if key in self.index.doomed:
                     journal.ensure_past(self.index.doomed[key])
+        self._fill(slots, bodies, generation)
+        self.index.set_fresh(keys, slots)
+
+    def _fill(self, slots: list[int], bodies: Sequence[bytes], generation: int) -> None:
+        """Writes first versions; slots side by side with one copy."""
         head = HEADER.pack(generation, FOREVER, 0, 0)
         if slots == list(range(slots[0], slots[0] + len(slots))):
             gap = bytes(self.array.stride - self.array.size)
@@ -179,7 +189,6 @@ class VersionedTable:
         else:
             for slot, body in zip(slots, bodies, strict=True):
                 self.array.put(slot, head + body)
-        self.index.set_fresh(keys, slots)
 
     def delete_all(self, keys: Iterable[bytes], generation: int, journal: Journal) -> list[int]:
         """delete() of many; returns the slots of those that were there."""
@@ -195,6 +204,14 @@ class VersionedTable:
         slot = self.slots.take(journal)
         self.array.put(slot, HEADER.pack(generation, FOREVER, 0, 0) + body)
         return slot
+
+    def put_unindexed_all(
+        self, bodies: Sequence[bytes], generation: int, journal: Journal
+    ) -> list[int]:
+        """put_unindexed() of many."""
+        slots = self.slots.take_several(len(bodies), journal)
+        self._fill(slots, bodies, generation)
+        return slots
 
     def delete_unindexed(self, slot: int, generation: int, journal: Journal) -> None:
         """The end of such a slot: nobody reaches it after the grace period."""
