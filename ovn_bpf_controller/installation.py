@@ -110,7 +110,6 @@ class Installation:
         else:
             self._live = desired
             self._reclaim()
-            self._forget()
             return None
         reused = self._compiler.flow_ids.take_reused()
         if reused:
@@ -156,6 +155,7 @@ class Installation:
         """What earlier changes replaced goes when no packet uses it, old peers above all."""
         try:
             self.tables.reclaim()
+            self._forget()
         except DataPlaneError as error:
             _rate.warn(_log, f"the data plane keeps what is no longer used: {error}")
 
