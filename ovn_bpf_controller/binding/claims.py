@@ -48,6 +48,8 @@ class PortType(Enum):
     VTEP = "vtep"
     UNKNOWN = "unknown"
 
+    __hash__ = object.__hash__  # Enum's own is a Python function
+
 
 #: options:activation-strategy: a guest that migrates shows itself by one of these.
 WAKES = ("rarp", "garp", "na")

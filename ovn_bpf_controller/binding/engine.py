@@ -108,7 +108,8 @@ class Binding:
         self._wake_ms: int | None = None
         self._desired = Desired()
         self._port_writes = Writes()
-        self._ports_rest = False  # no port has anything to write until something moves
+        self._ports_rest = False  # what ports write is as it was, until something moves
+        self._asked: tuple[object, ...] = ()
         self._woken = False
         self._on_zones_moved = on_zones_moved
         self._zones_told: tuple[LocalView, Mapping[str, str], Mapping[str, str | None]] = (
@@ -136,11 +137,12 @@ class Binding:
             self._ask()
         self._settle()
         self._release_zones()
-        self._port_writes = Writes()
         if self._sb.synced:
             if not self._synced:
                 self._reconnected()
-            self._write_southbound(now)
+            self._write_southbound(now, moved)
+        else:
+            self._port_writes = Writes()
         self._synced = self._sb.synced
         self._write_local(moved)
         self._desired = replace(self._desired, seq=self._seq, complete=self._complete)
@@ -195,7 +197,7 @@ class Binding:
             self._topology.zones.restore(view.bridge.external_ids)
             self._restored = view.bridge.uuid
             return True
-        return (view.external_ids, view.interfaces) != (before.external_ids, before.interfaces)
+        return view.external_ids != before.external_ids or _named(view) != _named(before)
 
     def _configure(self, config: Config) -> None:
         self.config = config
@@ -210,8 +212,11 @@ class Binding:
         """Ask the Southbound for what follows from what is local."""
         me, keys = self._topology.me, self._topology.keys
         plugged = {i.external_ids.get("iface-id", "") for i in self._view.interfaces} - {""}
-        monitor_all = self.config.monitor_all
-        conditions = local.conditions(me, self.config.chassis, plugged, keys, monitor_all)
+        of = (me, self.config.chassis, plugged, keys, self.config.monitor_all)
+        if of == self._asked:
+            return
+        self._asked = of
+        conditions = local.conditions(*of)
         if conditions != self._conditions:
             self._conditions = conditions
             self._sb.set_conditions(conditions)
@@ -233,10 +238,12 @@ class Binding:
 
     # --- what we owe the databases ----------------------------------------------
 
-    def _write_southbound(self, now: int) -> None:
+    def _write_southbound(self, now: int, moved: bool) -> None:
         private = self._private()
         encaps = self._sb.table(Encap)
-        self._registration.run(self.config, self._view, self._topology.me, private, encaps, now)
+        things = (self.config, self._view, self._topology.me, private)
+        if moved or not self._registration.right(things):
+            self._registration.run(*things, encaps, now)
         self._port_writes = self._write_ports(now)
         row = next(iter(self._sb.table(SBGlobal).values()), None)
         if row is not None:
@@ -261,8 +268,11 @@ class Binding:
 
     def _write_ports(self, now: int) -> Writes:
         me = self._topology.me
-        if me is None or self._ports_rest:
+        if me is None:
             return Writes()
+        sent = self._port_lane.in_flight or not self._port_writes.ports
+        if self._ports_rest and sent and not self._status.due(self._acked, self._unready):
+            return self._port_writes
         ours = (self._sb.table(Encap).get(uuid) for uuid in me.encaps)
         moment = Moment(
             now_ms=now,
@@ -280,8 +290,8 @@ class Binding:
             writes.ports += gateways
         self._wake_ms = min(filter(None, (writes.wake_ms, wake_ms)), default=None)
         self._port_lane.write(me.uuid, writes.ports, now)
-        quiet = self._status.quiet and self._wake_ms is None
-        self._ports_rest = quiet and not (writes.ports or writes.installed or writes.uninstalled)
+        owed = self._wake_ms is not None or writes.installed or writes.uninstalled
+        self._ports_rest = not owed
         return writes
 
     def _claim_sent(self, lport: str, now: int) -> None:
@@ -374,6 +384,11 @@ class Binding:
     def peers(self) -> Peers:
         """The other chassis, and why some are not reached."""
         return self._topology.peers
+
+
+def _named(view: LocalView) -> list[Interface]:
+    """What may carry a logical port; a hundred tunnels say nothing of themselves."""
+    return [iface for iface in view.interfaces if iface.external_ids]
 
 
 def _wall_ms() -> int:

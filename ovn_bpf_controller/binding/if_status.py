@@ -115,11 +115,6 @@ class IfStatus:
         """For debug output."""
         return {name: port.state for name, port in self._ports.items()}
 
-    @property
-    def quiet(self) -> bool:
-        """Do all ports stand where they stay until something else changes?"""
-        return all(port.state is State.INSTALLED for port in self._ports.values())
-
     def due(self, acked: int, unready: Set[int]) -> bool:
         """Does a port wait for nothing but to hear this?  See Moment."""
         return any(

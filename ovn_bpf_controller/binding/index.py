@@ -7,7 +7,7 @@ is local.  Without it every question would be a walk over all ports of the cloud
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from ovn_bpf_controller.ovsdb.tables import PortBinding
 
@@ -39,9 +39,14 @@ class PortIndex:
                 self._insert(new)
 
     def _insert(self, row: PortBinding) -> None:
+        uuid = row.uuid
         self._by_name[row.logical_port] = row
         for table, key in self._keys(row):
-            table.setdefault(key, {})[row.uuid] = row
+            group = table.get(key)
+            if group is None:
+                table[key] = {uuid: row}
+            else:
+                group[uuid] = row
 
     def _remove(self, row: PortBinding) -> None:
         del self._rows[row.uuid]
@@ -53,19 +58,21 @@ class PortIndex:
             if not group:
                 table.pop(key, None)
 
-    def _keys(self, row: PortBinding) -> Iterator[tuple[dict[str, dict[str, PortBinding]], str]]:
+    def _keys(self, row: PortBinding) -> list[tuple[dict[str, dict[str, PortBinding]], str]]:
+        keys = []
         if row.datapath:
-            yield self._by_datapath, row.datapath
+            keys.append((self._by_datapath, row.datapath))
             if "peer" in row.options:
-                yield self._peered, row.datapath
+                keys.append((self._peered, row.datapath))
         if row.type:
-            yield self._by_kind, row.type
+            keys.append((self._by_kind, row.type))
         parent = row.mirror_port if row.type == "mirror" else row.parent_port
         if parent:
-            yield self._by_parent, parent
-        for chassis in {row.chassis, *row.additional_chassis}:
-            if chassis:
-                yield self._by_chassis, chassis
+            keys.append((self._by_parent, parent))
+        if row.chassis:
+            keys.append((self._by_chassis, row.chassis))
+        keys += [(self._by_chassis, chassis) for chassis in row.additional_chassis]
+        return keys
 
     def name(self, lport: str) -> PortBinding | None:
         """The row of a logical port."""

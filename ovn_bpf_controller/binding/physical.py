@@ -9,6 +9,7 @@ a tunnel, what is a jump to another datapath, and what is nowhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
 
 from ovn_bpf_controller.binding.claims import Claim, PortType, port_type
 from ovn_bpf_controller.binding.index import PortIndex
@@ -50,6 +51,11 @@ _QUIET = frozenset(
     }
 )
 
+# Looked up once: Enum.value is a call.
+_LOCALNET = PortType.LOCALNET.value
+_MIRROR = PortType.MIRROR.value
+_L3GATEWAY = PortType.L3GATEWAY.value
+
 
 @dataclass(frozen=True, slots=True)
 class Site:
@@ -84,7 +90,7 @@ def datapath(row: DatapathBinding, zones: Mapping[str, int]) -> Datapath:
 
 def has_localnet(rows: Iterable[PortBinding]) -> bool:
     """Does the provider network carry this switch's traffic between chassis?"""
-    return any(row.type == PortType.LOCALNET.value for row in rows)
+    return any(row.type == _LOCALNET for row in rows)
 
 
 def elsewhere(rows: Iterable[PortBinding], claims: Mapping[str, Claim]) -> frozenset[str]:
@@ -100,10 +106,12 @@ def elsewhere(rows: Iterable[PortBinding], claims: Mapping[str, Claim]) -> froze
 # --- ports --------------------------------------------------------------------
 
 
-def ports(site: Site, uuid: str) -> dict[int, Port]:
-    """Port key -> Port for every port of Datapath_Binding row `uuid`."""
-    rows = sorted(site.ports.datapath(uuid), key=lambda row: row.uuid)
-    localnet = has_localnet(rows)
+def ports(site: Site, uuid: str, localnet: bool) -> dict[int, Port]:
+    """Port key -> Port for every port of Datapath_Binding row `uuid`.
+
+    localnet: has_localnet() of it.
+    """
+    rows = sorted(site.ports.datapath(uuid), key=_by_uuid)
     found: dict[int, Port] = {}
     for row in rows:
         if not _valid_port(row):
@@ -113,6 +121,9 @@ def ports(site: Site, uuid: str) -> dict[int, Port]:
         else:
             found[row.tunnel_key] = _port(site, site.keys[uuid], row, localnet)
     return found
+
+
+_by_uuid = attrgetter("uuid")
 
 
 def _valid_port(row: PortBinding) -> bool:
@@ -155,7 +166,7 @@ def _device(dp: int, row: PortBinding, claim: Claim, zone: int) -> Port:
         nested=claim.vlan != 0,
         ifindex=claim.iface.ifindex,
         vlan=claim.vlan,
-        mirror=row.type == PortType.MIRROR.value,
+        mirror=row.type == _MIRROR,
         ct_zone=zone,
         wakes=claim.wakes,
     )
@@ -170,7 +181,7 @@ def _patch(site: Site, dp: int, row: PortBinding, zone: int) -> Port:
         dp,
         row.tunnel_key,
         PortKind.PATCH,
-        gateway=row.type == PortType.L3GATEWAY.value,
+        gateway=row.type == _L3GATEWAY,
         ct_zone=zone,
         peer_dp=peer_dp,
         peer_port=peer.tunnel_key,
@@ -208,8 +219,10 @@ def _remote(site: Site, dp: int, row: PortBinding, chassis: str, localnet: bool)
 # --- multicast groups -----------------------------------------------------------
 
 
-def group(site: Site, row: MulticastGroup) -> McGroup | None:
+def group(site: Site, row: MulticastGroup, localnet: bool) -> McGroup | None:
     """A multicast group with its members here and the chassis that get a copy.
+
+    localnet: has_localnet() of its datapath.
 
     Patch ports and localports are among the local members; they are served on the
     sending chassis alone, so a packet that came through a tunnel must pass them by.
@@ -217,7 +230,6 @@ def group(site: Site, row: MulticastGroup) -> McGroup | None:
     if not MIN_GROUP_KEY <= row.tunnel_key <= MAX_GROUP_KEY:
         site.omit(row.name, f"multicast group key {row.tunnel_key} is out of range")
         return None
-    localnet = has_localnet(site.ports.datapath(row.datapath))
     local: set[int] = set()
     remote: set[str] = set()
     for uuid in row.ports:

@@ -8,6 +8,7 @@ one system-id) are both met with growing pauses and a line in the log.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,6 +43,11 @@ class Registration:
         self._dispute = BackOff()
         self._right: Config | None = None
         self._said: tuple[str, ...] = ()
+        self._of: tuple[object, ...] = ()  # what run() found nothing to do for
+
+    def right(self, things: tuple[object, ...]) -> bool:
+        """Did run() find nothing to do for just these: config, view, me, private?"""
+        return len(things) == len(self._of) and all(map(operator.is_, things, self._of))
 
     def run(
         self,
@@ -53,14 +59,15 @@ class Registration:
         now: int,
     ) -> None:
         """Write what is wrong, if now is the time.  now: monotonic ms."""
+        if self._right is not None and now > self._dispute.until_ms + PEACE_MS:
+            self._dispute.reset()
         refusal = chassis.Refusal()
         writes = chassis.plan(config, view, me, private, encaps, refusal)
         self._say(refusal)
         ready = self._rows.ready(now)
+        self._of = () if writes or writes.hostname is not None else (config, view, me, private)
         if not writes:
             self._right = config
-            if now > self._dispute.until_ms + PEACE_MS:
-                self._dispute.reset()
         elif ready and now >= self._dispute.until_ms and not self._disputed(config, writes, now):
             self._rows.send(chassis_transaction(writes, config.chassis, me, private))
         if me is not None and writes.hostname is not None and self._hostname.ready(now):

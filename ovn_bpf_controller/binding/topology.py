@@ -41,6 +41,7 @@ from ovn_bpf_controller.ovsdb.tables import (
     PortBinding,
     Row,
 )
+from ovn_bpf_controller.plaindata import replace
 from ovn_bpf_controller.underlay.route import Underlay
 
 vlog = ovs.vlog.Vlog("binding")
@@ -79,6 +80,8 @@ class Topology:
         self.zones = ZoneTable()
         self._rules = ClaimRules()
         self._chassis_moved = True
+        self._rows_moved = True  # since the last decide()
+        self._seeds: set[str] = set()
         self._config: Config | None = None
         self._tunnels: dict[str, Tunnel] = {}
         self._groups: dict[str, set[str]] = {}
@@ -94,6 +97,8 @@ class Topology:
         ports = changes.of(PortBinding)
         self.ports.apply(ports)
         for change in ports.values():
+            if _goes_up(*change):
+                continue
             for row in change:
                 if row is not None:
                     self._touch(row.datapath)
@@ -111,11 +116,13 @@ class Topology:
             for row in self.ports.kind(PortType.CHASSISREDIRECT.value):
                 self._touch(row.datapath)
         if config is not self._config or changes.of(Chassis) or changes.of(Encap):
-            self._config, self._chassis_moved = config, True
+            self._config, self._chassis_moved, self._rows_moved = config, True, True
             self._find_ourselves(config.chassis)
             for text in chassis_macs.complaints(changes.of(Chassis).values(), config.chassis):
                 vlog.warn(text)
-        return any(changes.of(table) for table in INPUTS)
+        moved = any(changes.of(table) for table in INPUTS)
+        self._rows_moved |= moved
+        return moved
 
     def wake(self, lport: str) -> None:
         """The guest of a port has shown itself."""
@@ -149,8 +156,10 @@ class Topology:
         keep_zones: give up no conntrack zone, because not all names are known yet.
         """
         self._decide_claims(by_iface_id(view.interfaces))
-        self._decide_gateways()
+        if self._rows_moved:
+            self._decide_gateways()
         self._decide_datapaths()
+        self._rows_moved = False
         self._decide_peers(config)
         self._decide_tunnels(config)
         self._decide_zones(keep_zones)
@@ -158,11 +167,11 @@ class Topology:
         return self._build(config)
 
     def _decide_claims(self, plugged: Mapping[str, Interface]) -> None:
-        """Touches datapaths of ports that are newly or no longer plugged here."""
+        """Touches datapaths of ports that are newly, otherwise or no longer plugged here."""
         claims = self._rules.decide(self.me, plugged, self.ports) if self.me else {}
         for one, other in ((claims, self.claims), (self.claims, claims)):
             for name, claim in one.items():
-                if other.get(name) != claim:
+                if not _alike(claim, other.get(name)):
                     self._touch(claim.row.datapath)
         self.claims = claims
 
@@ -178,10 +187,13 @@ class Topology:
     def _decide_datapaths(self) -> None:
         """Find the local datapaths; touches those that came or went, and their peers."""
         rows = self._sb.table(DatapathBinding)
+        seeds = {c.row.datapath for c in self.claims.values() if c.bind is not Bind.NO}
+        if not self._rows_moved and seeds == self._seeds:
+            return
+        self._seeds = seeds
         found: frozenset[str] = frozenset()
         if self.me is not None:
-            seeds = {c.row.datapath for c in self.claims.values() if c.bind is not Bind.NO}
-            seeds |= gateways.seeds(self.me, self.gateways.values(), self.ports, self._ha)
+            seeds = seeds | gateways.seeds(self.me, self.gateways.values(), self.ports, self._ha)
             found = local.local_datapaths(seeds, self.me, self.ports, self._ha)
         keys: dict[str, int] = {}
         taken: set[int] = set()
@@ -286,14 +298,15 @@ class Topology:
         key = self.keys[uuid]
         table = self._sb.table(MulticastGroup)
         rows = [table[g] for g in sorted(self._groups.get(uuid, ())) if g in table]
-        groups = {row.name: physical.group(site, row) for row in rows}
+        localnet = physical.has_localnet(self.ports.datapath(uuid))
+        groups = {row.name: physical.group(site, row, localnet) for row in rows}
         security = {
             name: PortSecurity(key, row.tunnel_key, name, row.port_security)
             for row in self.ports.datapath(uuid)
             if (name := row.logical_port) in self.claims
         }
         self._omit_mirrors(uuid)
-        ports = physical.ports(site, uuid)
+        ports = physical.ports(site, uuid, localnet)
         return LocalDatapath(
             uuid,
             physical.datapath(self._sb.table(DatapathBinding)[uuid], self.zones.zones),
@@ -336,10 +349,9 @@ class Topology:
         mine = self.ports.chassis(self.me.uuid) if self.me else ()
         chassis = self.me.uuid if self.me else ""
         # Of chassisredirect ports the election counts, not who has claimed it yet.
+        redirect = PortType.CHASSISREDIRECT.value
         resident = frozenset(
-            row.logical_port
-            for row in mine
-            if row.chassis == chassis and row.type != PortType.CHASSISREDIRECT.value
+            row.logical_port for row in mine if row.chassis == chassis and row.type != redirect
         ).union(self.gateways)
         self._built = Desired(
             chassis=config.chassis,
@@ -350,6 +362,20 @@ class Topology:
             zone_limits=_same(before.zone_limits, self._zone_limits()),
         )
         return self._built
+
+
+def _goes_up(old: PortBinding | None, new: PortBinding | None) -> bool:
+    """Is this nothing but what we, or others, have made of it?  Nothing here reads `up`."""
+    return old is not None and new is not None and replace(old, up=new.up) == new
+
+
+def _alike(claim: Claim, other: Claim | None) -> bool:
+    """Do both make the same port of a row?  Changes of rows are taken in by themselves."""
+    return (
+        other is not None
+        and claim.iface.ifindex == other.iface.ifindex
+        and (claim.vlan, claim.wakes) == (other.vlan, other.wakes)
+    )
 
 
 def _same(old: T, new: T) -> T:

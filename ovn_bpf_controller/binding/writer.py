@@ -80,6 +80,11 @@ class Lane:
             self._pending = None
         return self._pending is None and now >= self._back_off.until_ms
 
+    @property
+    def in_flight(self) -> bool:
+        """Is what was sent unanswered?"""
+        return self._pending is not None and not self._pending.done
+
     def send(self, txn: Transaction) -> Pending | None:
         """Send; only when ready().  None: there was nothing to send."""
         if txn:
@@ -189,6 +194,11 @@ class PortLane:
             for name, wishes_of_port in by_port.items():
                 self._add(txn, chassis, name, wishes_of_port, now)
             self._batch.send(txn)
+
+    @property
+    def in_flight(self) -> bool:
+        """Must everything wait for an answer?"""
+        return self._batch.in_flight and not self._single
 
     def _write_singly(self, chassis: str, by_port: dict[str, list[PortWrite]], now: int) -> None:
         self._batch.refused = 0

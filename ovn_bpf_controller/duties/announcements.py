@@ -81,10 +81,11 @@ def _all(view: View) -> Iterator[tuple[Announced, PortBinding]]:
     """What is announced, and the port of the switch by which it enters."""
     networks = _networks(view)
     rows = view.southbound.table(PortBinding).values() if networks else ()
+    localnet = PortType.LOCALNET.value
     switches = {
         row.datapath
         for row in rows
-        if row.type == PortType.LOCALNET.value and row.options.get("network_name") in networks
+        if row.type == localnet and row.options.get("network_name") in networks
     }
     switches &= view.desired.datapaths.keys()
     if not switches:

@@ -39,7 +39,7 @@ def loads(text: bytearray | memoryview) -> Any:
     """Parse one value; DatabaseError if it is not JSON in UTF-8."""
     try:
         fast = _fast(len(text))
-        return fast.loads(text) if fast else json.loads(bytes(text))
+        return fast.loads(text) if fast else json.loads(str(text, "utf-8"))
     except (ValueError, RecursionError) as error:
         raise DatabaseError(f"not JSON: {error}") from error
 

@@ -53,8 +53,17 @@ def claimed(name: str, key: int, **columns: Any) -> tuple[PortBinding, dict[str,
     return found, {name: Claim(found, TAP, bind, found.tag or 0)}
 
 
+def ports_of(found: physical.Site, uuid: str) -> dict[int, Port]:
+    return physical.ports(found, uuid, physical.has_localnet(found.ports.datapath(uuid)))
+
+
+def group_of(found: physical.Site, group: MulticastGroup) -> McGroup | None:
+    localnet = physical.has_localnet(found.ports.datapath(group.datapath))
+    return physical.group(found, group, localnet)
+
+
 def only(found: physical.Site) -> Port:
-    [port] = physical.ports(found, "sw").values()
+    [port] = ports_of(found, "sw").values()
     return port
 
 
@@ -121,7 +130,7 @@ def test_a_localport_is_never_remote() -> None:
 def test_remote_ports_of_a_switch_with_localnet_are_not_tunnelled_to() -> None:
     omitted: list[tuple[str, str]] = []
     remote = row("p", 3, chassis="c2")
-    found = physical.ports(site(remote, row("ln", 4, type="localnet"), omitted=omitted), "sw")
+    found = ports_of(site(remote, row("ln", 4, type="localnet"), omitted=omitted), "sw")
     assert [port.kind for port in found.values()] == [PortKind.NONE, PortKind.NONE]
     assert ("port type localnet", "not realised on this chassis by this version") in omitted
 
@@ -129,7 +138,7 @@ def test_remote_ports_of_a_switch_with_localnet_are_not_tunnelled_to() -> None:
 def test_absurd_and_repeated_keys_cost_their_own_port() -> None:
     omitted: list[tuple[str, str]] = []
     rows = (row("ok", 3), row("twin", 3), row("zero", 0), row("huge", 32768), row("minus", -1))
-    found = physical.ports(site(*rows, omitted=omitted), "sw")
+    found = ports_of(site(*rows, omitted=omitted), "sw")
     assert list(found) == [3]
     assert {subject for subject, _ in omitted} == {"twin", "zero", "huge", "minus"}
 
@@ -151,15 +160,15 @@ def test_groups_have_members_here_and_one_copy_for_each_chassis() -> None:
     )
     members = tuple(r.uuid for r in rows) + ("no such row",)
     group = MulticastGroup("g", datapath="sw", name="_MC_flood", tunnel_key=32768, ports=members)
-    found = physical.group(site(*rows, claims=claims | meta_claims), group)
+    found = group_of(site(*rows, claims=claims | meta_claims), group)
     links = ("hv2@192.0.2.2", "hv3@192.0.2.3")
     assert found == McGroup(1, 32768, (1, 2, 7), links)
     localnet = row("ln", 11, type="localnet")
-    found = physical.group(site(*rows, localnet, claims=claims | meta_claims), group)
+    found = group_of(site(*rows, localnet, claims=claims | meta_claims), group)
     assert found == McGroup(1, 32768, (1, 2, 7), ())
     for key in (0, 5, 65536):
         absurd = MulticastGroup("g", datapath="sw", name="x", tunnel_key=key)
-        assert physical.group(site(), absurd) is None
+        assert group_of(site(), absurd) is None
 
 
 def test_a_tunnel_without_a_route_stays_known_as_a_peer() -> None:
@@ -211,7 +220,7 @@ def test_no_row_raises_and_all_that_comes_out_is_consistent(
     claims = {n: Claim(r, TAP, Bind.MAIN, r.tag or 0) for n, r in by_name.items() if n in plugged}
     found = site(*by_name.values(), claims=claims)
     for uuid in found.keys:
-        ports = physical.ports(found, uuid)
+        ports = ports_of(found, uuid)
         for number, port in ports.items():
             assert 0 < number < 32768 and port.port == number and port.dp == found.keys[uuid]
             if port.kind is PortKind.PATCH:
@@ -221,7 +230,7 @@ def test_no_row_raises_and_all_that_comes_out_is_consistent(
         group = MulticastGroup(
             "g", datapath=uuid, name="g", tunnel_key=key, ports=tuple(r.uuid for r in rows)
         )
-        made = physical.group(found, group)
+        made = group_of(found, group)
         assert made is None or set(made.local) <= ports.keys()
 
 
