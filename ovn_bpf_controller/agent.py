@@ -270,6 +270,7 @@ class Agent:
         """See AgentProtocol."""
         self._database.run()
         changes = self.southbound.run()
+        self._attaching.collect()
         if not restart and not self._cleaned:
             self._cleaned = self.binding.cleanup(changes)
             if not self._cleaned:

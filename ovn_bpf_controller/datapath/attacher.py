@@ -134,6 +134,7 @@ class Attacher:
                 self._work(looking)
             except Exception as error:  # the caller's to judge: progress() raises it
                 self._tell(error)
+                self._untold = True  # who hears of an error hears of nothing else
 
     def _work(self, looking: bool) -> None:
         links = self._links

@@ -13,6 +13,7 @@ from ovn_bpf_controller.datapath.attach import Attachment, Attachments, Tcx
 from ovn_bpf_controller.datapath.attacher import Attacher, Progress
 from ovn_bpf_controller.datapath.clsact import Clsact
 from ovn_bpf_controller.datapath.loader import Plane
+from ovn_bpf_controller.errors import DataPlaneError
 from tests.support.dataplane import DEADLINE
 from tests.support.kernel import Kernel, private_kernel
 
@@ -153,3 +154,20 @@ def test_an_older_layout_is_replaced_while_others_are_attached(kernel: Kernel) -
     attacher.close()
     assert Tcx(newer).attached() == set(wanted) and not newer.older()
     newer.close()
+
+
+def test_an_error_is_told_and_the_next_look_goes_on(kernel: Kernel, plane: Plane) -> None:
+    attacher = Attacher(plane, Tcx(plane))
+    try:
+        wanted = devices(kernel, 2)
+        stranger = plane.links / "1-ovn_vif"
+        stranger.mkdir()  # no pin
+        attacher.want(wanted)
+        select.select([attacher.fileno()], [], [], DEADLINE)
+        with pytest.raises(DataPlaneError, match="1-ovn_vif cannot be opened"):
+            attacher.progress()
+        stranger.rmdir()
+        attacher.look()
+        assert settle(attacher, 1, wanted).running == set(wanted)
+    finally:
+        attacher.close()
