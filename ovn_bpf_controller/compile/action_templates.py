@@ -45,7 +45,6 @@ from ovn_bpf_controller.plaindata import replace
 # Words of struct ovn_insn that a literal can become, and where they begin.
 _OFFSETS: Final = {name: calcsize("=BBBB" + "I" * n) for n, name in enumerate("abc")}
 _ALL: Final = 0xFFFFFFFF
-TEXTS: Final = 4096  # of lists that are remembered whole
 
 
 class ActionTemplates:
@@ -55,8 +54,6 @@ class ActionTemplates:
         """learnt: what kept() gave when the package was built."""
         self._learnt = learnt
         self._shapes: dict[object, _ActionShape] = {}
-        # What lists became that name nothing, or that are no template's, by text.
-        self._same: dict[object, tuple[Lowered, Prereqs] | None] = {}
 
     def shapes(self) -> Iterable[_ActionShape]:
         """All that were met."""
@@ -74,22 +71,11 @@ class ActionTemplates:
         self, actions: str, pipeline: int, table: int, names: MatchEnv, traits: Traits
     ) -> tuple[Lowered, Prereqs] | None:
         """Instructions and prerequisites of a list; None: ask the parser."""
-        which = (actions, pipeline, table, traits)
-        if which in self._same:
-            return self._same[which]
         parts = take(actions)
-        shape = None
-        if parts is not None and (TAKEN.n or type(parts) is not bytes):
-            shape = self._shape((parts, pipeline, table, traits))
-        if shape is None:
-            made, named = None, False
-        else:
-            made, named = shape.lower(actions, names)
-        if not named:
-            if len(self._same) >= TEXTS:
-                self._same.clear()
-            self._same[which] = made
-        return made
+        if parts is None or (type(parts) is bytes and not TAKEN.n):
+            return None
+        shape = self._shape((parts, pipeline, table, traits))
+        return shape.lower(actions, names) if shape is not None else None
 
     def _shape(self, what: tuple[object, int, int, Traits]) -> _ActionShape | None:
         shape = self._shapes.get(what)
@@ -133,17 +119,12 @@ class _ActionShape:
             which: None if plan is None else Plan.of(*plan) for which, plan in plans.items()
         }
 
-    def lower(self, actions: str, names: MatchEnv) -> tuple[tuple[Lowered, Prereqs] | None, bool]:
-        """See ActionTemplates, and whether names had a say in it.
-
-        take() was asked of `actions` just now.
-        """
+    def lower(self, actions: str, names: MatchEnv) -> tuple[Lowered, Prereqs] | None:
+        """See ActionTemplates; take() was asked of `actions` just now."""
         literals = values(actions, self._kinds)
         plan = self._plan_of(actions, literals, names)
-        if plan is None:
-            return None, False
-        lowered = plan.fill(literals, names)
-        return None if lowered is None else (lowered, plan.prereqs), bool(plan.names)
+        lowered = plan.fill(literals, names) if plan is not None else None
+        return (lowered, plan.prereqs) if plan is not None and lowered is not None else None
 
     def _plan_of(self, actions: str, literals: Sequence[int | str], names: MatchEnv) -> Plan | None:
         """What is to be filled in with literals.TAKEN; None: ask the parser."""

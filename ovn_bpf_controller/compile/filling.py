@@ -71,13 +71,12 @@ def _quarters(value: int) -> Sequence[int]:
     return [value >> shift & 0xFFFFFFFF for shift in range(0, _BITS, 32)]
 
 
-def filled_words(code: bytes, size: int) -> list[int] | None:
+def filled_words(code: bytes, size: int) -> tuple[int, ...] | None:
     """The `size` words of an instance with what is in literals.TAKEN; None when a value
     does not fit, or keys meet."""
     if _fill(code, TAKEN, _WORDS) < 0:
         return None
-    words: list[int] = _unpack(_WORDS, size)
-    return words
+    return tuple(_unpack(_WORDS, size))
 
 
 def filled_bytes(code: bytes, size: int) -> bytes | None:

@@ -41,6 +41,8 @@ MAX_DISJUNCTS: Final = 16384
 
 _TEXTS: Final = 4096  # distinct texts remembered
 _ACTIONS: Final = ActionTemplates(lambda: known().actions)
+# What became of actions that depend on nothing else, by text, pipeline and table.
+_SAME: Final[dict[tuple[str, int, int], tuple[Lowered, Prereqs]]] = {}
 _NEAR: Final = 30  # characters shown on either side of a mistake
 
 
@@ -98,7 +100,7 @@ def compile_flow(flow: LogicalFlow, names: Names) -> Compiled:
     try:
         _check(flow)
         actions = names.expand(flow.actions) if "^" in flow.actions else flow.actions
-        lowered, required = _lower(actions, flow.pipeline, flow.table, names, _about(flow, names))
+        lowered, required = _lowered(actions, flow, names)
         match = names.expand(flow.match) if "^" in flow.match else flow.match
         if flow.ct_translation:
             keys = _compile(match, required, names, True)
@@ -145,6 +147,21 @@ def _check(flow: LogicalFlow) -> None:
 # --- actions ---------------------------------------------------------------
 
 
+def _lowered(actions: str, flow: LogicalFlow, names: Names) -> tuple[Lowered, Prereqs]:
+    """The instructions, and what the fields that the actions write require."""
+    which = (actions, flow.pipeline, flow.table)
+    made = None if flow.meter else _SAME.get(which)
+    if made is not None:
+        return made
+    about = _about(flow, names)
+    made = _lower(*which, names, about)
+    if about is None and not names.refs:  # they depend on nothing
+        if len(_SAME) >= _TEXTS:
+            _SAME.clear()
+        _SAME[which] = made
+    return made
+
+
 def _about(flow: LogicalFlow, names: Names) -> About | None:
     """What the actions depend on besides their text; None for nearly all flows."""
     text = flow.actions
@@ -158,15 +175,13 @@ def _about(flow: LogicalFlow, names: Names) -> About | None:
 def _lower(
     text: str, pipeline: int, table: int, names: Names, about: About | None
 ) -> tuple[Lowered, Prereqs]:
-    """The instructions, and what the fields that the actions write require."""
+    """_lowered() of what is not remembered."""
     traits = names.traits(text)
     if about is None:
         made = _ACTIONS.lower(text, pipeline, table, names, traits)
+        made = made or _lower_constant(text, pipeline, table, traits)
         if made is not None:
             return made
-        constant = _lower_constant(text, pipeline, table, traits)
-        if constant is not None:
-            return constant
     actions, required = _parsed(text)
     key, resident = names.port_key_or_0, names.is_resident
     return lower(actions, pipeline, table, key, resident, traits, about or About()), required

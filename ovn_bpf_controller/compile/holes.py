@@ -34,11 +34,16 @@ class Hole(NamedTuple):
         """What to fill in; None when it does not fit, or names nothing."""
         if isinstance(value, int):
             return None if value >> self.width else value & self.mask
-        if self.kind is STRING:
-            return names.port_key(value)
-        if self.kind == GROUP:
-            return names.group_number(value)
-        return names.set_number(value, self.width)
+        return number_of(value, self.kind, self.width, names)
+
+
+def number_of(name: str, kind: object, width: int, names: MatchEnv) -> int | None:
+    """What stands for a port, a group or a set of addresses of `width` bits."""
+    if kind is STRING:
+        return names.port_key(name)
+    if kind == GROUP:
+        return names.group_number(name)
+    return names.set_number(name, width)
 
 
 class _Leaf(NamedTuple):

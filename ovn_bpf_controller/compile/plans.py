@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from ovn_bpf_controller.compile import filling
 from ovn_bpf_controller.compile.filling import filled_words
-from ovn_bpf_controller.compile.holes import Hole
+from ovn_bpf_controller.compile.holes import Hole, number_of
 from ovn_bpf_controller.compile.known import plain
 from ovn_bpf_controller.compile.layout import _CUTS as CUTS
 from ovn_bpf_controller.compile.layout import Key
@@ -23,7 +23,7 @@ from ovn_bpf_controller.compile.literals import GROUP, SET, STRING, TAKEN
 from ovn_bpf_controller.lang.normal import MatchEnv
 from ovn_bpf_controller.lang.registers import pieces
 from ovn_bpf_controller.lang.sets import MANY
-from ovn_bpf_controller.plaindata import NamedTuple
+from ovn_bpf_controller.plaindata import NamedTuple, dataclass
 
 PAIRS: Final = 256  # of keys that may meet: more are not worth the comparisons
 
@@ -34,6 +34,7 @@ _KINDS: Final = {kind: name for name, kind in _NAMED.items()}
 _ALL: Final = (1 << 128) - 1
 _ONES: Final = (1 << 64) - 1
 _LOW: Final[Any] = TAKEN.low
+_new: Final = tuple.__new__  # of a Key, sooner than its own
 _HIGH: Final[Any] = TAKEN.high
 
 
@@ -57,26 +58,27 @@ _Pair = tuple[int, int, tuple[tuple[int, int, int], ...]]
 _Spans = tuple[tuple[tuple[tuple[int, int], ...], int, int], ...]
 
 
-class Plan(NamedTuple):
+@dataclass(slots=True)
+class Plan:
     """A template's keys, with what is to be filled in for each.
 
     code: for compile.filling; literals that name something have their numbers put in.
     size: words of an instance.  spans: in the order of keys, if that is `settled`
-    whatever their values are.  names: those literals, whose holes they are.  each: what
-    fill_each() needs, () for matches without lists.
+    whatever their values are.  names: those literals, as (literal, kind, width).
+    each: what fill_each() needs, () for matches without lists.
     """
 
     code: bytes
     size: int
     spans: _Spans
     settled: bool
-    names: tuple[Hole, ...]
+    names: tuple[tuple[int, object, int], ...]
     each: tuple[Any, ...]
 
     def plain(self) -> tuple[Any, ...]:
         """What of() takes, for marshal."""
         each = self.each and (tuple(map(_plain_hole, self.each[0])), *plain(self.each[1:]))
-        names = tuple(map(_plain_hole, self.names))
+        names = tuple((literal, _KINDS[kind], width) for literal, kind, width in self.names)
         return self.code, self.size, plain(self.spans), self.settled, names, each
 
     @classmethod
@@ -88,19 +90,19 @@ class Plan(NamedTuple):
             holes, forms, meeting = each
             forms = tuple([(Key(*key), filled) for key, filled in forms])
             each = tuple(map(_hole, holes)), forms, meeting
-        return cls(code, size, spans, settled, tuple(map(_hole, names)), each)
+        named = tuple([(literal, _NAMED[kind], width) for literal, kind, width in names])
+        return cls(code, size, spans, settled, named, each)
 
     def fill(self, literals: Sequence[int | str], names: MatchEnv) -> tuple[Key, ...] | None:
         """The keys of an instance; None when a value does not fit, or keys meet.
 
         literals: as in literals.TAKEN, looked at for names only.
         """
-        if self.names:
-            found = [hole.value(literals[hole.literal], names) for hole in self.names]
-            for hole, value in zip(self.names, found, strict=True):
-                if value is None:
-                    return None
-                _LOW[hole.literal] = value
+        for literal, kind, width in self.names:
+            number = number_of(str(literals[literal]), kind, width, names)
+            if number is None:
+                return None
+            _LOW[literal] = number
         keys = self._keys()
         if keys is not None and not self.settled:
             keys.sort()
@@ -148,9 +150,9 @@ class Plan(NamedTuple):
         words = filled_words(self.code, self.size)
         if words is None:
             return None
-        if len(self.spans) == 1:
-            return [Key(self.spans[0][0], tuple(words))]
-        return [Key(mask, tuple(words[first:end])) for mask, first, end in self.spans]
+        if len(self.spans) == 1:  # nearly all
+            return [_new(Key, (self.spans[0][0], words))]
+        return [_new(Key, (mask, words[first:end])) for mask, first, end in self.spans]
 
 
 def _plain_hole(hole: Hole) -> tuple[Any, ...]:
@@ -195,7 +197,7 @@ def plan_for(
     code = _code(holes, forms, pairs, spans)
     if code is None:
         return None
-    names = tuple(hole for hole in holes if hole.kind in (STRING, SET, GROUP))
+    names = tuple((h.literal, h.kind, h.width) for h in holes if h.kind in (STRING, SET, GROUP))
     settled = len({key.mask for key in keys}) == len(keys)
     each = (tuple(holes), forms, bool(pairs)) if listed else ()
     return Plan(code, sum(len(key.mask) for key in keys), spans, settled, names, each)

@@ -31,6 +31,7 @@ def from_scratch(flow: LogicalFlow, env: World, book: SetBook) -> Compiled:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(flow_module, "_MATCHES", _NoTemplates())
         patch.setattr(flow_module, "_ACTIONS", _NoTemplates())
+        patch.setattr(flow_module, "_SAME", {})
         patch.setattr(flow_module, "known", Known)
         patch.setattr(flow_module, "_lower_constant", flow_module._lower_constant.__wrapped__)
         patch.setattr(flow_module, "_keys_constant", flow_module._keys_constant.__wrapped__)

@@ -48,6 +48,7 @@ def just_begun(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def forget() -> None:
+    flow_module._SAME.clear()
     flow_module._lower_constant.cache_clear()
     flow_module._keys_constant.cache_clear()
 

@@ -172,6 +172,7 @@ def world() -> World:
 def fresh_templates(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(flow_module, "_MATCHES", flow_module.matches())
     monkeypatch.setattr(flow_module, "_ACTIONS", ActionTemplates())
+    monkeypatch.setattr(flow_module, "_SAME", {})
     yield
 
 
