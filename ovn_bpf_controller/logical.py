@@ -42,6 +42,8 @@ class LogicalFlows:
         # Flow uuids by datapath or group uuid, and by logical port.
         self._flows_of: defaultdict[str, set[str]] = defaultdict(set)
         self._flows_about: defaultdict[str, set[str]] = defaultdict(set)
+        # Local datapaths of groups, uuid -> tunnel key, while flows are followed.
+        self._group_keys: dict[str, dict[str, int]] = {}
         self._templates: Mapping[str, str] = {}
         self._traits: dict[int, Traits] = {}
         self._switches: dict[str, int] = {}  # local ones: uuid -> tunnel key
@@ -207,6 +209,7 @@ class LogicalFlows:
             due.update(dict.fromkeys(self._flows_of.get(uuid, ())))
         for lport in ports_moved:
             due.update(dict.fromkeys(self._flows_about.get(lport, ())))
+        self._group_keys.clear()
         rows = self._cache.table(tables.LogicalFlow)
         for uuid in due:
             row = rows.get(uuid)
@@ -257,11 +260,17 @@ class LogicalFlows:
             key = self._keys.get(datapath)
             here = key is not None and (lport is None or not self._is_elsewhere(lport, datapath))
             return [key] if key is not None and here else []
-        group = self._cache.table(tables.LogicalDpGroup).get(row.logical_dp_group)
-        datapaths = {*(group.datapaths if group else ()), row.logical_datapath or ""}
+        local = self._group_keys.get(row.logical_dp_group)
+        if local is None:
+            group = self._cache.table(tables.LogicalDpGroup).get(row.logical_dp_group)
+            found = {uuid: self._keys.get(uuid) for uuid in (group.datapaths if group else ())}
+            local = {uuid: key for uuid, key in found.items() if key is not None}
+            self._group_keys[row.logical_dp_group] = local
+        if row.logical_datapath in self._keys:
+            local = local | {row.logical_datapath: self._keys[row.logical_datapath]}
         if lport is not None:
-            datapaths = {dp for dp in datapaths if not self._is_elsewhere(lport, dp)}
-        return sorted({self._keys[dp] for dp in datapaths if dp in self._keys})
+            local = {dp: key for dp, key in local.items() if not self._is_elsewhere(lport, dp)}
+        return sorted({*local.values()})
 
     def _is_elsewhere(self, lport: str, datapath: str) -> bool:
         """Whether no packet can match a flow about the port on this datapath here.

@@ -25,7 +25,13 @@ from ovn_bpf_controller.compile.lists import SideRule, Traits
 from ovn_bpf_controller.compile.names import Names
 from ovn_bpf_controller.compile.problems import Problem, Problems, UnsupportedFlow
 from ovn_bpf_controller.compile.sets import Name, SetBook
-from ovn_bpf_controller.compile.side_rules import default_rules, security_rules, side_rules
+from ovn_bpf_controller.compile.side_rules import (
+    default_rules,
+    on_datapath,
+    packed,
+    security_rules,
+    side_rules,
+)
 from ovn_bpf_controller.compile.store import Owner, RuleChanges, RuleStore
 from ovn_bpf_controller.compile.telling import NOTHING, Uses
 from ovn_bpf_controller.compile.users import User, Users
@@ -165,8 +171,9 @@ class FlowCompiler:
         wanted = set(datapaths) if rules else set()
         for dp in old - wanted:
             self._store.drop((name, dp))
+        common = packed(rules) if wanted else ()
         for dp in wanted:
-            self._store.put((name, dp), side_rules(dp, rules))
+            self._store.put((name, dp), on_datapath(dp, common))
         if wanted:
             self._side_owners[name] = wanted
 

@@ -8,7 +8,7 @@ in OVN; a field wider than a word has its least significant bits in the last.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NoReturn
 
 from ovn_bpf_controller._native import lib
@@ -164,24 +164,46 @@ def pack(conj: Conj) -> Key | None:
     of different kinds, so different values there contradict each other.
     Raises UnsupportedError for a field that the packet context does not hold.
     """
+    fields = tuple([(root, mask) for root, _, mask in conj])
+    known = _LAYOUTS.get(fields)
+    if known is None:
+        if len(_LAYOUTS) >= _MOST_LAYOUTS:
+            _LAYOUTS.clear()
+        known = _LAYOUTS[fields] = _layout(fields)
+    mask, parts = known
+    words = [0] * len(mask)
+    for n, pos, ones, shift, at, shared in parts:
+        bits = (conj[n][1] >> pos & ones) << shift
+        if shared and (words[at] ^ bits) & shared:
+            return None
+        words[at] |= bits
+    return Key(mask, tuple(words))
+
+
+# For pack(): a Key's mask, and where values go: of field `n` the bits
+# value >> pos & ones, << shift, to word `at`, of which `shared` are an earlier field's, too.
+_Layout = tuple[tuple[tuple[int, int], ...], list[tuple[int, int, int, int, int, int]]]
+_LAYOUTS: Final[dict[tuple[tuple[str, int], ...], _Layout]] = {}
+_MOST_LAYOUTS: Final = 4096
+
+
+def _layout(fields: Sequence[tuple[str, int]]) -> _Layout:
+    """How conjunctions of these (field, mask) are packed: few, and each for thousands."""
     masks: dict[int, int] = {}
-    values: dict[int, int] = {}
-    for root, value, mask in conj:
+    parts = []
+    for n, (root, mask) in enumerate(fields):
         for word, pos, ones, shift in _CUTS.get(root) or _no_field(root):
-            m = (mask >> pos & ones) << shift
-            if not m:
-                continue
-            v = (value >> pos & ones) << shift & m
-            known = masks.get(word, 0)
-            if known:
-                if (values[word] ^ v) & known & m:
-                    return None
-                m |= known
-                v |= values[word]
-            masks[word] = m
-            values[word] = v
+            part = mask >> pos & ones
+            if part:
+                known = masks.get(word, 0)
+                parts.append((n, pos, part, shift, word, known & part << shift))
+                masks[word] = known | part << shift
     words = sorted(masks)
-    return Key(tuple([(w, masks[w]) for w in words]), tuple([values[w] for w in words]))
+    at = {word: n for n, word in enumerate(words)}
+    return (
+        tuple([(word, masks[word]) for word in words]),
+        [(n, pos, part, shift, at[word], shared) for n, pos, part, shift, word, shared in parts],
+    )
 
 
 def _no_field(root: str) -> NoReturn:

@@ -10,8 +10,9 @@ a balancer.  Matches and priorities are those of ovn-controller's lflow.c.
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import lru_cache
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Final
 
 from ovn_bpf_controller._native import lib
@@ -23,6 +24,7 @@ from ovn_bpf_controller.errors import LangError
 from ovn_bpf_controller.lang.templates import substitute_templates
 from ovn_bpf_controller.plaindata import NamedTuple, dataclass, field
 
+_FAMILIES: Final = {4: AF_INET, 6: AF_INET6}
 _FULL: Final = {4: 0xFFFFFFFF, 6: (1 << 128) - 1}
 _PROTOCOLS: Final = {"tcp": 6, "udp": 17, "sctp": 132}
 _TCP: Final = 6
@@ -101,8 +103,9 @@ def expand(
         except LangError as error:
             errors.append(error)
             continue
+        learn = program([_FOUND, *_learn(vip, bool(vip.at.port))])
         for backend in vip.backends:
-            rules += _hairpin(vip, backend, central)
+            rules += _hairpin(vip, backend, central, learn)
         rules.append(_snat_to_vip(vip, central))
     return rules, errors
 
@@ -120,13 +123,14 @@ def endpoint(text: str) -> Endpoint:
         port = port.removeprefix(":")
     elif host.count(":") == 1:
         host, _, port = host.partition(":")
+    family = 6 if ":" in host else 4
     try:
-        ip = ipaddress.ip_address(host)
-    except ValueError as error:
+        ip = int.from_bytes(inet_pton(_FAMILIES[family], host), "big")
+    except (OSError, ValueError) as error:
         raise LangError("no IP address", text, 0) from error
     if port and not (port.isascii() and port.isdigit() and int(port) <= 0xFFFF):
         raise LangError("no port", text, 0)
-    return Endpoint(int(ip), ip.version, int(port or 0))
+    return Endpoint(ip, family, int(port or 0))
 
 
 def _vip(
@@ -191,8 +195,8 @@ def _addresses(family: int, src: int, dst: int) -> Conj:
     return ((f"ip{family}.src", src, _FULL[family]), (f"ip{family}.dst", dst, _FULL[family]))
 
 
-def _hairpin(vip: _Vip, backend: Endpoint, central: Central) -> Iterator[SideRule]:
-    """The connection from a backend to itself, and its answers."""
+def _hairpin(vip: _Vip, backend: Endpoint, central: Central, learn: bytes) -> list[SideRule]:
+    """The connection from a backend to itself, for which it does `learn`, and its answers."""
     family, port = backend.family, backend.port
     conj = (
         *_ethernet(vip),
@@ -204,18 +208,19 @@ def _hairpin(vip: _Vip, backend: Endpoint, central: Central) -> Iterator[SideRul
     if port:
         conj += (("ip.proto", vip.proto, 0xFF), ("tcp.dst", port, 0xFFFF))
         answer += (("ip.proto", vip.proto, 0xFF), ("tcp.src", port, 0xFFFF))
-    learn = [_FOUND, *_learn(vip, bool(port))]
-    ask = Insn(
-        lib.OP_LEARNT,
-        dst=lib.OW_RESULT,
-        a=FOUND_BIT,
-        b=lib.OVN_LEARNT_HAIRPIN,
-        c=bool(port),
-    )
     # The more exact rule asks about answers from any port as well.
     priority = 100 if port else 90
-    yield SideRule(lib.OVN_TABLE_LB_HAIRPIN, 100, conj, program(learn))
-    yield SideRule(lib.OVN_TABLE_LB_HAIRPIN_REPLY, priority, answer, program([ask]))
+    return [
+        SideRule(lib.OVN_TABLE_LB_HAIRPIN, 100, conj, learn),
+        SideRule(lib.OVN_TABLE_LB_HAIRPIN_REPLY, priority, answer, _ask(bool(port))),
+    ]
+
+
+@lru_cache(maxsize=2)
+def _ask(by_port: bool) -> bytes:
+    return program(
+        [Insn(lib.OP_LEARNT, dst=lib.OW_RESULT, a=FOUND_BIT, b=lib.OVN_LEARNT_HAIRPIN, c=by_port)]
+    )
 
 
 def _learn(vip: _Vip, by_port: bool) -> list[Insn]:

@@ -5,7 +5,7 @@ and what each datapath has by default.  compile.compiler asks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final
 
@@ -15,32 +15,43 @@ from ovn_bpf_controller.model import Rule
 
 AGENT: Final = 0  # the flow number of rules that no logical flow is behind
 
+Packed = tuple[int, int, tuple[tuple[int, int], ...], tuple[int, ...], bytes, int]  # Rule but dp
+
 
 def default_rules(dp: int) -> list[Rule]:
-    return [
-        Rule(dp, r.table, r.prio, r.mask, r.values, r.insns, r.flow) for r in _rules_of_nowhere()
-    ]
+    return on_datapath(dp, _everywhere())
 
 
 @lru_cache(maxsize=1)
-def _rules_of_nowhere() -> tuple[Rule, ...]:
-    """The default rules of datapath 0, which does not exist: packed once for all."""
-    rules = [*security_rules(0, port_security.default_rules())]
-    rules += side_rules(0, mac_binding.default_rules())
-    rules += side_rules(0, load_balancer.default_rules())
-    return tuple(rules)
+def _everywhere() -> list[Packed]:
+    rules = packed(_instructed(port_security.default_rules()))
+    rules += packed(mac_binding.default_rules())
+    return rules + packed(load_balancer.default_rules())
 
 
 def security_rules(dp: int, rules: Iterable[port_security.SideRule]) -> list[Rule]:
+    return side_rules(dp, _instructed(rules))
+
+
+def _instructed(rules: Iterable[port_security.SideRule]) -> Iterator[tuple[int, int, Conj, bytes]]:
     instructions = port_security.instructions
-    return side_rules(dp, ((*rule[:3], instructions(rule.verdict)) for rule in rules))
+    return ((*rule[:3], instructions(rule.verdict)) for rule in rules)
 
 
 def side_rules(dp: int, rules: Iterable[tuple[int, int, Conj, bytes]]) -> list[Rule]:
+    return on_datapath(dp, packed(rules))
+
+
+def packed(rules: Iterable[tuple[int, int, Conj, bytes]]) -> list[Packed]:
+    """Of rules that several datapaths have: what they have in common."""
     made = []
     for table, priority, conj, insns in rules:
         key = pack(conj)
         if key is None:
             raise AssertionError(f"rule {conj} of table {table} contradicts itself")
-        made.append(Rule(dp, table, priority, key.mask, key.values, insns, AGENT))
+        made.append((table, priority, key.mask, key.values, insns, AGENT))
     return made
+
+
+def on_datapath(dp: int, rules: Iterable[Packed]) -> list[Rule]:
+    return [Rule(dp, *rule) for rule in rules]
