@@ -157,7 +157,7 @@ static int number(const char *p, uint32_t len, uint64_t *low, uint64_t *high)
 	return OVN_LIT_IP4;
 }
 
-/* Comments, variables, escapes and IPv6 masks have no templates. */
+/* Comments to the end of the line, variables, escapes and IPv6 masks have no templates. */
 static int check(const char *text, const char *end)
 {
 	const char *p, *q;
@@ -177,7 +177,8 @@ static int check(const char *text, const char *end)
 	return 0;
 }
 
-static const char *end_of_literal(const char *p, const char *text, const char *end, int *kind)
+/* start: of the text, or behind the last comment. */
+static const char *end_of_literal(const char *p, const char *start, const char *end, int *kind)
 {
 	const char *q = NULL;
 
@@ -195,14 +196,23 @@ static const char *end_of_literal(const char *p, const char *text, const char *e
 			q++;
 		return q;
 	}
-	if ((!is(p, XDIGIT) && *p != ':') || (p > text && is(p - 1, BEFORE)))
+	if ((!is(p, XDIGIT) && *p != ':') || (p > start && is(p - 1, BEFORE)))
 		return NULL;
 	return begins_number(p, end) ? end_of_number(p, end) : NULL;
 }
 
+/* What is behind the comment that begins at p; NULL without an end. */
+static const char *end_of_comment(const char *p, const char *end)
+{
+	for (p += 2; p + 1 < end; p++)
+		if (p[0] == '*' && p[1] == '/')
+			return p + 2;
+	return NULL;
+}
+
 int ovn_take_apart(const char *text, uint32_t len, struct ovn_literals *out)
 {
-	const char *end = text + len, *p = text;
+	const char *end = text + len, *p = text, *start = text;
 	uint32_t shape = 0;
 	int kind, rc;
 
@@ -213,8 +223,18 @@ int ovn_take_apart(const char *text, uint32_t len, struct ovn_literals *out)
 		return rc;
 	out->n = 0;
 	while (p < end) {
-		const char *q = end_of_literal(p, text, end, &kind);
 		uint32_t n = out->n;
+		const char *q;
+
+		if (p[0] == '/' && p + 1 < end && p[1] == '*') {
+			p = end_of_comment(p, end);
+			if (!p)
+				return OVN_LITERALS_NONE;
+			out->shape[shape++] = ' ';
+			start = p;
+			continue;
+		}
+		q = end_of_literal(p, start, end, &kind);
 
 		if (!q) {
 			out->shape[shape++] = *p++;

@@ -13,7 +13,23 @@ PIECES = st.sampled_from(
     18446744073709551616 0x 0xff 0XfF 0x10000000000000000 0xg ::1 fe80::1 ::ffff:1.2.3.4 a:b
     ab: :: : 0a:00:00:00:00:01 0a:00:00:00:00:0 / // /24 /ffff:: /255.0.0.0 " \\ ^v $ @ $as @pg_1
     $a.b $.x ip4.src reg0[8] == && ( ) { , } . .. a_1 _ é 1.2.3.4. 1. 1.2. x1.2""".split()
-    + [" ", "  ", "\n", "\t", '"vm1-2"', '"', '"a b"', '"a::1"', "ct_lb(backends=10.0.0.1:80);"]
+    + [
+        "/*",
+        "*/",
+        "/**/",
+        "/* a */",
+        "/* 1.2.3.4 */",
+        '/* "x */',
+        " ",
+        "  ",
+        "\n",
+        "\t",
+        '"vm1-2"',
+        '"',
+        '"a b"',
+        '"a::1"',
+        "ct_lb(backends=10.0.0.1:80);",
+    ]
 )
 TEXTS = st.lists(PIECES | st.text(max_size=4), max_size=12).map("".join)
 
@@ -31,6 +47,10 @@ def check(text: str) -> None:
 @example(":1")
 @example('"open')
 @example("1" * 9000)
+@example("0/*x*/8")
+@example('"/*" 7 /* 8 */ "*/" 9')
+@example('"a /* b" */ "c')
+@example("ip4.dst == 172.18.0.28 /* node18 */")
 @example("1 " * 100)
 def test_the_values(text: str) -> None:
     check(text)
