@@ -36,7 +36,6 @@ FUNCTIONS = (
     "bpf_program__set_autoload",
     "bpf_program__set_log_buf",
     "bpf_obj_pin",
-    "bpf_obj_get",
     "bpf_link_update",
     "bpf_link_detach",
     "bpf_prog_get_fd_by_id",

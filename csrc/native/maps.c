@@ -32,6 +32,15 @@ static uint64_t ptr(const void *p)
 	return (uint64_t)(unsigned long)p;
 }
 
+int ovn_pinned(const char *path)
+{
+	union bpf_attr attr;
+
+	memset(&attr, 0, sizeof(attr));
+	attr.pathname = ptr(path);
+	return sys_bpf(BPF_OBJ_GET, &attr);
+}
+
 /* --- what an fd is ------------------------------------------------------ */
 
 static int info_by_fd(int fd, void *info, uint32_t len)

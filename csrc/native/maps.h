@@ -36,6 +36,7 @@ struct ovn_link_info {
 	uint32_t attach_type;
 };
 
+int ovn_pinned(const char *path);
 int ovn_map_info(int fd, struct ovn_map_info *info);
 int ovn_prog_info(int fd, struct ovn_prog_info *info);
 int ovn_link_info(int fd, struct ovn_link_info *info);

@@ -18,9 +18,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ovn_bpf_controller._native import lib
-from ovn_bpf_controller.datapath import libbpf, locks, probe
+from ovn_bpf_controller.datapath import locks, probe
 from ovn_bpf_controller.datapath.events import SAMPLES, Event, Events
 from ovn_bpf_controller.datapath.loader import pinned_map
+from ovn_bpf_controller.datapath.maps import pinned
 from ovn_bpf_controller.errors import StartupError
 from ovn_bpf_controller.observe import microflow
 
@@ -36,7 +37,7 @@ def run(instance: str, number: int, bpffs: Path = probe.BPFFS) -> None:
     path = pinned_map(instance, SAMPLES, bpffs)
     if path is None:
         raise StartupError("there is no data plane to read samples of")
-    fd = libbpf.pinned(path)
+    fd = pinned(path)
     lock = locks.taken(path.parent.parent, locks.SAMPLES)
     try:
         if lock is None:

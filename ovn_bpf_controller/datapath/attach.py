@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath import libbpf, probe
 from ovn_bpf_controller.datapath.loader import Plane, link_name, parse_link_name
+from ovn_bpf_controller.datapath.maps import pinned
 from ovn_bpf_controller.errors import DataPlaneError
 from ovn_bpf_controller.process.crash import crash_point
 
@@ -75,7 +76,7 @@ class Tcx:
         path = self._path(ifindex, program)
         if not path.exists():
             return
-        link = libbpf.pinned(path)
+        link = pinned(path)
         try:
             libbpf.link_detach(link)
         finally:
@@ -118,7 +119,7 @@ def _held(older: list[Path], ifindex: int) -> bool:
 
 def _device_of(path: Path) -> int:
     """ifindex of a pinned link, 0 when its device is gone."""
-    fd = libbpf.pinned(path)
+    fd = pinned(path)
     info: Any = ffi.new("struct ovn_link_info *")
     try:
         libbpf.check(lib.ovn_link_info(fd, info), f"{path} is no link")

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from ovn_bpf_controller._native import ffi, lib
-from ovn_bpf_controller.datapath import libbpf
-from ovn_bpf_controller.datapath.maps import map_info
+from ovn_bpf_controller.datapath.maps import map_info, pinned
 
 #: Maps whose elements conntrack.h lays out.
 TRACKER: Final = (
@@ -72,7 +71,7 @@ def _group(
     usable.sort(key=lambda path: (path / "maps").stat().st_mtime_ns)
     for directory in reversed(usable):
         found = {
-            name: libbpf.pinned(directory / "maps" / name)
+            name: pinned(directory / "maps" / name)
             for name in names
             if (directory / "maps" / name).exists()
         }

@@ -56,11 +56,6 @@ def unpin(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def pinned(path: Path) -> int:
-    """A new fd of what is pinned at `path`; the caller closes it."""
-    return check(api.bpf_obj_get(os.fsencode(path)), f"{path} cannot be opened")
-
-
 def probe_helper(helper: int) -> int:
     """1 if the kernel gives tc programs this helper, 0 if not, or a negative errno."""
     result = api.libbpf_probe_bpf_helper(SCHED_CLS, helper, None)

@@ -19,7 +19,7 @@ from typing import Final
 
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath import inherit, libbpf, probe
-from ovn_bpf_controller.datapath.maps import map_info
+from ovn_bpf_controller.datapath.maps import map_info, pinned
 from ovn_bpf_controller.datapath.programs import Programs, entries, open_pins, pin_all
 from ovn_bpf_controller.datapath.trace import Tracer
 from ovn_bpf_controller.digests import digest
@@ -87,7 +87,7 @@ def pinned_connections(instance: str, bpffs: Path = probe.BPFFS) -> int:
     newest = pinned_map(instance, "ovn_conns", bpffs)
     if newest is None:
         return 0
-    fd = libbpf.pinned(newest)
+    fd = pinned(newest)
     try:
         return map_info(fd).max_entries
     finally:
@@ -190,7 +190,7 @@ class Plane:
         if name not in self.programs:
             libbpf.unpin(path)
             return
-        fd = libbpf.pinned(path)
+        fd = pinned(path)
         try:
             libbpf.link_update(fd, self.programs[name])
         except DataPlaneError:

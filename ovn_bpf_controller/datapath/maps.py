@@ -11,6 +11,7 @@ import errno
 import mmap
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ovn_bpf_controller._native import ffi, lib
@@ -32,6 +33,14 @@ class MapInfo:
     value_size: int
     max_entries: int
     flags: int
+
+
+def pinned(path: Path) -> int:
+    """A new fd of what is pinned at `path`, a map or not; the caller closes it.
+
+    Raises DataPlaneError.
+    """
+    return check(lib.ovn_pinned(os.fsencode(path)), f"{path} cannot be opened")
 
 
 def map_info(fd: int) -> MapInfo:

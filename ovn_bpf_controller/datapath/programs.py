@@ -20,7 +20,7 @@ from typing import Final
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath import libbpf
 from ovn_bpf_controller.datapath.libbpf import BpfObject
-from ovn_bpf_controller.datapath.maps import check
+from ovn_bpf_controller.datapath.maps import check, pinned
 from ovn_bpf_controller.digests import digest
 from ovn_bpf_controller.errors import DataPlaneError
 
@@ -169,7 +169,7 @@ def entries(directory: Path) -> Iterator[Path]:
 
 def open_pins(directory: Path) -> dict[str, int]:
     """File descriptors by the names of their pins."""
-    return {path.name: libbpf.pinned(path) for path in entries(directory)}
+    return {path.name: pinned(path) for path in entries(directory)}
 
 
 def pin_all(fds: Mapping[str, int], directory: Path) -> None:

@@ -18,9 +18,9 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from ovn_bpf_controller._native import ffi, lib
-from ovn_bpf_controller.datapath import libbpf, locks, probe
+from ovn_bpf_controller.datapath import locks, probe
 from ovn_bpf_controller.datapath.loader import pinned_map
-from ovn_bpf_controller.datapath.maps import ArrayMap, check
+from ovn_bpf_controller.datapath.maps import ArrayMap, check, pinned
 from ovn_bpf_controller.datapath.punts import cpus
 from ovn_bpf_controller.datapath.records import record
 from ovn_bpf_controller.errors import StartupError
@@ -133,7 +133,7 @@ class Watcher:
         return path
 
     def _open(self, name: str, undo: ExitStack) -> int:
-        fd = libbpf.pinned(self._pin(name))
+        fd = pinned(self._pin(name))
         undo.callback(os.close, fd)
         return fd
 

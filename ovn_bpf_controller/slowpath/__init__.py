@@ -8,5 +8,6 @@ and tells it what it needs to know; it lives on when the agent dies.
 
 from ovn_bpf_controller.process.later import called, put_off
 
+# The first is pathlib's; log, DHCPv6 and multicast want the others seldom or later.
 put_off("urllib.parse", quote_from_bytes=called("urllib.parse", "quote_from_bytes"))
-put_off("ipaddress", "random")
+put_off("ipaddress", "random", "socket")

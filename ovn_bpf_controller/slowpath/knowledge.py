@@ -9,7 +9,7 @@ different (slowpath.lessons).  The number of the line, `lesson`, is told back: t
 from __future__ import annotations
 
 import json
-import socket
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -76,33 +76,31 @@ _HEARD: Final[dict[str, Callable[[Any], Any]]] = {
 
 
 class Teacher:
-    """The agent's end of the conversation, as the slow path reads it."""
+    """Our end of the conversation with the agent.
 
-    def __init__(self, sock: socket.socket, knowledge: Knowledge) -> None:
-        self._sock: socket.socket | None = sock
+    fd: of a socket, ours from here on, to poll for input; -1 when the agent has gone.
+    """
+
+    def __init__(self, fd: int, knowledge: Knowledge) -> None:
+        self.fd = fd
         self._knowledge = knowledge
         self._rest = b""
         self._unsent = b""
-        sock.setblocking(False)
-
-    @property
-    def fd(self) -> int:
-        """To poll for input; -1 when the agent has gone."""
-        return self._sock.fileno() if self._sock is not None else -1
+        os.set_blocking(fd, False)
 
     def run(self) -> None:
         """Reads what there is.  Without an agent what is known stays in force."""
-        while self._sock is not None:
+        while self.fd >= 0:
             try:
-                data = self._sock.recv(_CHUNK)
+                data = os.read(self.fd, _CHUNK)
             except BlockingIOError:
                 return
             except OSError:
                 data = b""
             if not data:
                 _log.info("the agent has gone; going on with what it said last")
-                self._sock.close()
-                self._sock = None
+                os.close(self.fd)
+                self.fd = -1
                 return
             *lines, self._rest = (self._rest + data).split(b"\n")
             for line in lines:
@@ -113,7 +111,7 @@ class Teacher:
 
     def say(self, told: dict[str, Any]) -> None:
         """Tells the agent; what it does not read at once goes with later calls."""
-        if self._sock is None:
+        if self.fd < 0:
             return
         self._unsent += json.dumps(told).encode() + b"\n"
         self.flush()
@@ -121,8 +119,8 @@ class Teacher:
     def flush(self) -> None:
         """Sends what waits, as far as there is room."""
         try:
-            while self._sock is not None and self._unsent:
-                self._unsent = self._unsent[self._sock.send(self._unsent) :]
+            while self.fd >= 0 and self._unsent:
+                self._unsent = self._unsent[os.write(self.fd, self._unsent) :]
         except BlockingIOError:
             pass  # flush() is called again
         except OSError as error:

@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from ovn_bpf_controller.datapath import libbpf
+from ovn_bpf_controller.datapath.maps import pinned
 from ovn_bpf_controller.datapath.punts import Punts
 from ovn_bpf_controller.errors import OvnBpfError
 from ovn_bpf_controller.process.child import close_others
-from ovn_bpf_controller.process.identity import set_comm
 from ovn_bpf_controller.process.log import Logger
 from ovn_bpf_controller.slowpath import takeover
 from ovn_bpf_controller.slowpath.all_duties import duties as all_duties
@@ -31,20 +29,20 @@ def main(argv: list[str]) -> int:
     """Serves until SIGTERM; returns the exit status.  argv: see __main__."""
     plane, programs, number, pidfile = Path(argv[0]), Path(argv[1]), int(argv[2]), Path(argv[3])
     close_others(number)
-    set_comm(COMM)
+    _introduce()
     _hurry()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal, for the agent
     try:
         # Opened anew, not inherited: the kernel forgets our rings with these files.
         maps = {
-            name: libbpf.pinned(plane / "maps" / name)
+            name: pinned(plane / "maps" / name)
             for name in ("ovn_punts", "ovn_resume_ctl", "ovn_macs")
         }
-        resume = libbpf.pinned(programs / "ovn_resume")
+        resume = pinned(programs / "ovn_resume")
         duties = all_duties(maps)
         hears = {name: parse for duty in duties for name, parse in duty.hears().items()}
         knowledge = Knowledge(hears=hears)
-        teacher = Teacher(socket.socket(fileno=number), knowledge)
+        teacher = Teacher(number, knowledge)
         if not takeover.taught(teacher, knowledge):
             return 0
         wake, stopping = _stop_by_signal()
@@ -70,6 +68,14 @@ def _stop_by_signal() -> tuple[int, Callable[[], bool]]:
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     signal.signal(signal.SIGTERM, stop)
     return wake, lambda: come
+
+
+def _introduce() -> None:
+    """By the name that ps shows; not process.identity's way, which loads ctypes."""
+    try:
+        Path("/proc/self/comm").write_text(COMM)
+    except OSError as error:
+        Logger("slowpath").dbg(f"no name of its own: {error}")
 
 
 def _hurry() -> None:

@@ -23,8 +23,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from ovn_bpf_controller.datapath import libbpf
-from ovn_bpf_controller.datapath.maps import ArrayMap
+from ovn_bpf_controller.datapath.maps import ArrayMap, pinned
 from ovn_bpf_controller.datapath.records import word
 from ovn_bpf_controller.sandbox.status import table
 from tests.bench import alone
@@ -214,7 +213,7 @@ def _translated(nb: Client) -> bool:
 def _control_of(pid: int) -> Iterator[ArrayMap]:
     """The control block in the maps of an agent, which has a bpffs of its own."""
     path = next(Path(f"/proc/{pid}/root/sys/fs/bpf").glob("ovn-bpf/*/*/maps/ovn_ctl"))
-    control = ArrayMap("ovn_ctl", libbpf.pinned(path))
+    control = ArrayMap("ovn_ctl", pinned(path))
     try:
         yield control
     finally:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import socket
 import time
@@ -74,14 +75,14 @@ class Loop:
         known = Knowledge()
         arguments = {str(n): text for n, text in plane.compiler.arguments().items()}
         known.learn(line(arguments))
-        self._sockets = socket.socketpair()
-        teacher = Teacher(self._sockets[0], known)
-        self.service = Service(self.punts, teacher, known, duties(maps))
+        self._agent, ours = socket.socketpair()
+        self._teacher = Teacher(ours.detach(), known)
+        self.service = Service(self.punts, self._teacher, known, duties(maps))
 
     def close(self) -> None:
         self.punts.close()
-        for each in self._sockets:
-            each.close()
+        self._agent.close()
+        os.close(self._teacher.fd)
 
     def serve(self) -> None:
         """The next packet."""

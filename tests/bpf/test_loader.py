@@ -22,7 +22,7 @@ from ovn_bpf_controller.datapath.attach import Attachments, Tcx
 from ovn_bpf_controller.datapath.clsact import Clsact
 from ovn_bpf_controller.datapath.libbpf import BpfObject
 from ovn_bpf_controller.datapath.loader import OBJECT, Plane, pin_name
-from ovn_bpf_controller.datapath.maps import map_info
+from ovn_bpf_controller.datapath.maps import map_info, pinned
 from ovn_bpf_controller.datapath.programs import OWN
 from ovn_bpf_controller.errors import DataPlaneError, StartupError
 from tests.support.kernel import Kernel, private_kernel
@@ -113,7 +113,7 @@ def test_a_build_with_other_scratch_memory_replaces_the_programs(
     Plane("hv1", sizes=SMALL).close()
     second = Plane("hv1", sizes=SMALL, source=tmp_path / "ovn.o")
     assert second.adopted
-    fds = [libbpf.pinned(path) for path in second.directory.glob("programs-*/ovn_scratch")]
+    fds = [pinned(path) for path in second.directory.glob("programs-*/ovn_scratch")]
     assert len({map_info(fd).value_size for fd in fds}) == 2
     for fd in fds:
         os.close(fd)
@@ -121,7 +121,7 @@ def test_a_build_with_other_scratch_memory_replaces_the_programs(
 
 
 def attached_program(plane: Plane, ifindex: int) -> int:
-    fd = libbpf.pinned(plane.links / f"{ifindex}-ovn_vif")
+    fd = pinned(plane.links / f"{ifindex}-ovn_vif")
     info: Any = ffi.new("struct ovn_link_info *")
     assert lib.ovn_link_info(fd, info) == 0
     os.close(fd)

@@ -24,7 +24,7 @@ def test_the_first_lesson_is_answered_without_a_pause(monkeypatch: pytest.Monkey
         punts = Punts(maps, plane.plane.programs["ovn_resume"], plane.plane.directory)
         ours, theirs = socket.socketpair()
         knowledge = Knowledge()
-        teacher = Teacher(theirs, knowledge)
+        teacher = Teacher(theirs.detach(), knowledge)
         ours.sendall(b'{"lesson": 7}\n')
         teacher.run()  # as the process does before it has rings of its own
         served = service.Service(punts, teacher, knowledge, [Verbs("none", {})])
@@ -42,5 +42,5 @@ def test_the_first_lesson_is_answered_without_a_pause(monkeypatch: pytest.Monkey
             for fd in (wake, writer):
                 os.close(fd)
             ours.close()
-            theirs.close()
+            os.close(teacher.fd)
             punts.close()

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from ovn_bpf_controller.cli import ctl as cli
-from ovn_bpf_controller.datapath import libbpf
-from ovn_bpf_controller.datapath.maps import HashMap
+from ovn_bpf_controller.datapath.maps import HashMap, pinned
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import traffic
 from tests.support.beds import OURS
@@ -122,7 +121,7 @@ def test_check_finds_nothing_wrong_with_what_is_right(bed: Sandbox) -> None:
 def index(bed: Sandbox) -> Iterator[HashMap]:
     """The look-up map of rules of small keys, as hv1's agent pinned it."""
     [pin] = bed.chassis["hv1"].bpffs.glob("**/maps/ovn_idx_s")
-    fd = libbpf.pinned(pin)
+    fd = pinned(pin)
     yield HashMap(pin.name, fd)
     os.close(fd)
 

@@ -13,6 +13,7 @@ from scapy.layers.inet6 import ICMPv6ND_RA
 from scapy.layers.l2 import Ether
 
 from ovn_bpf_controller.datapath import libbpf
+from ovn_bpf_controller.datapath.maps import pinned
 from ovn_bpf_controller.sandbox import process
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import dhcp, punting, traffic
@@ -141,7 +142,7 @@ def test_it_starts_beside_what_another_build_left(bed: Sandbox, tmp_path: Path) 
     [pin] = bed.chassis["hv1"].bpffs.glob("**/programs-*/ovn_resume")
     other = pin.parents[1] / "programs-0000" / pin.name
     other.parent.mkdir()
-    fd = libbpf.pinned(pin)
+    fd = pinned(pin)
     try:
         libbpf.pin(fd, other)
     finally:

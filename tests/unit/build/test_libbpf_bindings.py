@@ -64,4 +64,4 @@ def test_types_of_c_in_python(declaration: str, expected: str) -> None:
 
 
 def test_a_call_reaches_libbpf() -> None:
-    assert _libbpf.bpf_obj_get(b"/no/such/pin") < 0
+    assert _libbpf.bpf_obj_pin(-1, b"/no/such/pin") < 0
