@@ -17,6 +17,7 @@ from ovn_bpf_controller.binding.desired import Delta, Desired, LocalDatapath
 from ovn_bpf_controller.compile.compiler import FlowCompiler, LogicalFlow, RuleChanges, Traits
 from ovn_bpf_controller.compile.lists import SWITCH
 from ovn_bpf_controller.compile.load_balancer import Central
+from ovn_bpf_controller.lang.releases import groups_alone
 from ovn_bpf_controller.neighbours import Neighbours
 from ovn_bpf_controller.ovsdb import tables
 from ovn_bpf_controller.ovsdb.cache import SouthboundCache
@@ -80,6 +81,10 @@ class LogicalFlows:
     def traits(self, dp: int) -> Traits:
         """See compile.flow.Env."""
         return self._traits.get(dp, SWITCH)
+
+    def groups_alone(self) -> bool:
+        """See compile.env.Env."""
+        return self._central.groups_alone
 
     def has_collector(self, number: int) -> bool:
         """See compile.flow.Env."""
@@ -168,6 +173,7 @@ class LogicalFlows:
         if not delta.datapaths and not any(table in changes for table in concerned):
             return
         central, self._central = self._central, central_of(self._cache)
+        release = central.groups_alone != self._central.groups_alone
         datapaths = delta.datapaths or tables.DatapathBinding.TABLE in changes
         if central == self._central and not datapaths:
             return
@@ -181,7 +187,7 @@ class LogicalFlows:
             self._traits[local.key] = traits
             if not traits.router:
                 self._switches[uuid] = local.key
-            if old.get(local.key) != traits:
+            if release or old.get(local.key) != traits:
                 self.compiler.traits_changed(local.key)
 
     # --- flows ----------------------------------------------------------------
@@ -302,10 +308,12 @@ def central_of(cache: SouthboundCache) -> Central:
     nothing else.
     """
     for row in cache.table(tables.SBGlobal).values():
-        version = row.options.get("northd_internal_version", "").partition(".")[0]
+        version = row.options.get("northd_internal_version", "")
+        year = version.partition(".")[0]
         said = row.options.get("register_consolidation") == "true"
-        later = version.isdigit() and int(version) >= _CONSOLIDATED_SINCE
-        return Central(said or later, row.options.get("lb_hairpin_use_ct_mark") != "false")
+        later = year.isdigit() and int(year) >= _CONSOLIDATED_SINCE
+        marked = row.options.get("lb_hairpin_use_ct_mark") != "false"
+        return Central(said or later, marked, groups_alone(version))
     return Central()
 
 

@@ -25,6 +25,7 @@ from ovn_bpf_controller.compile.prereqs import Prereqs
 from ovn_bpf_controller.compile.sets import SetBook
 from ovn_bpf_controller.compile.telling import NOTHING
 from ovn_bpf_controller.errors import OvnBpfError
+from ovn_bpf_controller.lang.releases import earlier
 
 Line = tuple[int, int, Traits, str, str]  # pipeline, table, traits, match, actions
 
@@ -63,6 +64,9 @@ class _World:
     def template_vars(self) -> Mapping[str, str]:
         return {}
 
+    def groups_alone(self) -> bool:
+        return True
+
     def has_collector(self, number: int) -> bool:
         raise _UnsureError(str(number))
 
@@ -96,8 +100,9 @@ class Learner:
                 _, required = flow._lower(actions, pipeline, table, names, None)
                 self._prereqs.setdefault(required.name, actions)
                 self._keep_actions(actions, pipeline, table, names, names.traits(actions))
-                flow._keys(match, required, names)
-                self._keep_keys(match, required, names)
+                for text in dict.fromkeys((match, earlier(match))):
+                    flow._keys(text, required, names)
+                    self._keep_keys(text, required, names)
             except OvnBpfError:
                 continue  # the agent will tell
 

@@ -39,6 +39,9 @@ class Env(Protocol):
     def traits(self, dp: int) -> Traits:
         """What kind of datapath dp is."""
 
+    def groups_alone(self) -> bool:
+        """Whether igmp and mldv1, mldv2 are packets to groups alone: lang.releases."""
+
     def has_collector(self, number: int) -> bool:
         """Whether there is a Flow_Sample_Collector_Set with this id."""
 

@@ -102,6 +102,8 @@ def compile_flow(flow: LogicalFlow, names: Names) -> Compiled:
         actions = names.expand(flow.actions) if "^" in flow.actions else flow.actions
         lowered, required = _lowered(actions, flow, names)
         match = names.expand(flow.match) if "^" in flow.match else flow.match
+        if "igmp" in match or "mldv" in match:
+            match = names.of_its_time(match)
         if flow.ct_translation:
             keys = _compile(match, required, names, True)
         else:

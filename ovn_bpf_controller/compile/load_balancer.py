@@ -37,11 +37,13 @@ class Central(NamedTuple):
     """How northd lets the original destination of a connection be known.
 
     consolidated: see compile.lists.Traits.  ct_mark: "natted" is a bit of ct_mark,
-    else of ct_label (SB_Global options:lb_hairpin_use_ct_mark).
+    else of ct_label (SB_Global options:lb_hairpin_use_ct_mark).  groups_alone: see
+    lang.releases.
     """
 
     consolidated: bool = False
     ct_mark: bool = True
+    groups_alone: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Final
 from ovn_bpf_controller.compile.env import Env, Kind, Ref
 from ovn_bpf_controller.compile.lists import Traits
 from ovn_bpf_controller.compile.sets import SetBook
+from ovn_bpf_controller.lang.releases import earlier
 from ovn_bpf_controller.lang.templates import substitute_templates, template_names
 
 # Verbs whose instructions depend on the kind of datapath (compile.ct_actions).
@@ -97,6 +98,11 @@ class Names:
     def port_key_or_0(self, lport: str) -> int:
         """OVN stores 0 for a port that the datapath does not have."""
         return self.port_key(lport) or 0
+
+    def of_its_time(self, match: str) -> str:
+        """The match as the central's release means it."""
+        self.refs.add(_TRAITS)
+        return match if self._env.groups_alone() else earlier(match)
 
     def expand(self, text: str) -> str:
         """The text with its template variables replaced."""

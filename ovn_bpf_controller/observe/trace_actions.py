@@ -83,6 +83,8 @@ class Actions:
                 into.add(Kind.BLOCK, _log(action, e))
             elif isinstance(action, nodes.Select):
                 self._select = action
+            elif isinstance(action, nodes.DnsLookup):  # a trace asks no agent
+                into.add(Kind.ERROR, "*** dns_lookup action not implemented")
             elif isinstance(action, nodes.Push | nodes.Pop):
                 into.add(Kind.MODIFY, self._stacked(action, e.words))
             for line in _modifications(action, text, e.words):

@@ -131,6 +131,24 @@ CASES: dict[str, tuple[str, str, str]] = {
         f"{A_TO_B} && {IP6} && icmp6 && ip.frag == 3",
         "nw_frag=later,icmp_type=0",
     ),
+    "IGMP was IGMP to a single station, too, before 24.03.3": (
+        SWITCH + "set Logical_Switch sw other_config:mcast_snoop=true",
+        f"{A_TO_B} && {IP4} && ip.proto == 2",
+        "nw_proto=2",
+    ),
+    "so was MLD": (
+        SWITCH + "set Logical_Switch sw other_config:mcast_snoop=true",
+        f"{A_TO_B} && ip6.src == fe80::1 && ip6.dst == fd00::2 && ip.ttl == 1"
+        " && icmp6.type == 131 && icmp6.code == 0",
+        "icmp_type=131",
+    ),
+    "what asks for a name is told not to have been answered": (
+        SWITCH
+        + '--id=@d create DNS records={"one.example"="10.0.0.2"} -- add Logical_Switch sw'
+        + " dns_records @d",
+        f"{A_TO_B} && {IP4} && udp.dst == 53",
+        "*** dns_lookup action not implemented;",
+    ),
     "a gateway port stands for its distributed one": (
         ROUTER + "lrp-set-gateway-chassis lr-sw hv1 10\nlr-route-add lr 172.16.0.0/16 10.0.0.2",
         f"{TO_ROUTER} && {FAR}",

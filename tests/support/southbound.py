@@ -15,6 +15,7 @@ from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile import mac_binding
 from ovn_bpf_controller.compile.compiler import FlowCompiler, LogicalFlow, Traits
 from ovn_bpf_controller.compile.load_balancer import Central, LoadBalancer, expand
+from ovn_bpf_controller.lang.releases import groups_alone
 from ovn_bpf_controller.model import McGroup
 from tests.support.ovsdb import OvsdbServer
 from tests.support.world import World
@@ -78,6 +79,7 @@ def read(server: OvsdbServer) -> Southbound:
         world.port_groups[int(dp), name] = several(row["ports"])
     world.residents = {name for _, name in ports.items()}
     central = _central(server)
+    world.of_today = central.groups_alone
     for row in datapaths.values():
         said, kind = row["external_ids"], row.get("type")
         router = kind == "logical-router" or (not kind and "logical-switch" not in said)
@@ -101,9 +103,10 @@ def read(server: OvsdbServer) -> Southbound:
 def _central(server: OvsdbServer) -> Central:
     """What logical.central_of() says of a cache."""
     (row,) = rows(server, "SB_Global").values()
-    version = row["options"].get("northd_internal_version", "0").split(".")[0]
+    version = row["options"].get("northd_internal_version", "0")
     said = row["options"].get("register_consolidation") == "true"
-    return Central(said or int(version) >= 26)
+    later = int(version.split(".")[0]) >= 26
+    return Central(said or later, groups_alone=groups_alone(version))
 
 
 def _add_balancers(

@@ -20,6 +20,7 @@ class World:
     templates: dict[str, str] = field(default_factory=dict)
     kinds: dict[int, Traits] = field(default_factory=dict)
     collectors: set[int] = field(default_factory=lambda: set(range(256)))
+    of_today: bool = True  # what igmp, mldv1 and mldv2 mean
     tunnelled: set[tuple[int, str]] = field(default_factory=set)  # ports behind tunnels
 
     def address_set(self, name: str) -> Sequence[str] | None:
@@ -39,6 +40,9 @@ class World:
 
     def traits(self, dp: int) -> Traits:
         return self.kinds.get(dp, Traits())
+
+    def groups_alone(self) -> bool:
+        return self.of_today
 
     def has_collector(self, number: int) -> bool:
         return number in self.collectors

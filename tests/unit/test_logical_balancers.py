@@ -129,6 +129,32 @@ def test_what_the_central_says_of_itself_is_followed(sb: Sb) -> None:
     assert word() == lib.OW_REG0 + 4
 
 
+def test_a_flow_follows_the_release_of_the_central(sb: Sb) -> None:
+    sb.put(SBGlobal(uuid="g", options={"northd_internal_version": "23.03.1-20.27.0-70.6"}))
+    sb.put(
+        LogicalFlow(
+            uuid="f",
+            logical_datapath="dp1",
+            pipeline="ingress",
+            table_id=3,
+            priority=7,
+            match="igmp",
+            actions="next;",
+        )
+    )
+    sb.run()
+
+    def masks() -> list[bool]:
+        """Whether it looks at the link-layer address."""
+        rules = [rule for rule in sb.flows.compiler.rules() if rule.table == 3]
+        return [any(word == lib.OW_ETH_DST for word, _ in rule.mask) for rule in rules]
+
+    assert masks() == [False]
+    sb.put(SBGlobal(uuid="g", options={"northd_internal_version": "24.09.0-20.37.0-81.7"}))
+    sb.run()
+    assert masks() == [True]
+
+
 def test_a_flow_follows_the_kind_of_its_datapath(sb: Sb) -> None:
     sb.put(LogicalDpGroup(uuid="all", datapaths=("dp1", "dp3")))
     flow = LogicalFlow(
@@ -175,7 +201,7 @@ def test_kinds_of_datapaths(row: DatapathBinding, traits: Traits) -> None:
     ("options", "central"),
     [
         ({}, Central()),
-        ({"northd_internal_version": "23.03.1-20.27.0-70.6"}, Central()),
+        ({"northd_internal_version": "23.03.1-20.27.0-70.6"}, Central(groups_alone=False)),
         ({"lb_hairpin_use_ct_mark": "false"}, Central(ct_mark=False)),
         ({"register_consolidation": "true"}, Central(consolidated=True)),
         ({"northd_internal_version": "25.03.0-x", "register_consolidation": "true"}, Central(True)),

@@ -33,7 +33,7 @@ from tests.unit.lang.test_match import REFUSED as REFUSED_MATCHES
 
 TABLES = 20  # of each pipeline; OVN 23.03 has 29 in ingress
 BATCH = 2 * TABLES
-# What Debian 12's release lacks, and igmp, which meant less before 23.03.2.
+# What Debian 12's release lacks, and igmp, which meant more then: lang.releases.
 NEWER = re.compile(r"\b(__inport|from_evpn_vtep|ct_label\.nf|nd_ns_mcast|igmp)\b")
 KNOWN = grammar.matches(depth=1).map(lambda text: "1" if NEWER.search(text) else text)
 
