@@ -19,9 +19,10 @@ from ovn_bpf_controller.datapath.attach import Attachment, Attachments, Hook
 from ovn_bpf_controller.datapath.loader import Plane
 from ovn_bpf_controller.plaindata import dataclass
 
-# Between what is told of many that are being attached, doubled each time: each costs
-# the agent a round, and a transaction.
+# Between what is told of many that are being attached, at first and at most: it costs the
+# agent a round, and a transaction with each database.
 _TELL_SECONDS: Final = 0.1
+_TELL_SECONDS_MOST: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ class Attacher:
             self._untold |= done
             if self._untold and time.monotonic() >= self._tell_at:
                 self._tell()
-                pause *= 2
+                pause = min(4 * pause, _TELL_SECONDS_MOST)
                 self._tell_at = time.monotonic() + pause
             if self._interrupted:
                 return
