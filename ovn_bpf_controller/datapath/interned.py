@@ -8,6 +8,7 @@ last holder is gone and a grace period is over.
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable
 from typing import Final
 
@@ -129,8 +130,8 @@ class MemberLists:
 
     def _make(self, members: Members, journal: Journal) -> int:
         first = self._runs.take(len(members), journal)
-        for i, member in enumerate(members):
-            self._array.put(first + i, struct.pack("=I", member))
+        gap = bytes(self._array.stride - 4)
+        self._array.put(first, gap.join([member.to_bytes(4, sys.byteorder) for member in members]))
         return first
 
     def read(self, first: int, count: int) -> Members:
