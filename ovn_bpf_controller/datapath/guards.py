@@ -45,7 +45,8 @@ class Common:
         if len(several) == 1:
             return cls(mask, first)
         columns = enumerate(zip(*several, strict=True))
-        return cls(mask, first, tuple(place for place, col in columns if len(set(col)) == 1))
+        alike = [place for place, column in columns if column.count(column[0]) == len(column)]
+        return cls(mask, first, tuple(alike))
 
     def also(self, values: Sequence[int]) -> Common:
         """With one rule more; itself if that changes nothing."""
