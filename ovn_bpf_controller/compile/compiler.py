@@ -26,9 +26,8 @@ from ovn_bpf_controller.compile.names import Names
 from ovn_bpf_controller.compile.problems import Problem, Problems, UnsupportedFlow
 from ovn_bpf_controller.compile.sets import Name, SetBook
 from ovn_bpf_controller.compile.side_rules import (
+    SideOwners,
     default_rules,
-    on_datapath,
-    packed,
     security_rules,
     side_rules,
 )
@@ -78,7 +77,7 @@ class FlowCompiler:
         self._dirty: dict[User, None] = {}
         self._problems = Problems()
         self._dp_users: dict[int, int] = {}
-        self._side_owners: dict[str, set[int]] = {}
+        self._side = SideOwners(self._store)
         self._noted: set[User] = set()  # whoever has problems, arguments, meters or logs
         self._punting: dict[User, tuple[tuple[int, str], ...]] = {}
         self._arguments: dict[int, str] | None = None  # None: to be collected again
@@ -167,15 +166,11 @@ class FlowCompiler:
         self, name: str, rules: Sequence[SideRule], datapaths: Iterable[int]
     ) -> None:
         """Makes `rules` all that the owner `name` has in side tables, on each of these."""
-        old = self._side_owners.pop(name, set())
-        wanted = set(datapaths) if rules else set()
-        for dp in old - wanted:
-            self._store.drop((name, dp))
-        common = packed(rules) if wanted else ()
-        for dp in wanted:
-            self._store.put((name, dp), on_datapath(dp, common))
-        if wanted:
-            self._side_owners[name] = wanted
+        self._side.set(name, rules, datapaths)
+
+    def move_side_rules(self, name: str, datapaths: Iterable[int]) -> bool:
+        """The owner's rules as they are, on these; False if it has none, and none to keep."""
+        return self._side.move(name, datapaths)
 
     def address_set_changed(self, name: str) -> None:
         """Members were added or removed, or the set came or went."""

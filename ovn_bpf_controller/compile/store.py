@@ -77,6 +77,10 @@ class RuleStore:
                 self._touch((rule.dp, table), key, claims)
             keys[key] = _claimed(claims, claim) if claims else (claim,)
 
+    def owned(self, owner: Owner) -> Sequence[Rule]:
+        """What the owner claims."""
+        return self._owned.get(owner, ())
+
     def drop(self, owner: Owner) -> None:
         """Takes out whatever the owner claims."""
         for rule in self._owned.pop(owner, ()):

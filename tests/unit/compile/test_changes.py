@@ -100,6 +100,11 @@ change = st.one_of(
         st.sets(st.sampled_from([1, 2, 3]), max_size=3),
         st.sampled_from([Central(), Central(True), Central(False, False)]),
     ),
+    st.tuples(
+        st.just("move_balancer"),
+        st.sampled_from(["lb1", "lb2", "lb3"]),
+        st.sets(st.sampled_from([1, 2, 3]), max_size=3),
+    ),
     st.tuples(st.just("collector"), st.booleans()),
     st.tuples(st.just("tunnel"), st.integers(1, 2), st.sampled_from(["p1", "p2"])),
     st.tuples(st.just("template"), st.sampled_from(["80", "81", "x", None])),
@@ -187,6 +192,13 @@ class State:
         rules = expand(row, {"vip": "10.8.8.8"}, central)[0] if row else []
         self.balancers[name] = (rules, dps)
         self.compiler.set_side_rules(name, rules, dps)
+
+    def do_move_balancer(self, name: str, dps: set[int]) -> None:
+        rules, where = self.balancers.get(name, ([], set()))
+        if self.compiler.move_side_rules(name, dps):
+            self.balancers[name] = (rules, dps)
+        else:
+            assert not rules or not where, "there was something to move"
 
     def do_flush(self) -> None:
         self.take(self.compiler.flush())
