@@ -18,6 +18,7 @@
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 64);
+	__uint(map_flags, BPF_F_NO_PREALLOC); /* the agent alone adds to it */
 	__type(key, __u64);
 	__type(value, struct ovn_meter);
 } ovn_meters SEC(".maps");
@@ -25,6 +26,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 64);
+	__uint(map_flags, BPF_F_NO_PREALLOC); /* the agent alone adds to it */
 	__type(key, __u64);
 	__type(value, struct ovn_meter_use);
 } ovn_meter_use SEC(".maps");

@@ -69,7 +69,6 @@ struct ovn_stage_ver {
 	__u32 n_tuples;
 	__u32 default_rule; /* class S slot of the match-all rule, or 0 */
 	__u32 skip_to;	    /* the table to go on with instead, or 0 */
-	__u32 pad;
 };
 
 struct ovn_stage {
@@ -100,7 +99,6 @@ struct ovn_rule {
 	__u32 prio;
 	__u32 pc;   /* first instruction in ovn_insns */
 	__u32 flow; /* number of the logical flow, for counters and drops */
-	__u32 pad;
 };
 struct ovn_rule_s {
 	struct ovn_rule rule;
@@ -129,8 +127,8 @@ enum ovn_set_kind {
 /* Hash `ovn_set_idx`; the value is a slot of `ovn_sets`.  All prefix lengths in
  * use are tried, since several may match. */
 struct ovn_set_key {
-	__u32 kind;
-	__u32 plen; /* of addresses, otherwise 0 */
+	__u16 kind;
+	__u16 plen; /* of addresses, otherwise 0 */
 	__u32 v[4]; /* host order, masked to plen */
 };
 

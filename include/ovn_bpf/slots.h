@@ -9,7 +9,6 @@ struct ovn_slot {
 	__u32 born; /* first generation that sees this version; 0: never */
 	__u32 dead; /* first generation that does not; ~0: still alive */
 	__u32 next; /* slot of the version before, or 0 */
-	__u32 pad;
 };
 
 #endif

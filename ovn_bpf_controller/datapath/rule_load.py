@@ -133,7 +133,7 @@ def _add(
         key = pack(number, index, *values, *zeros)
         keys.append(key)
         prio = rule.prio
-        bodies.append(body(prio, pcs[rule.insns], rule.flow, 0) + key)
+        bodies.append(body(prio, pcs[rule.insns], rule.flow) + key)
         prios[prio] = prios.get(prio, 0) + 1
     stage.prios[index] = prios
     stage.common[index] = Common.of(mask, group)

@@ -28,7 +28,7 @@ from ovn_bpf_controller.datapath.stages import PER_DP, Stage, Stages, goes_on
 from ovn_bpf_controller.datapath.versioned import HEADER, Index, VersionedTable
 from ovn_bpf_controller.model import Rule
 
-BODY: Final = struct.Struct("=IIII")  # struct ovn_rule after the slot: prio, pc, flow, pad
+BODY: Final = struct.Struct("=III")  # struct ovn_rule after the slot: prio, pc, flow
 KEYS: Final = tuple(struct.Struct(f"={2 + words}I") for words in WORDS_OF_CLASS)
 KEYS_HEAD: Final = struct.Struct("=II")  # stage and mask, at the start of every key
 _FLOW: Final[int] = ffi.offsetof("struct ovn_rule", "flow") // 4
@@ -70,14 +70,14 @@ def bodies_of(
     prios: dict[int, int] = {}
     for rule, key in zip(group, keys, strict=True):
         prio = rule.prio
-        bodies.append(pack(prio, pcs[rule.insns], rule.flow, 0) + key)
+        bodies.append(pack(prio, pcs[rule.insns], rule.flow) + key)
         prios[prio] = prios.get(prio, 0) + 1
     return bodies, prios
 
 
 def _default_body(rule: Rule, pc: int, stage: int) -> bytes:
     key = KEYS_HEAD.pack(stage, 0).ljust(KEYS[0].size, b"\0")
-    return BODY.pack(rule.prio, pc, rule.flow, 0) + key
+    return BODY.pack(rule.prio, pc, rule.flow) + key
 
 
 def _held(
@@ -234,7 +234,7 @@ class Rules:
         mask = self._masks.shared.hold(rule.mask, journal)
         pc = self._insns.shared.hold(rule.insns, journal)
         key = key or _packed(number, stage, mask, rule.values)
-        table.put(key, BODY.pack(rule.prio, pc, rule.flow, 0) + key, generation, journal)
+        table.put(key, BODY.pack(rule.prio, pc, rule.flow) + key, generation, journal)
         self._stages.add(stage, mask, rule.prio, rule.mask, rule.values, journal)
         if old:
             self._leave(table, old, journal)
@@ -257,7 +257,7 @@ class Rules:
     def _same(self, table: VersionedTable, slot: int, rule: Rule) -> bool:
         """True if the slot says what the rule says.  The flow's number is no part
         of that: it serves accounting alone, and is corrected in place."""
-        prio, pc, flow, _ = BODY.unpack_from(table.body(slot))
+        prio, pc, flow = BODY.unpack_from(table.body(slot))
         if prio != rule.prio or pc != self._insns.shared.find(rule.insns):
             return False
         if flow != rule.flow:
@@ -273,7 +273,7 @@ class Rules:
         self._release(body, mask, stage, journal)
 
     def _release(self, body: bytes, mask: int, stage: int, journal: Journal) -> None:
-        _, pc, _, _ = BODY.unpack_from(body)
+        _, pc, _ = BODY.unpack_from(body)
         journal.after_grace(self._insns.shared.drop, self._insns.shared.key(pc))
         if mask:
             journal.after_grace(self._masks.shared.drop, self._masks.shared.key(mask))
@@ -359,7 +359,7 @@ class Rules:
 
     def _read(self, table: VersionedTable, slot: int, stage: int, mask: Mask) -> Rule:
         body = table.body(slot)
-        prio, pc, flow, _ = BODY.unpack_from(body)
+        prio, pc, flow = BODY.unpack_from(body)
         values = struct.unpack_from(f"={len(mask)}I", body, BODY.size + KEYS_HEAD.size)
         return Rule(
             dp=self._datapaths.shared.key(stage // PER_DP),

@@ -279,7 +279,7 @@ class Stages:
         at = side * VERSION.size
         if born[side]:  # a packet must not take the half-written version for its own
             self._stages.publish(stage, at // 4, 0)
-        data = VERSION.pack(0, new.first, len(new.tuples), new.default_rule, new.skip_to, 0)
+        data = VERSION.pack(0, new.first, len(new.tuples), new.default_rule, new.skip_to)
         self._stages.put(stage, data, at)
         self._stages.publish(stage, at // 4, generation)
         journal.undo(self._unwrite, stage, side, old)
@@ -343,9 +343,7 @@ class Stages:
                 self._stages.publish(stage, side * VERSION.size // 4, 0)
         side = 1 - self._older_side(stage)
         data = self._stages.get(stage)
-        born, first, count, default_rule, skip_to, _ = VERSION.unpack_from(
-            data, side * VERSION.size
-        )
+        born, first, count, default_rule, skip_to = VERSION.unpack_from(data, side * VERSION.size)
         if not born:
             return
         if first + count > self._tuples.capacity:

@@ -22,7 +22,7 @@ FOREVER: Final = 0xFFFFFFFF
 BORN: Final = word("struct ovn_slot", "born")
 DEAD: Final = word("struct ovn_slot", "dead")
 NEXT: Final = word("struct ovn_slot", "next")
-HEADER: Final = struct.Struct("=IIII")
+HEADER: Final = struct.Struct("=III")
 _PART: Final = 4096  # entries written without a break
 
 
@@ -161,7 +161,7 @@ class VersionedTable:
         old = self.index.live.get(key, 0)
         if key in self.index.doomed:  # the new version does not lead to the one that went
             journal.ensure_past(self.index.doomed[key])
-        self.array.put(slot, HEADER.pack(generation, FOREVER, old, 0) + body)
+        self.array.put(slot, HEADER.pack(generation, FOREVER, old) + body)
         self.index.set(key, slot)
         if old:
             self._bury(old, generation, journal)
@@ -182,7 +182,7 @@ class VersionedTable:
 
     def _fill(self, slots: list[int], bodies: Sequence[bytes], generation: int) -> None:
         """Writes first versions; slots side by side with one copy."""
-        head = HEADER.pack(generation, FOREVER, 0, 0)
+        head = HEADER.pack(generation, FOREVER, 0)
         if slots == list(range(slots[0], slots[0] + len(slots))):
             gap = bytes(self.array.stride - self.array.size)
             self.array.put(slots[0], gap.join([head + body for body in bodies]))
@@ -202,7 +202,7 @@ class VersionedTable:
     def put_unindexed(self, body: bytes, generation: int, journal: Journal) -> int:
         """A slot that is reached otherwise than by key; returns it."""
         slot = self.slots.take(journal)
-        self.array.put(slot, HEADER.pack(generation, FOREVER, 0, 0) + body)
+        self.array.put(slot, HEADER.pack(generation, FOREVER, 0) + body)
         return slot
 
     def put_unindexed_all(
