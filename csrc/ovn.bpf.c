@@ -118,7 +118,7 @@ int ovn_run(struct __sk_buff *skb)
 /* The verb's answer. */
 static __always_inline int serve(struct __sk_buff *skb, struct scratch *s)
 {
-	const struct ovn_insn *in = array_at(&ovn_insns, s->serve.pc);
+	const struct ovn_insn *in = insn_at(s->serve.pc);
 
 	switch (in ? in->a : OVN_PUNT_NONE) {
 	case OVN_PUNT_DHCP:

@@ -114,7 +114,7 @@ static __always_inline int from_slowpath(struct __sk_buff *skb, struct scratch *
 		push(s, FR_LOOKUP, p->table, 0, 0, 0);
 		return 0;
 	}
-	in = array_at(&ovn_insns, p->pc);
+	in = insn_at(p->pc);
 	if (!in || in->op != OP_PUNT || in->a != p->verb || in->b != p->arg || in->c != p->mark)
 		return DROP_PUNT_STALE;
 	if (in->src & OVN_PUNT_ANSWERS)

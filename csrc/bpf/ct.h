@@ -21,7 +21,7 @@
  */
 __noinline int ct_operand(struct scratch *s, __u32 pc)
 {
-	const struct ovn_insn *in = array_at(&ovn_insns, pc);
+	const struct ovn_insn *in = insn_at(pc);
 	__u32 *w, mask, v, at, dst;
 
 	if (!s || !in)
@@ -194,7 +194,7 @@ static __always_inline void ct_pretend(struct scratch *s, __u32 action)
  */
 __noinline int ct_run(struct __sk_buff *skb, struct scratch *s, __u32 pc)
 {
-	const struct ovn_insn *in = array_at(&ovn_insns, pc);
+	const struct ovn_insn *in = insn_at(pc);
 	struct ovn_ct_ctl *ctl = ct_control();
 	__u32 zone, action, i;
 	int err = 0;

@@ -90,7 +90,7 @@ static __always_inline void conn_copy(struct ct_work *t, const struct ovn_conn *
 __noinline int ct_find(const struct scratch *given, __u32 len)
 {
 	struct scratch *s = own(given);
-	struct ovn_ct_ctl *ctl = ct_control();
+	struct ovn_ct_ctl *ctl = array_at(&ovn_ct_ctl, 0);
 	const struct ovn_ct_ref *ref;
 	__u32 dir, gen, i, verdict = CT_DEAD;
 	struct ovn_conn *c;
@@ -108,7 +108,7 @@ __noinline int ct_find(const struct scratch *given, __u32 len)
 	dir = ref->dir & 1;
 	hide(dir);
 	dir &= 1;
-	c = i ? conn_at(i) : NULL;
+	c = i ? array_at(&ovn_conns, i) : NULL;
 	if (!c)
 		return CT_DEAD;
 	gen = zone_gen(t->key.zone);

@@ -79,12 +79,12 @@ struct {
 	__type(value, struct ct_timer);
 } ovn_ct_timer SEC(".maps");
 
-static __always_inline struct ovn_conn *conn_at(__u32 i)
+static __noinline struct ovn_conn *conn_at(__u32 i)
 {
 	return array_at(&ovn_conns, i);
 }
 
-static __always_inline struct ovn_ct_ctl *ct_control(void)
+static __noinline struct ovn_ct_ctl *ct_control(void)
 {
 	return array_at(&ovn_ct_ctl, 0);
 }

@@ -130,7 +130,7 @@ __noinline int ct_end(__u32 i, __u32 birth, __u32 counter)
  */
 __noinline int ct_reap(__u32 i, __u64 now)
 {
-	struct ovn_conn *c = conn_at(i);
+	struct ovn_conn *c = array_at(&ovn_conns, i);
 	__u32 flags, gen, ended = 0;
 
 	if (!c)

@@ -74,7 +74,7 @@ static __always_inline void ct_translate_given(__u32 *w, __u32 does, int ports)
 __noinline int ct_given(struct scratch *s, __u32 pc)
 {
 	struct ovn_trace_ctl *ctl = array_at(&ovn_trace_ctl, 0);
-	const struct ovn_insn *in = array_at(&ovn_insns, pc);
+	const struct ovn_insn *in = insn_at(pc);
 	__u32 *w, does;
 
 	if (!s || !in || !ctl || !s->trace || !ctl->n_ct)
@@ -133,7 +133,7 @@ static long ct_is_preferred(__u32 i, struct ct_wanted *c)
 __noinline int ct_preferred(__u32 pc)
 {
 	struct ovn_trace_ctl *ctl = array_at(&ovn_trace_ctl, 0);
-	const struct ovn_insn *in = array_at(&ovn_insns, pc);
+	const struct ovn_insn *in = insn_at(pc);
 	struct ct_wanted c = { .pc = pc + 1, .found = -1 };
 
 	if (!in || !ctl || !ctl->lb)

@@ -7,7 +7,7 @@
 #ifndef OVN_BPF_DECAP_H
 #define OVN_BPF_DECAP_H
 
-#include "packet.h"
+#include "chain.h"
 #include "ports.h"
 
 /* What the outer headers say. */
@@ -17,8 +17,6 @@ struct outer {
 	__u32 l4;  /* offset of the UDP header */
 	__u32 len; /* from the frame's start to the inner Ethernet header */
 	__u32 ip6;
-	__u32 vni;
-	__u32 opt; /* data of OVN's option */
 };
 
 /* Is this UDP to a port that we serve?  1 yes, 0 no: leave it to the host. */
@@ -49,36 +47,53 @@ static __always_inline int parse_outer(struct __sk_buff *skb, struct outer *o, _
 	return !bpf_skb_load_bytes(skb, o->l4, &udp, UDP_LEN) && udp.dst == bpf_htons(port);
 }
 
-/* Base header and options.  Returns 0 or a drop reason. */
-static __always_inline int parse_geneve(struct __sk_buff *skb, struct outer *o)
+static long tunnel_option(__u32 i __attribute__((unused)), struct chain_walk *walk)
 {
-	__u32 at = o->l4 + UDP_LEN, end, i, found = 0;
-	struct geneve_hdr g;
+	struct scratch *s = walk->s;
+	struct chain *c = &s->chain;
 	struct geneve_opt opt;
+
+	c->bad = DROP_TUN_HEADER;
+	if (bpf_skb_load_bytes(walk->skb, c->at, &opt, 4))
+		return 1;
+	c->at += 4 + (opt.len & 31) * 4;
+	if (c->at > c->end)
+		return 1;
+	c->bad = DROP_TUN_OPTION;
+	if (opt.cls == bpf_htons(OVN_GENEVE_CLASS) && opt.type == OVN_GENEVE_TYPE) {
+		if ((opt.len & 31) != 1 || bpf_skb_load_bytes(walk->skb, c->at - 4, &opt.data, 4))
+			return 1;
+		s->tun_opt = bpf_ntohl(opt.data);
+		c->n = 1;
+	} else if (opt.type & GENEVE_CRITICAL) {
+		return 1; /* RFC 8926: unknown and critical */
+	}
+	c->bad = 0;
+	return c->at >= c->end;
+}
+
+/* Base header and options.  Returns 0 or a drop reason. */
+static __always_inline int parse_geneve(struct __sk_buff *skb, struct scratch *s, struct outer *o)
+{
+	struct chain_walk walk = { .skb = skb, .s = s };
+	struct chain *c = &s->chain;
+	__u32 at = o->l4 + UDP_LEN;
+	struct geneve_hdr g;
 
 	if (bpf_skb_load_bytes(skb, at, &g, sizeof(g)) || g.ver_optlen >> 6 || g.flags & 0x80 ||
 	    g.proto != bpf_htons(ETH_P_TEB))
 		return DROP_TUN_HEADER;
-	at += sizeof(g);
-	end = at + (g.ver_optlen & 63) * 4;
-	o->vni = bpf_ntohl(g.vni) >> 8;
-	o->len = end;
-	for (i = 0; i < OVN_MAX_TUN_OPTS && at < end; i++) {
-		if (bpf_skb_load_bytes(skb, at, &opt, 4))
-			return DROP_TUN_HEADER;
-		at += 4 + (opt.len & 31) * 4;
-		if (at > end)
-			return DROP_TUN_HEADER;
-		if (opt.cls == bpf_htons(OVN_GENEVE_CLASS) && opt.type == OVN_GENEVE_TYPE) {
-			if ((opt.len & 31) != 1 || bpf_skb_load_bytes(skb, at - 4, &opt.data, 4))
-				return DROP_TUN_OPTION;
-			o->opt = bpf_ntohl(opt.data);
-			found = 1;
-		} else if (opt.type & GENEVE_CRITICAL) {
-			return DROP_TUN_OPTION; /* RFC 8926: unknown and critical */
-		}
-	}
-	if (at < end || !found)
+	c->at = at + sizeof(g);
+	c->end = c->at + (g.ver_optlen & 63) * 4;
+	c->n = 0;
+	c->bad = 0;
+	s->tun_vni = bpf_ntohl(g.vni) >> 8;
+	o->len = c->end;
+	if (c->at < c->end)
+		bpf_loop(OVN_MAX_TUN_OPTS, tunnel_option, &walk, 0);
+	if (c->bad)
+		return c->bad;
+	if (c->at < c->end || !c->n)
 		return DROP_TUN_OPTION;
 	return skb->len < o->len + ETH_LEN ? DROP_MALFORMED : 0;
 }
@@ -125,18 +140,25 @@ static __always_inline int strip_outer(struct __sk_buff *skb, const struct outer
 	return 0;
 }
 
+static __always_inline int differ16(const __u8 *a, const __u8 *b)
+{
+	__u32 i, d = 0;
+
+	for (i = 0; i < 16; i += 4)
+		d |= *(const __be32 *)(a + i) ^ *(const __be32 *)(b + i);
+	return d != 0;
+}
+
 /* Is the sender a chassis we know, and were we meant?  0 or a drop reason. */
 static __always_inline int check_peer(const struct outer *o)
 {
 	const __u32 *chassis = bpf_map_lookup_elem(&ovn_peers, &o->from);
 	const struct ovn_tunnel *t = chassis ? tunnel_to(*chassis) : NULL;
-	__u32 i, d = 0;
 
-	if (!t)
+	/* A hash may answer for another key. */
+	if (!t || differ16(o->from.addr, t->remote) || differ16(o->to, t->local))
 		return DROP_TUN_SENDER;
-	for (i = 0; i < 16; i++) /* of both: a hash may answer for another key */
-		d |= (o->from.addr[i] ^ t->remote[i]) | (o->to[i] ^ t->local[i]);
-	return d ? DROP_TUN_SENDER : 0;
+	return 0;
 }
 
 /*
@@ -157,11 +179,9 @@ __noinline int decap(struct __sk_buff *skb, struct scratch *s)
 		return -1;
 	err = check_peer(&o);
 	if (!err)
-		err = parse_geneve(skb, &o);
+		err = parse_geneve(skb, s, &o);
 	if (!err)
 		err = strip_outer(skb, &o, ctl->decap_flags);
-	s->tun_vni = o.vni;
-	s->tun_opt = o.opt;
 	return err;
 }
 

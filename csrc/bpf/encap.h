@@ -65,16 +65,21 @@ static __always_inline int make_room_again(struct __sk_buff *skb, __u32 outer, i
 	return bpf_skb_adjust_room(skb, -IP6_LEN, BPF_ADJ_ROOM_MAC, flags);
 }
 
-/* Make room for the outer headers in front of the inner Ethernet header. */
-static __always_inline int make_room(struct __sk_buff *skb, struct scratch *s, __u32 outer, int ip6,
-				     const struct ovn_tunnel *t)
+/* make_room - for the outer headers, in front of the inner Ethernet header */
+__noinline int make_room(struct __sk_buff *skb, struct scratch *s, __u32 outer,
+			 const struct ovn_tunnel *t)
 {
-	__u32 type = s->wire[OW_ETH_TYPE - OW_HEADERS] >> 16;
+	__u32 type, ip6;
 	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_ENCAP_L4_UDP | ENCAP_L2_ETH |
 		      ENCAP_L2(ETH_LEN);
-	__u8 *eth = s->buf.bytes;
+	__u8 *eth;
 	long err;
 
+	if (!s || !t)
+		return -1;
+	eth = s->buf.bytes;
+	type = s->wire[OW_ETH_TYPE - OW_HEADERS] >> 16;
+	ip6 = t->flags & OVN_TUN_IPV6;
 	if (type != ETH_P_IP && type != ETH_P_IPV6)
 		return bpf_skb_change_head(skb, outer, 0) ? -1 : 0;
 	flags |= ip6 ? BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 : BPF_F_ADJ_ROOM_ENCAP_L3_IPV4;
@@ -84,7 +89,7 @@ static __always_inline int make_room(struct __sk_buff *skb, struct scratch *s, _
 		return -1;
 	err = bpf_skb_adjust_room(skb, outer, BPF_ADJ_ROOM_MAC, flags);
 	if (err == -EALREADY)
-		err = make_room_again(skb, outer, ip6, ip6 == (type == ETH_P_IPV6), t);
+		err = make_room_again(skb, outer, ip6, !!ip6 == (type == ETH_P_IPV6), t);
 	return err || bpf_skb_store_bytes(skb, outer, eth, ETH_LEN, 0) ? -1 : 0;
 }
 
@@ -114,7 +119,7 @@ static __always_inline void copy16(__u8 *to, const __u8 *from)
 /*
  * put_outer - write the outer headers; the room is there
  *
- * By itself, since make_room() has many ends, and the verifier would go on from each.
+ * By itself, as make_room(): the verifier would go on with it from each end of that.
  */
 __noinline int put_outer(struct __sk_buff *skb, struct scratch *s, const struct ovn_tunnel *t,
 			 __u32 hash)
@@ -173,7 +178,7 @@ static __noinline int send_inline(struct __sk_buff *skb, struct scratch *s,
 		return DROP_TUN_ENCAP; /* the tag would end on the outer frame */
 	hash = bpf_get_hash_recalc(skb);
 	if (!s->outer) {
-		if (make_room(skb, s, outer, ip6, t))
+		if (make_room(skb, s, outer, t))
 			return DROP_TUN_ENCAP;
 		s->outer = outer;
 		s->off = outer;

@@ -16,7 +16,7 @@
 /* Take a level of scratch for this packet, or NULL when nested too deep. */
 static __always_inline struct scratch *enter(__u32 way)
 {
-	const struct ovn_ctl *ctl = control();
+	const struct ovn_ctl *ctl = array_at(&ovn_ctl, 0);
 	__u32 *level = array_at(&ovn_depth, 0);
 	struct scratch *s;
 	__u32 depth, i;
@@ -92,7 +92,8 @@ static __always_inline int call_run(struct __sk_buff *skb, struct scratch *s, in
 		bpf_tail_call_static(skb, &ovn_calls, OVN_CALL_RUN);
 		err = DROP_NO_PROGRAM; /* still here */
 	}
-	ended(skb, s, err);
+	if (!s->trace)
+		drop(skb, err);
 	return leave(s, TC_ACT_SHOT);
 }
 

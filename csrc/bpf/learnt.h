@@ -55,7 +55,7 @@ static __always_inline void learnt_put(struct ovn_learnt *e)
 __noinline int learn(const struct scratch *given, __u32 pc)
 {
 	struct scratch *s = own(given);
-	const struct ovn_insn *in = array_at(&ovn_insns, pc);
+	const struct ovn_insn *in = insn_at(pc);
 	struct ovn_learnt *e;
 	__u32 n, ports;
 
@@ -149,7 +149,7 @@ __noinline int learnt_get(const struct scratch *given)
  */
 __noinline int learnt(struct scratch *s, __u32 pc)
 {
-	const struct ovn_insn *in = array_at(&ovn_insns, pc);
+	const struct ovn_insn *in = insn_at(pc);
 	struct ovn_learnt *e;
 	__u32 *w, i;
 

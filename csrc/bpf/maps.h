@@ -81,10 +81,12 @@ OVN_SLOTS(ovn_chassis, struct ovn_chassis);
 /* Underlay addresses that tunnel packets are taken from. */
 OVN_INDEX(ovn_peers, struct ovn_peer_key);
 
-/* MAC addresses learnt on ports with unknown addresses. */
+/* MAC addresses learnt on ports with unknown addresses.  What finds no memory is not
+ * learnt now: its packets are flooded, as before, and the next is learnt. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1024);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct ovn_fdb_key);
 	__type(value, struct ovn_fdb);
 } ovn_fdb SEC(".maps");
@@ -216,14 +218,22 @@ struct {
 	__uint(value_size, sizeof(__u32));
 } ovn_calls SEC(".maps");
 
+/* The kernel writes a look-up out and moves the rest of the program for it, at each start.
+ * So maps that many ask have a function of their own; array_at() is for who is asked by
+ * each packet, or has no call left. */
 static __always_inline void *array_at(void *map, __u32 index)
 {
 	return bpf_map_lookup_elem(map, &index);
 }
 
-static __always_inline struct ovn_ctl *control(void)
+static __noinline struct ovn_ctl *control(void)
 {
 	return array_at(&ovn_ctl, 0);
+}
+
+static __noinline const struct ovn_insn *insn_at(__u32 pc)
+{
+	return array_at(&ovn_insns, pc);
 }
 
 #endif

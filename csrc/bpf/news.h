@@ -14,7 +14,7 @@ static __noinline void news(struct __sk_buff *skb, struct scratch *s, __u32 kind
 			    __u32 mac)
 {
 	struct ovn_news *n = &s->buf.news;
-	struct ovn_ctl *ctl = array_at(&ovn_ctl, 0);
+	struct ovn_ctl *ctl = control();
 	const __u32 *w = s->cur.w;
 
 	if (!punt_allowed(s, OVN_PACE_PUNT)) {

@@ -52,7 +52,7 @@ static __always_inline __u32 port_slot(const struct scratch *s, __u32 dp, __u32 
 	return find_port(s->generation, dp, port);
 }
 
-static __always_inline const struct ovn_port *port_at(__u32 slot)
+static __noinline const struct ovn_port *port_at(__u32 slot)
 {
 	return slot ? array_at(&ovn_ports, slot) : NULL;
 }

@@ -71,7 +71,7 @@ enum { PUNT_SERVE = -1 };
  */
 __noinline int punt(struct __sk_buff *skb, struct scratch *s, __u32 pc, __u32 served)
 {
-	const struct ovn_insn *in = array_at(&ovn_insns, pc);
+	const struct ovn_insn *in = insn_at(pc);
 	struct ovn_punt *p;
 	int err, ask;
 	__u64 flags;

@@ -175,6 +175,17 @@ struct nat_search {
 	__u32 found;
 };
 
+/* What the options of a DHCP request say; the first of each counts. */
+struct dhcp_scan {
+	__u32 at;
+	__u32 end;
+	__u32 done;
+	__u32 type; /* length << 8 | value */
+	__u32 ipxe;
+	__u32 wanted; /* network order; 0: none */
+	__u32 seen;   /* of DHCP_WANTED */
+};
+
 /* What ovn_serve works with. */
 struct serving {
 	__u32 pc;	/* the OP_PUNT; 0: none */
@@ -184,6 +195,7 @@ struct serving {
 	__u32 kept;	/* others still need the frame that was */
 	__u32 odd;	/* it is no name, or one to be compared otherwise */
 	struct pkt was; /* the context before the frame was parsed again */
+	struct dhcp_scan scan;
 	struct ovn_name_key key;
 	union {
 		struct ovn_template reply;

@@ -31,7 +31,7 @@ static __always_inline void not_served(struct scratch *s)
 /* The end of ovn_serve. */
 static __always_inline int served(struct __sk_buff *skb, struct scratch *s, int result)
 {
-	const struct ovn_insn *in = array_at(&ovn_insns, s->serve.pc);
+	const struct ovn_insn *in = insn_at(s->serve.pc);
 	int reason = !in ? DROP_BUG : result;
 
 	if (reason > 0) {
@@ -54,7 +54,7 @@ static __always_inline int served(struct __sk_buff *skb, struct scratch *s, int 
  * it is being written. */
 static __noinline int find_template(struct scratch *s, __u32 variant)
 {
-	const struct ovn_insn *in = array_at(&ovn_insns, s->serve.pc);
+	const struct ovn_insn *in = insn_at(s->serve.pc);
 	struct ovn_template_key key = {};
 	struct ovn_template *t = &s->serve.reply;
 	const struct ovn_template *found;

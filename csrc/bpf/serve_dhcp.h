@@ -6,6 +6,7 @@
 #ifndef OVN_BPF_SERVE_DHCP_H
 #define OVN_BPF_SERVE_DHCP_H
 
+#include "chain.h"
 #include "serve.h"
 
 #define DHCP_COOKIE 0x63825363
@@ -18,41 +19,30 @@
 enum { DHCP_DISCOVER = 1, DHCP_OFFER, DHCP_REQUEST, DHCP_ACK = 5, DHCP_NAK, DHCP_INFORM = 8 };
 enum { DHCP_PAD = 0, DHCP_WANTED = 50, DHCP_TYPE = 53, DHCP_ETHERBOOT = 175, DHCP_END = 255 };
 
-/* What the options of a request say; the first of each counts. */
-struct dhcp_scan {
-	struct __sk_buff *skb;
-	__u32 at;
-	__u32 end;
-	__u32 done;
-	__u32 type; /* length << 8 | value */
-	__u32 ipxe;
-	__u32 wanted; /* network order; 0: none */
-	__u32 seen;   /* of DHCP_WANTED */
-};
-
-static long dhcp_option(__u32 i __attribute__((unused)), struct dhcp_scan *c)
+static long dhcp_option(__u32 i __attribute__((unused)), struct chain_walk *walk)
 {
+	struct dhcp_scan *c = &walk->s->serve.scan;
+	struct __sk_buff *skb = walk->skb;
 	__u8 h[4] HEADER;
 
 	c->done = 1;
-	if (c->at >= c->end || bpf_skb_load_bytes(c->skb, c->at, h, 1) || h[0] == DHCP_END)
+	if (c->at >= c->end || bpf_skb_load_bytes(skb, c->at, h, 1) || h[0] == DHCP_END)
 		return 1;
 	if (h[0] == DHCP_PAD) {
 		c->done = 0;
 		c->at++;
 		return 0;
 	}
-	if (c->at + 2 > c->end || bpf_skb_load_bytes(c->skb, c->at, h, 2) ||
-	    c->at + 2 + h[1] > c->end)
+	if (c->at + 2 > c->end || bpf_skb_load_bytes(skb, c->at, h, 2) || c->at + 2 + h[1] > c->end)
 		return 1;
 	c->at += 2;
 	if (h[0] == DHCP_TYPE && !c->type) {
 		c->type = h[1] << 8 | 1 << 16;
-		if (h[1] && !bpf_skb_load_bytes(c->skb, c->at, h + 2, 1))
+		if (h[1] && !bpf_skb_load_bytes(skb, c->at, h + 2, 1))
 			c->type |= h[2];
 	} else if (h[0] == DHCP_WANTED && !c->seen) {
 		c->seen = 1;
-		if (h[1] == 4 && bpf_skb_load_bytes(c->skb, c->at, &c->wanted, 4))
+		if (h[1] == 4 && bpf_skb_load_bytes(skb, c->at, &c->wanted, 4))
 			return 1;
 	} else if (h[0] == DHCP_ETHERBOOT) {
 		c->ipxe = 1;
@@ -62,9 +52,11 @@ static long dhcp_option(__u32 i __attribute__((unused)), struct dhcp_scan *c)
 	return 0;
 }
 
-/* The request, in c; SERVE_DONE if it is one. */
-static __noinline int dhcp_request(struct __sk_buff *skb, struct scratch *s, struct dhcp_scan *c)
+/* The request, in s->serve.scan; SERVE_DONE if it is one. */
+static __noinline int dhcp_request(struct __sk_buff *skb, struct scratch *s)
 {
+	struct chain_walk walk = { .skb = skb, .s = s };
+	struct dhcp_scan *c = &s->serve.scan;
 	__u32 at = s->l4 + UDP_LEN;
 	__be16 len;
 	__u8 b[4] HEADER;
@@ -78,10 +70,10 @@ static __noinline int dhcp_request(struct __sk_buff *skb, struct scratch *s, str
 	if (bpf_skb_load_bytes(skb, at + DHCP_HEADER - 4, b, 4) || get32(b) != DHCP_COOKIE ||
 	    bpf_skb_load_bytes(skb, at, b, 1) || b[0] != 1)
 		return SERVE_NO;
-	c->skb = skb;
+	__builtin_memset(c, 0, sizeof(*c));
 	c->at = at + DHCP_HEADER;
 	c->end = s->l4 + bpf_ntohs(len);
-	bpf_loop(OVN_MAX_DHCP, dhcp_option, c, 0);
+	bpf_loop(OVN_MAX_DHCP, dhcp_option, &walk, 0);
 	if (!c->done)
 		return SERVE_PASS;
 	return (c->type >> 8 & 0xff) == 1 ? SERVE_DONE : SERVE_NO;
@@ -132,26 +124,27 @@ static __noinline int dhcp_reply(struct __sk_buff *skb, struct scratch *s, __u32
 /* Returns enum serve_result or a drop reason. */
 static __noinline int serve_dhcp(struct __sk_buff *skb, struct scratch *s)
 {
-	struct dhcp_scan c = {};
-	__u32 kind, variant;
+	const struct dhcp_scan *c = &s->serve.scan;
+	__u32 kind, variant, wanted;
 	int err;
 
 	if (!s)
 		return DROP_BUG;
-	err = dhcp_request(skb, s, &c);
+	err = dhcp_request(skb, s);
 	if (err)
 		return err;
-	kind = c.type & 0xff;
+	kind = c->type & 0xff;
 	if (kind != DHCP_DISCOVER && kind != DHCP_REQUEST && kind != DHCP_INFORM)
 		return SERVE_NO;
 	variant =
-		(c.ipxe ? OVN_TEMPLATE_IPXE : 0) | (kind == DHCP_INFORM ? OVN_TEMPLATE_INFORM : 0);
+		(c->ipxe ? OVN_TEMPLATE_IPXE : 0) | (kind == DHCP_INFORM ? OVN_TEMPLATE_INFORM : 0);
 	if (!find_template(s, variant))
 		return SERVE_PASS;
-	if (!c.wanted && bpf_skb_load_bytes(skb, s->l4 + UDP_LEN + 12, &c.wanted, 4))
+	wanted = c->wanted;
+	if (!wanted && bpf_skb_load_bytes(skb, s->l4 + UDP_LEN + 12, &wanted, 4))
 		return DROP_STORE; /* ciaddr: a renewal */
 	if (kind == DHCP_REQUEST)
-		variant = c.wanted == bpf_htonl(s->serve.reply.offer) ? DHCP_ACK : DHCP_NAK;
+		variant = wanted == bpf_htonl(s->serve.reply.offer) ? DHCP_ACK : DHCP_NAK;
 	else
 		variant = kind == DHCP_DISCOVER ? DHCP_OFFER : DHCP_ACK;
 	err = dhcp_reply(skb, s, variant, kind == DHCP_INFORM);

@@ -68,21 +68,33 @@ static __always_inline int store_ip4(struct __sk_buff *skb, struct scratch *s)
 	return 0;
 }
 
+/* store_address - word i of IPv6's addresses, by itself as it is done for each of eight */
+__noinline int store_address(struct __sk_buff *skb, const struct scratch *s, __u32 i)
+{
+	__be32 from, to;
+
+	if (!s)
+		return DROP_BUG;
+	i &= 7;
+	from = bpf_htonl(s->wire[HDR(OW_IP_SRC) + i]);
+	to = bpf_htonl(s->cur.w[OW_IP_SRC + i]);
+	if (from == to)
+		return 0;
+	if (fix_l4(skb, s, from, to, BPF_F_PSEUDO_HDR) ||
+	    bpf_skb_store_bytes(skb, s->off + s->l3 + 8 + 4 * i, &to, 4, BPF_F_RECOMPUTE_CSUM))
+		return DROP_STORE;
+	return 0;
+}
+
 static __always_inline int store_ip6(struct __sk_buff *skb, struct scratch *s)
 {
 	__u32 l3 = s->off + s->l3, i;
 	__u32 was = s->wire[HDR(OW_IP)], is = s->cur.w[OW_IP];
 
-	for (i = 0; i < 8; i++) {
-		__u32 word = OW_IP_SRC + i;
-		__be32 from = bpf_htonl(s->wire[HDR(word)]), to = bpf_htonl(s->cur.w[word]);
-
-		if (from == to)
-			continue;
-		if (fix_l4(skb, s, from, to, BPF_F_PSEUDO_HDR) ||
-		    bpf_skb_store_bytes(skb, l3 + 8 + 4 * i, &to, 4, BPF_F_RECOMPUTE_CSUM))
+	ROLLED
+	for (i = 0; i < 8; i++)
+		if (store_address(skb, s, i))
 			return DROP_STORE;
-	}
 	if ((was ^ is) & 0x00ff0000) {
 		__u8 hops = is >> 16;
 

@@ -33,7 +33,7 @@ struct {
  */
 __noinline int tell(struct scratch *s, __u32 pc, __u32 len)
 {
-	const struct ovn_insn *in = array_at(&ovn_insns, pc);
+	const struct ovn_insn *in = insn_at(pc);
 	struct ovn_event *e;
 	__u32 told = OVN_TOLD_LOG_LIMITED;
 	int sampled, err;

@@ -24,8 +24,8 @@ from ovn_bpf_controller.datapath.maps import check, pinned
 from ovn_bpf_controller.digests import digest
 from ovn_bpf_controller.errors import DataPlaneError
 
-# Loaded when they are asked for; all others at once.
-LATE: Final = frozenset({"ovn_underlay", "ovn_tunnel", "ovn_trace", "ovn_resume", "ovn_serve"})
+# Loaded when it is asked for, as it takes long; all others at once.
+LATE: Final = frozenset({"ovn_serve"})
 # Programs that others end in, by their place in CALLS (enum ovn_call).
 CALLS: Final = "ovn_calls"
 # Maps that a build has for itself.
