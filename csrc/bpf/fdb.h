@@ -53,7 +53,8 @@ static __noinline void fdb_learn(const struct scratch *s, __u32 word, __u32 port
 	put_mac(e.key.mac, &s->cur.w[word & (OVN_WORDS - 1)]);
 	e.seen = bpf_ktime_get_boot_ns() / 1000000000;
 	e.used = e.seen;
-	/* Full or busy: not learnt, so the packet is flooded as before. */
+	/* Full, busy or no memory: not learnt, so packets to it are flooded as before, and
+	 * its next one is learnt. */
 	bpf_map_update_elem(&ovn_fdb, &e.key, &e, BPF_ANY);
 }
 

@@ -81,12 +81,11 @@ OVN_SLOTS(ovn_chassis, struct ovn_chassis);
 /* Underlay addresses that tunnel packets are taken from. */
 OVN_INDEX(ovn_peers, struct ovn_peer_key);
 
-/* MAC addresses learnt on ports with unknown addresses.  What finds no memory is not
- * learnt now: its packets are flooded, as before, and the next is learnt. */
+/* MAC addresses learnt on ports with unknown addresses. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1024);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(map_flags, BPF_F_NO_PREALLOC); /* see fdb_learn() */
 	__type(key, struct ovn_fdb_key);
 	__type(value, struct ovn_fdb);
 } ovn_fdb SEC(".maps");
