@@ -87,6 +87,7 @@ class MainLoop:
         self._signal = 0
         self._hangup = False
         self._wake_fd = -1
+        self._noted = False  # a signal came, and with it a byte from that pipe
         self._live = False
         self._told = ""
         self._progress = Progress()
@@ -173,6 +174,7 @@ class MainLoop:
             signal.signal(number, self._on_signal)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._noted = True
         if number == signal.SIGHUP:
             self._hangup = True
             return
@@ -182,10 +184,12 @@ class MainLoop:
         self._signal = number
 
     def _handle_signals(self) -> None:
-        try:
-            os.read(self._wake_fd, 512)
-        except BlockingIOError:
-            pass  # No signal since the last look.
+        if self._noted:
+            self._noted = False
+            try:
+                os.read(self._wake_fd, 512)
+            except BlockingIOError:
+                pass  # Read with the byte of the signal before.
         if self._hangup:
             self._hangup = False
             log.reopen_file()

@@ -83,7 +83,8 @@ _watches: dict[str, Stopwatch] = {}
 def declare(*names: str) -> None:
     """Stopwatches to show although nothing was timed yet."""
     for name in names:
-        _watches.setdefault(name, Stopwatch())
+        if name not in _watches:
+            _watches[name] = Stopwatch()
 
 
 def add(name: str, seconds: float) -> None:
