@@ -120,7 +120,6 @@ class Agent:
         self.desired = Desired()
         self._busy = False
         self._look_at = 0.0
-        self._most = 0  # flows to compile at once
         self._cleaned = False
 
     # --- process.main_loop.AgentProtocol --------------------------------------
@@ -149,16 +148,11 @@ class Agent:
                 ", the data plane goes on" if self._installation.lived or self.plane.adopted else ""
             )
             return f"Waiting for the Southbound{rest}"
-        return "Running" if self.live else self._loading()
-
-    def _loading(self) -> str:
-        left = self.flows.compiler.pending
-        self._most = max(self._most, left)
-        if left:
-            return f"Loading: {100 - 100 * left // self._most} % of the flows are compiled"
-        if self._installation.lived:
-            return "Loading: attaching to devices"
-        return "Loading: writing rules" if self._installation.busy else "Loading"
+        if self.live:
+            return "Running"
+        installation = self._installation
+        doing = "attaching to devices" if installation.lived else installation.doing
+        return f"Loading: {doing}" if doing else "Loading"
 
     def register(self, commands: Commands) -> None:
         """See AgentProtocol."""

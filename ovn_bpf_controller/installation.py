@@ -56,12 +56,22 @@ class Installation:
         self._applying: Generator[None, None, None] | None = None
         self._complete = False  # whether _applying makes the tables complete
         self._reading = False
+        self._most = 0  # flows that were to be compiled at once
         self._woke = (0.0, 0.0)
 
     @property
     def busy(self) -> bool:
         """A change is being written, or what there is is being read."""
         return self._applying is not None or self._reading
+
+    @property
+    def doing(self) -> str:
+        """For operators: what a load is at, "" if nothing."""
+        left = self._compiler.pending
+        self._most = max(self._most, left)
+        if left:
+            return f"{100 - 100 * left // self._most} % of the flows are compiled"
+        return "writing rules" if self.busy else ""
 
     def woke(self) -> None:
         """What is read from now on has just arrived."""
