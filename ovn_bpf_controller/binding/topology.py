@@ -99,6 +99,7 @@ class Topology:
         for change in ports.values():
             if _goes_up(*change):
                 continue
+            self._rows_moved = True
             for row in change:
                 if row is not None:
                     self._touch(row.datapath)
@@ -120,9 +121,9 @@ class Topology:
             self._find_ourselves(config.chassis)
             for text in chassis_macs.complaints(changes.of(Chassis).values(), config.chassis):
                 vlog.warn(text)
-        moved = any(changes.of(table) for table in INPUTS)
-        self._rows_moved |= moved
-        return moved
+        others = any(changes.of(table) for table in INPUTS if table is not PortBinding)
+        self._rows_moved |= others
+        return others or bool(ports)
 
     def wake(self, lport: str) -> None:
         """The guest of a port has shown itself."""

@@ -97,6 +97,8 @@ def _elements(json: Any) -> list[Any]:
 def _scalar(atom: Decoder, default: Any) -> Decoder:
     if atom is _string:
         return _scalar_string(default)
+    if atom is _uuid:
+        return _scalar_uuid(default)
 
     def decode(json: Any) -> Any:
         if type(json) is list and json[0] == "set":
@@ -121,10 +123,29 @@ def _scalar_string(default: Any) -> Decoder:
     return decode
 
 
+def _scalar_uuid(default: Any) -> Decoder:
+    """The same for uuids, of which nearly every row has some."""
+
+    def decode(json: Any) -> Any:
+        tag, text = json
+        if tag == "uuid":
+            return _intern(text)
+        if tag != "set":
+            raise TypeError(f"{json!r} is no uuid")
+        if not text:
+            return default
+        (json,) = text
+        return _uuid(json)
+
+    return decode
+
+
 def _set(atom: Decoder) -> Decoder:
     if atom is _string:  # members of address sets and port groups
 
         def decode_strings(json: Any) -> tuple[Any, ...]:
+            if json.__class__ is str:
+                return (_intern(json),)
             return tuple(sorted(map(_intern, _elements(json))))
 
         return decode_strings

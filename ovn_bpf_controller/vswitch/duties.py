@@ -117,6 +117,7 @@ class Duties:
         """Interface uuid -> ofport, for those that can have one."""
         usable = [iface for iface in interfaces if errors[iface.uuid] is None]
         found: dict[str, int] = {}
+        taken: set[int] = set()
         choices: tuple[Callable[[Interface], int], ...] = (
             _current,
             lambda iface: self._ofports.get((bridge.name, iface.name), 0),
@@ -125,10 +126,10 @@ class Duties:
         for choice in choices:
             for iface in usable:
                 wanted = choice(iface)
-                fresh = iface.uuid not in found and wanted not in found.values()
+                fresh = iface.uuid not in found and wanted not in taken
                 if iface.name != bridge.name and fresh and 0 < wanted <= MAX_OFPORT:
                     found[iface.uuid] = wanted
-        taken = set(found.values())
+                    taken.add(wanted)
         free = (port for port in range(1, MAX_OFPORT + 1) if port not in taken)
         for iface in usable:
             if iface.name == bridge.name:
