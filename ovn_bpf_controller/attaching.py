@@ -80,7 +80,7 @@ class Attaching:
         """What the thread has done meanwhile."""
         try:
             progress = self._attacher.progress()
-        except DataPlaneError as error:  # the next look tries again
+        except (DataPlaneError, OSError) as error:  # the next look tries again
             _rate.warn(_log, f"devices cannot be looked at: {error}")
             return
         if progress is None:

@@ -116,3 +116,17 @@ def test_a_program_that_somebody_took_away_comes_back(plane: Bed, attaching: Att
         return pin.exists() and not attaching.unready
 
     until(attaching, looked)
+
+
+def test_a_file_system_that_somebody_emptied_is_worth_a_warning(
+    plane: Bed, attaching: Attaching, logged: Path
+) -> None:
+    device, _ = plane.kernel.veth("a", "b")
+    wanted = desired(1, device)
+    plane.plane.links.rmdir()
+    attaching.run(wanted, "", 0.0)
+    until(attaching, lambda: "|WARN|devices cannot be looked at: " in logged.read_text())
+    plane.plane.links.mkdir()
+    attaching.run(wanted, "", attaching.due)
+    until(attaching, lambda: attaching.settled)
+    assert attaching.unready == set()
