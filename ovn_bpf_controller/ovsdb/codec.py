@@ -286,6 +286,7 @@ class RowCodec:
         self._known: Final = [(c.name, c.decode, i) for i, c in enumerate(self._plan) if c]
         self.columns: Final = tuple(name for name, _, _ in self._known)
         self._position: Final = {name: i for name, _, i in self._known}
+        self._names: Final = tuple(declared.name for declared in fields(row)[1:])
         self._make: Decode = self._interpret
 
     def maker(self, rows: int) -> Decode:
@@ -315,17 +316,26 @@ class RowCodec:
         for name, decode, i in self._known:
             if name in json:
                 values[i] = decode(json[name])
-        return self.row(uuid, *values)
+        return self._build(uuid, values)
+
+    def _build(self, uuid: str, values: list[Any]) -> Row:
+        """Without the class's __init__, which would be compiled for a handful of rows."""
+        made: Any = object.__new__(self.row)
+        made.uuid = uuid
+        for name, value in zip(self._names, values, strict=True):
+            setattr(made, name, value)
+        row: Row = made
+        return row
 
     def patch(self, old: Row, json: Any) -> Row:
         """The row after an update2 "modify"; RowError as decode."""
         try:
-            values = [getattr(old, field.name) for field in fields(old)]
+            values = [getattr(old, name) for name in self._names]
             for name, value in json.items():
                 i = self._position.get(name)
                 column = None if i is None else self._plan[i]
                 if i is not None and column is not None:
-                    values[i + 1] = column.merge(values[i + 1], column.decode(value))
-            return self.row(*values)
+                    values[i] = column.merge(values[i], column.decode(value))
+            return self._build(old.uuid, values)
         except (*WRONG, AttributeError) as error:
             raise RowError(f"{self.row.TABLE} {old.uuid}: {error}") from error

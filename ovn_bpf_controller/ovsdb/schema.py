@@ -15,6 +15,7 @@ from ovn_bpf_controller.errors import DatabaseError
 from ovn_bpf_controller.plaindata import dataclass
 
 ATOMS = frozenset(("string", "integer", "real", "boolean", "uuid"))
+_SCALARS = (str, int, bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ class ServerColumn:
 
         DatabaseError if the value does not fit the column.
         """
+        if value.__class__ in _SCALARS:  # to ask for Mapping takes longer than all the rest
+            return _encode(self.key, value)
         if isinstance(value, Mapping):
             if not self.value:
                 raise DatabaseError(f"map {value!r} for a column that is none")
