@@ -19,6 +19,7 @@ from ovn_bpf_controller.compile.known import plain
 from ovn_bpf_controller.compile.lists import SideRule
 from ovn_bpf_controller.compile.literals import TAKEN, Text
 from ovn_bpf_controller.compile.prereqs import Prereqs
+from ovn_bpf_controller.compile.said import Said, template
 from ovn_bpf_controller.compile.telling import NOTHING
 from ovn_bpf_controller.lang.normal import MatchEnv
 from ovn_bpf_controller.plaindata import NamedTuple, replace
@@ -37,25 +38,28 @@ class Slot(NamedTuple):
 
 
 class Hole(NamedTuple):
-    """A free literal.  most: the largest that fits."""
+    """A free literal.  most: the largest that fits.  said: where it stands in the JSON of
+    the verb's argument, if it does (compile.said)."""
 
     literal: int
     mask: int
     most: int
     slots: tuple[Slot, ...]
+    said: int | None = None
 
 
 class Plan(NamedTuple):
     """What a template becomes.
 
     base: with zeros in its holes.  code: for compile.filling.  names: literals that are
-    ports' names, whose keys are to be put in.
+    ports' names, whose keys are to be put in.  said: by a verb for the slow path.
     """
 
     base: Lowered
     prereqs: Prereqs
     code: bytes
     names: tuple[int, ...]
+    said: Said | None = None
 
     def fill(self, literals: Sequence[int | str], names: MatchEnv) -> Lowered | None:
         """An instance; None when a value does not fit.
@@ -69,21 +73,34 @@ class Plan(NamedTuple):
         insns = filled_bytes(self.code, len(base.insns))
         if insns is None:
             return None
-        return Lowered(insns, base.unsupported, base.side, base.arguments, base.told)
+        arguments = base.arguments
+        if self.said is not None:
+            insns, arguments = self.said.fill(insns, literals)
+        return Lowered(insns, base.unsupported, base.side, arguments, base.told)
 
     def plain(self) -> tuple[Any, ...]:
         """What of() takes, for marshal."""
-        return plain_lowered(self.base), self.prereqs.name, self.code, self.names
+        said = None if self.said is None else tuple(self.said)
+        return plain_lowered(self.base), self.prereqs.name, self.code, self.names, said
 
     @classmethod
-    def of(cls, base: Any, required: str, code: bytes, names: tuple[int, ...]) -> Plan:
+    def of(cls, base: Any, required: str, code: bytes, names: tuple[int, ...], said: Any) -> Plan:
         """The plan that was plain() once."""
-        return cls(lowered_of(*base), prereqs.named(required), code, names)
+        told = None if said is None else Said(*said)
+        return cls(lowered_of(*base), prereqs.named(required), code, names, told)
 
 
 def plan_for(base: Lowered, required: Prereqs, holes: Sequence[Hole], text: Text) -> Plan | None:
     """What fills the holes of a list that became `base` with anything in them."""
-    words = list(unpack(f"={len(base.insns) // _WORD_BYTES}I", base.insns))
+    said, insns = None, base.insns
+    literals = [value for _, value in text.values]
+    places = [(h.said, h.literal, literals[h.literal]) for h in holes if h.said is not None]
+    if places:
+        made = template(base, places)
+        if made is None:
+            return None
+        said, insns = made
+    words = list(unpack(f"={len(base.insns) // _WORD_BYTES}I", insns))
     slots = []
     for number, hole in enumerate(holes):
         for at, pos, ones, shift in hole.slots:
@@ -93,8 +110,8 @@ def plan_for(base: Lowered, required: Prereqs, holes: Sequence[Hole], text: Text
     if code is None:
         return None
     empty = replace(base, insns=pack(f"={len(words)}I", *words))
-    named = [hole.literal for hole in holes if isinstance(text.values[hole.literal][1], str)]
-    return Plan(empty, required, code, tuple(named))
+    named = tuple([hole.literal for hole in holes if isinstance(literals[hole.literal], str)])
+    return Plan(empty, required, code, named, said)
 
 
 def plain_lowered(lowered: Lowered) -> tuple[Any, ...]:

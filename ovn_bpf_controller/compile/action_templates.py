@@ -15,7 +15,7 @@ from struct import calcsize
 from typing import Any, Final
 
 from ovn_bpf_controller._native import lib
-from ovn_bpf_controller.compile import prereqs
+from ovn_bpf_controller.compile import prereqs, said
 from ovn_bpf_controller.compile.action_plans import Hole, Plan, Slot, plan_for
 from ovn_bpf_controller.compile.actions import Lowered, Traits, lower
 from ovn_bpf_controller.compile.field_actions import QUOTED_SOURCE
@@ -30,6 +30,7 @@ from ovn_bpf_controller.compile.literals import (
     kinds,
     put,
     take,
+    take_apart,
     values,
     whole,
 )
@@ -45,6 +46,7 @@ from ovn_bpf_controller.plaindata import replace
 # Words of struct ovn_insn that a literal can become, and where they begin.
 _OFFSETS: Final = {name: calcsize("=BBBB" + "I" * n) for n, name in enumerate("abc")}
 _ALL: Final = 0xFFFFFFFF
+_EVERY: Final = (1 << 128) - 1
 
 
 class ActionTemplates:
@@ -205,6 +207,8 @@ class _ActionShape:
         if isinstance(action, nodes.CtLbBase | nodes.CtNat):
             width = _widths(action).get(kind)
             return self._words(index, text, base, width) if width else None
+        if isinstance(action, said.VERBS):
+            return self._said(index, text, base, varied)
         if not isinstance(action, nodes.Load) or action.value != value:
             return None
         if action.dst.root == QUOTED_SOURCE:  # an operand, as it is no word
@@ -221,6 +225,18 @@ class _ActionShape:
             except OvnBpfError:
                 return None
         return _set_words(index, action, mask, base, self._varied(varied, value))
+
+    def _said(
+        self, index: int, text: Text, base: Lowered, varied: Sequence[nodes.Action]
+    ) -> Hole | None:
+        """Where a number stands in what a verb says; None if it decides anything else."""
+        other = take_apart(text.with_literal(index, another(text.values[index]) or ""))
+        kind, value = text.values[index]
+        if isinstance(value, str) or other is None or other.values[index][0] != kind:
+            return None
+        new = other.values[index][1]
+        at = said.said_at(base, self._lower(varied, lambda _: 0), value, new)
+        return None if at is None else Hole(index, 0, _EVERY, (), at)
 
     def _words(self, index: int, text: Text, base: Lowered, width: int) -> Hole | None:
         """Where a literal stands in the instructions, word by word; None if in part."""

@@ -43,7 +43,8 @@ VERBS: Final[dict[type[nodes.Action], int]] = {
 }
 
 
-def _number(text: str | bytes) -> int:
+def number_of(text: str | bytes) -> int:
+    """What stands for it in the instructions."""
     data = text.encode() if isinstance(text, str) else text
     return int.from_bytes(digest(data, 4), "big")
 
@@ -54,7 +55,7 @@ def argument(action: nodes.Action) -> tuple[int, str]:
     if type(action) in _ANSWERS:
         said["verb"] = VERBS[type(action)]  # the kernel may have the answer: serving.py
     text = json.dumps(said, sort_keys=True)
-    return _number(text), text
+    return number_of(text), text
 
 
 def _said(action: nodes.Action) -> dict[str, Any]:
@@ -98,5 +99,5 @@ def marked(insns: Sequence[Insn]) -> list[Insn]:
     """The list with its number in every OP_PUNT: nothing else must go on behind one."""
     if all(insn.op != lib.OP_PUNT for insn in insns):
         return list(insns)
-    number = _number(encode(insns))
+    number = number_of(encode(insns))
     return [insn._replace(c=number) if insn.op == lib.OP_PUNT else insn for insn in insns]

@@ -131,6 +131,12 @@ ACTIONS = [
     "set_queue({n}); next;",
     "ip4.dst = {a}; icmp4.inner_ip4.src = {b}; next;",
     "reg8[16..31] = select({n}=1, {m}=2);",
+    "reg0[3] = put_dhcp_opts(offerip = {a}, mtu = {n}, router = {b}, lease_time = {m}); next;",
+    "reg0[{k}] = put_dhcp_opts(offerip = {a}, dns_server = {{{a}, {b}}}, mtu = {n}/{m}); next;",
+    "reg0[3] = put_dhcp_opts(offerip = {a}, router = {b}); reg1 = {n}; outport = \"{p}\"; next;",
+    "reg0[3] = put_dhcpv6_opts(ia_addr = {v}, server_id = {e}, dns_server = {{{v}, {w}}}); next;",
+    "reg0[5] = put_nd_ra_opts(addr_mode = \"slaac\", mtu = {n}, prefix = fd00::/64, slla = {e});",
+    "reg0[3] = put_dhcp_opts(offerip = {a}); reg0[4] = put_dhcp_opts(offerip = {b}); next;",
 ]  # fmt: skip
 
 
