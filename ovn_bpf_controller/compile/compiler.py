@@ -15,26 +15,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from ovn_bpf_controller._native import lib
-from ovn_bpf_controller.compile import mac_binding, port_security
+from ovn_bpf_controller.compile.dump import line
 from ovn_bpf_controller.compile.env import Env, Kind, Ref
 from ovn_bpf_controller.compile.flow import Compiled, LogicalFlow, compile_flow
 from ovn_bpf_controller.compile.flow_ids import FlowIds
-from ovn_bpf_controller.compile.insns import disassemble
-from ovn_bpf_controller.compile.layout import Key, describe
-from ovn_bpf_controller.compile.lists import SideRule, Traits
+from ovn_bpf_controller.compile.lists import Traits
 from ovn_bpf_controller.compile.names import Names
 from ovn_bpf_controller.compile.problems import Problem, Problems, UnsupportedFlow
+from ovn_bpf_controller.compile.punting import Arguments, Punting
 from ovn_bpf_controller.compile.sets import Name, SetBook
-from ovn_bpf_controller.compile.side_rules import (
-    SideOwners,
-    default_rules,
-    security_rules,
-    side_rules,
-)
-from ovn_bpf_controller.compile.store import Owner, RuleChanges, RuleStore
+from ovn_bpf_controller.compile.side_owners import SideOwners
+from ovn_bpf_controller.compile.side_rules import default_rules, side_rules
+from ovn_bpf_controller.compile.store import RuleChanges, RuleStore
 from ovn_bpf_controller.compile.telling import NOTHING, Uses
 from ovn_bpf_controller.compile.users import User, Users
-from ovn_bpf_controller.errors import LangError
 from ovn_bpf_controller.model import Rule, SetMember
 from ovn_bpf_controller.plaindata import dataclass
 
@@ -50,6 +44,7 @@ __all__ = [
 
 _BY_NUMBER: Final = frozenset({Kind.SET_NUMBER, Kind.GROUP_NUMBER})
 
+_EGRESS: Final[int] = lib.OVN_EGRESS_BASE
 _LOOK: Final = 8  # flows compiled between looks at the clock, which is a system call
 
 
@@ -62,25 +57,22 @@ class _Flow:
     compiled: dict[int, Compiled | None]
 
 
-class FlowCompiler:
+class FlowCompiler(SideOwners):
     """See the module.  env is asked during flush() only."""
 
     def __init__(self, env: Env) -> None:
+        super().__init__(RuleStore(), Problems())
         self._env = env
         self._flows: dict[str, _Flow] = {}
-        self._store = RuleStore()
         self._sets = SetBook(env)
         self._unused: set[Ref] = set()  # sets by number that perhaps nobody names now
         self._ids = FlowIds()
         self._names: dict[int, Names] = {}  # by datapath, until anything changes
         self._users = Users()
         self._dirty: dict[User, None] = {}
-        self._problems = Problems()
         self._dp_users: dict[int, int] = {}
-        self._side = SideOwners(self._store)
         self._noted: set[User] = set()  # whoever has problems, arguments, meters or logs
-        self._punting: dict[User, tuple[tuple[int, str], ...]] = {}
-        self._arguments: dict[int, str] | None = None  # None: to be collected again
+        self._punting = Punting()
         self.uses = Uses()  # meters and logs of flows
 
     @property
@@ -94,10 +86,11 @@ class FlowCompiler:
         """A flow is new, or its row or the datapaths that it applies to changed."""
         old = self._flows.get(uuid)
         if old is None:
-            self._flows[uuid] = _Flow(row, self._ids.add(uuid), dict.fromkeys(datapaths))
-            for dp in datapaths:
+            flow = _Flow(row, self._ids.add(uuid), dict.fromkeys(datapaths))
+            self._flows[uuid] = flow
+            for dp in flow.compiled:
                 self._dirty[uuid, dp] = None
-            self._count_datapaths(datapaths, ())
+            self._count_datapaths(flow.compiled, ())
         elif old.row != row or old.compiled.keys() != set(datapaths):
             self._change_flow(uuid, old, row, datapaths)
 
@@ -127,50 +120,6 @@ class FlowCompiler:
         for dp, compiled in flow.compiled.items():
             self._forget((uuid, dp), compiled)
         self._count_datapaths((), flow.compiled)
-
-    def set_port_security(
-        self, dp: int, port_key: int, lport: str, port_security_: Sequence[str]
-    ) -> None:
-        """What a local port may send and get; no strings: everything."""
-        owner = _port_owner(dp, port_key)
-        found, errors = port_security.expand(port_key, port_security_)
-        self._store.put(owner, security_rules(dp, found))
-        stage = f"port security of {lport}"
-        self._problems.put(owner, "", stage, [(Problem.INVALID, str(e)) for e in errors])
-
-    def remove_port_security(self, dp: int, port_key: int) -> None:
-        """The port is not local any more."""
-        self._store.drop(_port_owner(dp, port_key))
-        self._problems.drop(_port_owner(dp, port_key))
-
-    def set_mac_binding(
-        self, uuid: str, dp: int, port_key: int, ip: str, mac: str, priority: int
-    ) -> None:
-        """A row of MAC_Binding or Static_MAC_Binding; priority: see mac_binding."""
-        owner = _mac_binding_owner(uuid, dp)
-        try:
-            rules = mac_binding.expand(port_key, ip, mac, priority)
-        except LangError as error:
-            self._store.drop(owner)
-            self._problems.put(owner, uuid, "MAC binding", [(Problem.INVALID, str(error))])
-            return
-        self._problems.drop(owner)
-        self._store.put(owner, side_rules(dp, rules))
-
-    def remove_mac_binding(self, uuid: str, dp: int) -> None:
-        """The row went, or its port is not known here any more."""
-        self._store.drop(_mac_binding_owner(uuid, dp))
-        self._problems.drop(_mac_binding_owner(uuid, dp))
-
-    def set_side_rules(
-        self, name: str, rules: Sequence[SideRule], datapaths: Iterable[int]
-    ) -> None:
-        """Makes `rules` all that the owner `name` has in side tables, on each of these."""
-        self._side.set(name, rules, datapaths)
-
-    def move_side_rules(self, name: str, datapaths: Iterable[int]) -> bool:
-        """The owner's rules as they are, on these; False if it has none, and none to keep."""
-        return self._side.move(name, datapaths)
 
     def address_set_changed(self, name: str) -> None:
         """Members were added or removed, or the set came or went."""
@@ -269,11 +218,7 @@ class FlowCompiler:
         else:
             self._noted.discard(user)
         self._problems.put(user, user[0], self._flows[user[0]].row.stage, new.problems)
-        if new.arguments:
-            self._punting[user] = new.arguments
-            self._arguments = None
-        else:
-            self._punt_no_more(user)
+        self._punting.put(user, new.arguments)
         self.uses.put(user, new.told)
 
     def flush(self) -> RuleChanges:
@@ -298,18 +243,11 @@ class FlowCompiler:
     def arguments(self) -> dict[int, str]:
         """What verbs of the slow path say, by number (compile.punts); the same object as
         long as that is the same."""
-        if self._arguments is None:
-            every = self._punting.values()
-            self._arguments = {number: text for found in every for number, text in found}
-        return self._arguments
+        return self._punting.arguments()
 
-    def punting(self) -> Iterable[tuple[tuple[str, int], tuple[tuple[int, str], ...]]]:
+    def punting(self) -> Iterable[tuple[User, Arguments]]:
         """(uuid, datapath) of each flow that needs the slow path, and what it says."""
         return self._punting.items()
-
-    def _punt_no_more(self, user: tuple[str, int]) -> None:
-        if self._punting.pop(user, None):
-            self._arguments = None
 
     def members(self) -> Iterator[SetMember]:
         """What is a member of the sets that rules name by number."""
@@ -338,13 +276,7 @@ class FlowCompiler:
 
     def line(self, rule: Rule) -> str:
         """One of them."""
-        pipeline = "egress" if rule.table >= lib.OVN_EGRESS_BASE else "ingress"
-        return (
-            f"dp={rule.dp:#x} {pipeline} table={rule.table % lib.OVN_EGRESS_BASE}"
-            f" priority={rule.prio} flow={self._ids.uuid(rule.flow) or 'agent'}"
-            f" match=({describe(Key(rule.mask, rule.values))})"
-            f" actions=({'; '.join(line.strip() for line in disassemble(rule.insns))})"
-        )
+        return line(rule, self._ids.uuid(rule.flow))
 
     # --- books -----------------------------------------------------------------
 
@@ -366,7 +298,7 @@ class FlowCompiler:
         if user in self._noted:
             self._noted.remove(user)
             self._problems.drop(user)
-            self._punt_no_more(user)
+            self._punting.drop(user)
             self.uses.drop(user)
         self._store.drop(user)
 
@@ -410,21 +342,12 @@ def _by_number(name: Name, dp: int) -> Ref:
     return Ref(Kind.GROUP_NUMBER, name.name, dp)
 
 
-def _port_owner(dp: int, port_key: int) -> Owner:
-    return (f"port security of {port_key}", dp)
-
-
 def _flow_rules(flow: _Flow, dp: int, compiled: Compiled) -> list[Rule]:
-    row, number = flow.row, flow.number
-    table = row.table + row.pipeline * lib.OVN_EGRESS_BASE
+    row, number, insns = flow.row, flow.number, compiled.insns
+    table, priority = row.table + row.pipeline * _EGRESS, row.priority
     rules = [
-        Rule(dp, table, row.priority, mask, values, compiled.insns, number)
-        for mask, values in compiled.keys
+        Rule(dp, table, priority, mask, values, insns, number) for mask, values in compiled.keys
     ]
-    if rules and compiled.side:
+    if compiled.side and rules:
         rules += side_rules(dp, compiled.side)
     return rules
-
-
-def _mac_binding_owner(uuid: str, dp: int) -> Owner:
-    return (f"MAC binding {uuid}", dp)

@@ -155,6 +155,12 @@ def values(text: str, known: Kinds) -> list[int | str]:
     return found
 
 
+def name_at(text: str, literal: int) -> str:
+    """A literal that is a name, as values() has it."""
+    where: int = _LOW[literal]
+    return text[where >> 32 : where & _HALF]
+
+
 def put(literals: Sequence[int | str]) -> bool:
     """Puts these numbers in TAKEN, as if take() had found them; False: they do not fit."""
     if len(literals) > lib.OVN_MAX_LITERALS:

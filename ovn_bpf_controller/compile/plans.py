@@ -19,7 +19,7 @@ from ovn_bpf_controller.compile.holes import Hole, number_of
 from ovn_bpf_controller.compile.known import plain
 from ovn_bpf_controller.compile.layout import _CUTS as CUTS
 from ovn_bpf_controller.compile.layout import Key
-from ovn_bpf_controller.compile.literals import GROUP, SET, STRING, TAKEN
+from ovn_bpf_controller.compile.literals import GROUP, SET, STRING, TAKEN, name_at
 from ovn_bpf_controller.lang.normal import MatchEnv
 from ovn_bpf_controller.lang.registers import pieces
 from ovn_bpf_controller.lang.sets import MANY
@@ -103,10 +103,16 @@ class Plan:
             if number is None:
                 return None
             _LOW[literal] = number
-        keys = self._keys()
-        if keys is not None and not self.settled:
-            keys.sort()
-        return None if keys is None else tuple(keys)
+        return self._in_order()
+
+    def fill_taken(self, match: str, names: MatchEnv) -> tuple[Key, ...] | None:
+        """The same of the match that literals.take() was asked of last."""
+        for literal, kind, width in self.names:
+            number = number_of(name_at(match, literal), kind, width, names)
+            if number is None:
+                return None
+            _LOW[literal] = number
+        return self._in_order()
 
     def fill_each(
         self, literals: Sequence[int | str], lists: Mapping[int, Sequence[int]], names: MatchEnv
@@ -143,6 +149,12 @@ class Plan:
                 return None
             found.update(dict.fromkeys(made))
         return tuple(sorted(found))
+
+    def _in_order(self) -> tuple[Key, ...] | None:
+        keys = self._keys()
+        if keys is not None and not self.settled:
+            keys.sort()
+        return None if keys is None else tuple(keys)
 
     def _keys(self) -> list[Key] | None:
         """The keys with the values in literals.TAKEN; None when one does not fit, or

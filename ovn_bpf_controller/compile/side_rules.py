@@ -5,54 +5,17 @@ and what each datapath has by default.  compile.compiler asks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Final
 
 from ovn_bpf_controller.compile import load_balancer, mac_binding, port_security
 from ovn_bpf_controller.compile.layout import Conj, pack
-from ovn_bpf_controller.compile.lists import SideRule
-from ovn_bpf_controller.compile.store import RuleStore
 from ovn_bpf_controller.model import Rule
 
 AGENT: Final = 0  # the flow number of rules that no logical flow is behind
 
 Packed = tuple[int, int, tuple[tuple[int, int], ...], tuple[int, ...], bytes, int]  # Rule but dp
-
-
-class SideOwners:
-    """Who but logical flows has rules, and on which datapaths.  store: where they are."""
-
-    def __init__(self, store: RuleStore) -> None:
-        self._store = store
-        self._at: dict[str, set[int]] = {}
-
-    def set(self, name: str, rules: Sequence[SideRule], datapaths: Iterable[int]) -> None:
-        """See FlowCompiler.set_side_rules()."""
-        wanted = set(datapaths) if rules else set()
-        self._leave(name, wanted)
-        common = packed(rules) if wanted else ()
-        for dp in wanted:
-            self._store.put((name, dp), on_datapath(dp, common))
-
-    def move(self, name: str, datapaths: Iterable[int]) -> bool:
-        """See FlowCompiler.move_side_rules()."""
-        old, wanted = self._at.get(name), set(datapaths)
-        if not old:
-            return False
-        rules = self._store.owned((name, next(iter(old))))
-        common = [(r.table, r.prio, r.mask, r.values, r.insns, r.flow) for r in rules]
-        self._leave(name, wanted)
-        for dp in wanted - old:
-            self._store.put((name, dp), on_datapath(dp, common))
-        return True
-
-    def _leave(self, name: str, wanted: AbstractSet[int]) -> None:
-        for dp in self._at.pop(name, set()) - wanted:
-            self._store.drop((name, dp))
-        if wanted:
-            self._at[name] = set(wanted)
 
 
 def default_rules(dp: int) -> list[Rule]:

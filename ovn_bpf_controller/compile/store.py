@@ -102,7 +102,7 @@ class RuleStore:
         out = RuleChanges()
         if self._before is None:
             self._before = {}
-            out.added += self.unsorted()
+            out.added = self.unsorted()
             return out
         for (stage, key), before in self._before.items():
             claims = self._stages.get(stage, {}).get(key)

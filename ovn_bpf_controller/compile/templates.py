@@ -84,7 +84,10 @@ class Matches:
         parts = take(match)
         if type(parts) is bytes and not TAKEN.n:
             return None
-        shape = self._shape(parts, extra)
+        shapes = self._shapes.get(extra)
+        shape = shapes.get(parts) if shapes is not None else None
+        if shape is None:
+            shape = self._shape(parts, extra)
         return shape.keys(match, names) if shape is not None else None
 
     def _shape(self, parts: object, extra: Prereqs) -> _MatchShape | None:
@@ -162,14 +165,13 @@ class _MatchShape:
 
     def keys(self, match: str, names: MatchEnv) -> tuple[Key, ...] | None:
         """See Matches; take() was asked of `match` just now."""
-        plan = self._only
-        if plan is None:
-            if self._hopeless:
-                return None
-            literals = values(match, self._kinds)
-            plan = self._plan_of(match, literals, names)
-            return plan.fill(literals, names) if plan is not None else None
-        return plan.fill(values(match, self._kinds) if plan.names else (), names)
+        if self._only is not None:
+            return self._only.fill_taken(match, names)
+        if self._hopeless:
+            return None
+        literals = values(match, self._kinds)
+        plan = self._plan_of(match, literals, names)
+        return plan.fill(literals, names) if plan is not None else None
 
     def keys_of_lists(
         self, match: str, choices: Choices, names: MatchEnv
