@@ -11,6 +11,7 @@ import os
 import select
 import signal
 from collections.abc import Mapping
+from contextlib import suppress
 
 
 class Child:
@@ -31,25 +32,34 @@ class Child:
         """None while it runs, then its exit status, or the number of the signal that
         ended it, negative."""
         if self._status is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self._status = os.waitstatus_to_exitcode(status)
+            self._reap(os.WNOHANG)
         return self._status
 
     def end(self, patience: float) -> None:
         """Asks it to end, makes it end after so many seconds, and waits."""
         if self.ended() is not None:
             return
-        os.kill(self.pid, signal.SIGTERM)
-        handle = os.pidfd_open(self.pid)
+        with suppress(ProcessLookupError):  # it has ended since
+            handle = os.pidfd_open(self.pid)
+            try:
+                signal.pidfd_send_signal(handle, signal.SIGTERM)
+                poller = select.poll()
+                poller.register(handle, select.POLLIN)
+                if not poller.poll(patience * 1000):
+                    signal.pidfd_send_signal(handle, signal.SIGKILL)
+            finally:
+                os.close(handle)
+        self._reap(0)
+
+    def _reap(self, options: int) -> None:
         try:
-            poller = select.poll()
-            poller.register(handle, select.POLLIN)
-            if not poller.poll(patience * 1000):
-                os.kill(self.pid, signal.SIGKILL)
-        finally:
-            os.close(handle)
-        self._status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            pid, status = os.waitpid(self.pid, options)
+        except ChildProcessError:
+            # Who started us ignores SIGCHLD, and so do we: nobody knows how it ended.
+            self._status = 0
+            return
+        if pid:
+            self._status = os.waitstatus_to_exitcode(status)
 
 
 def close_others(fd: int) -> None:

@@ -77,6 +77,23 @@ def test_it_is_made_to_end(ends: tuple[socket.socket, socket.socket]) -> None:
     assert child.ended() == -signal.SIGKILL
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_without_sigchld(ends: tuple[socket.socket, socket.socket], asked: bool) -> None:
+    """As in a process whose parent ignored it: nobody is left to be waited for."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        child = start(ends, "sock.send(b'.'); sock.recv(1)")
+        ends[0].recv(1)
+        assert child.ended() is None
+        if asked:
+            child.end(PATIENCE)
+        else:
+            ends[0].close()
+        assert status(child) == 0
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
 def test_what_it_inherits(ends: tuple[socket.socket, socket.socket]) -> None:
     """A session, its end of the socket and nothing to read; the rest it closes."""
     reader, writer = os.pipe()
