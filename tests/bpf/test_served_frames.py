@@ -7,6 +7,7 @@ A tap is a real egress, as a virtual machine sees it; a veth would hide wrong su
 from __future__ import annotations
 
 import random
+import time
 from contextlib import ExitStack, closing
 
 import pytest
@@ -15,13 +16,14 @@ from scapy.layers.inet6 import IPv6
 
 from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.datapath.trace import Tracer
+from ovn_bpf_controller.datapath.witness import ALL, IN, OUT, Watcher
 from ovn_bpf_controller.slowpath import dhcpv4, dns, templates
 from ovn_bpf_controller.slowpath.knowledge import Knowledge
 from tests.bpf.test_trace import packet
 from tests.support import sums
 from tests.support.asked import GUEST, KNOWN, NAMES, canonical, dns_frame, query, request
 from tests.support.dataplane import bed, mac, reason
-from tests.support.served import ANSWERED, Network, of_process
+from tests.support.served import ANSWERED, DEADLINE, Network, of_process
 from tests.support.taps import Tap
 
 
@@ -127,3 +129,19 @@ def test_without_the_program_packets_go_to_the_slow_path() -> None:
         made.send("p1", dns_frame())
         assert made.dropped(reason("DROP_NO_SLOWPATH")) == 1
         assert made.all_dropped() == 1
+
+
+def test_a_watcher_sees_a_packet_that_is_answered_come_once(network: Network) -> None:
+    network.ask(f"eth.src == {GUEST} && udp.dst == 67", "put_dhcp_opts(offerip = 10.0.0.5)")
+    network.arguments()
+    frame = request(random.Random(8), GUEST, "10.0.0.5")
+    with Watcher("test") as watcher:
+        watcher.watch(ALL)
+        assert network.outcome(frame)[0] == ANSWERED
+        seen: list[int] = []
+        until = time.monotonic() + DEADLINE
+        while OUT not in seen and time.monotonic() < until:
+            # Of the device itself come neighbour and multicast messages, too.
+            dhcp = (each for each in watcher.read(0.1) if each.frame[23:24] == b"\x11")
+            seen += [each.seen for each in dhcp]
+    assert seen == [IN, OUT]
