@@ -50,15 +50,23 @@ static __always_inline int served(struct __sk_buff *skb, struct scratch *s, int 
 	return call_run(skb, s, 0);
 }
 
-/* What the agent made for an OP_PUNT, copied to scratch memory; NULL if there is none, or
- * it is being written. */
-static __noinline int find_template(struct scratch *s, __u32 variant)
+/*
+ * find_template - what the agent made for an OP_PUNT, copied to scratch memory
+ *
+ * Returns 0 if there is none, or it is being written.  Like resize() and put_udp() it is
+ * verified by itself, once for all verbs.
+ */
+__noinline int find_template(struct scratch *s, __u32 variant)
 {
-	const struct ovn_insn *in = insn_at(s->serve.pc);
 	struct ovn_template_key key = {};
-	struct ovn_template *t = &s->serve.reply;
 	const struct ovn_template *found;
+	const struct ovn_insn *in;
+	struct ovn_template *t;
 
+	if (!s)
+		return 0;
+	in = insn_at(s->serve.pc);
+	t = &s->serve.reply;
 	if (!in)
 		return 0;
 	key.verb = in->a;
@@ -94,10 +102,12 @@ static __always_inline __u32 template_len(__u32 len)
  * frame cannot be cut in front of that sum, which is at `sum`.  Returns 0 or a drop
  * reason.
  */
-static __noinline int resize(struct __sk_buff *skb, struct scratch *s, __u32 sum, __u32 len)
+__noinline int resize(struct __sk_buff *skb, struct scratch *s, __u32 sum, __u32 len)
 {
 	int err;
 
+	if (!s)
+		return DROP_BUG;
 	if (others_need(s) && keep_frame(skb, s))
 		return DROP_NO_REPLY;
 	err = bpf_skb_change_tail(skb, sum + 1, 0);
@@ -120,11 +130,14 @@ static __always_inline int answered(struct scratch *s)
  *
  * to: IPv4's new destination, host order, 0: the one it has.  Returns 0 or a drop reason.
  */
-static __noinline int put_udp(struct __sk_buff *skb, struct scratch *s, __u32 len, __u32 to)
+__noinline int put_udp(struct __sk_buff *skb, struct scratch *s, __u32 len, __u32 to)
 {
-	__u32 udp[2], *ip = s->buf.words;
+	__u32 udp[2], *ip;
 	__u16 sum;
 
+	if (!s)
+		return DROP_BUG;
+	ip = s->buf.words;
 	s->l4_len = UDP_LEN + len;
 	if (bpf_skb_load_bytes(skb, s->l4, udp, 4))
 		return DROP_STORE;
