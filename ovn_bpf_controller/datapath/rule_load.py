@@ -135,5 +135,5 @@ def _add(
         prio = rule.prio
         bodies.append(body(prio, pcs[rule.insns], rule.flow) + key)
         prios[prio] = prios.get(prio, 0) + 1
-    stage.prios[index] = prios
+    stage.prios[index], stage.tops[index] = prios, max(prios)
     stage.common[index] = Common.of(mask, group)

@@ -34,11 +34,12 @@ Tuples = tuple[tuple[int, int, int, int, int], ...]
 
 @dataclass(slots=True)
 class Stage:
-    """prios: how many rules of each priority a mask has.  common: what they all ask
-    for; not known of every mask.  trivial: the match-all rule does nothing but go on
-    with the next table."""
+    """prios: how many rules of each priority a mask has.  tops: the highest.
+    common: what they all ask for; not known of every mask.  trivial: the match-all rule
+    does nothing but go on with the next table."""
 
     prios: dict[int, dict[int, int]] = field(default_factory=dict)
+    tops: dict[int, int] = field(default_factory=dict)
     common: dict[int, Common] = field(default_factory=dict)
     default_rule: int = 0
     trivial: bool = False
@@ -189,10 +190,14 @@ class Stages:
             known = self._known[stage] = Stage()
         prios = known.prios.setdefault(mask, {})
         prios[prio] = prios.get(prio, 0) + change
+        if prio > known.tops.get(mask, -1):
+            known.tops[mask] = prio
         if not prios[prio]:
             del prios[prio]
             if not prios:
-                del known.prios[mask]
+                del known.prios[mask], known.tops[mask]
+            elif known.tops[mask] == prio:
+                known.tops[mask] = max(prios)
         self._touched.add(stage)
 
     def _set_default(self, stage: int, slot: int, trivial: bool) -> None:
@@ -261,7 +266,7 @@ class Stages:
         return tuple(
             [
                 (mask, -prio, *(common[mask].guard if mask in common else UNGUARDED))
-                for prio, mask in sorted([(-max(p), mask) for mask, p in known.prios.items()])
+                for prio, mask in sorted([(-top, mask) for mask, top in known.tops.items()])
             ]
         )
 
