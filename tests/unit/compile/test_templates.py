@@ -196,3 +196,15 @@ def test_every_instance_equals_compiling_it_from_scratch(found: list[LogicalFlow
         slow = from_scratch(flow, env, book)
         assert replace(made, refs=slow.refs) == slow, flow
         assert made.refs >= slow.refs, flow
+
+
+def test_comments_do_not_tell_matches_apart() -> None:
+    """OVN-Kubernetes names a node in each of its routers' policies."""
+    env = world()
+    for n in range(1, 4):
+        match = f'inport == "p{n}" && ip4.dst == 172.18.0.{n} /* node{n}: 10.0.0.{n} */'
+        flow = LogicalFlow(str(n), 0, 3, 100, match, "next;")
+        book = SetBook(env)
+        made = compile_flow(flow, Names(env, 1, book))
+        assert len(made.keys) == 1 and made.keys == from_scratch(flow, env, book).keys
+    assert len(list(flow_module._MATCHES.shapes())) == 1
