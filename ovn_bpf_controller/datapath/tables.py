@@ -297,10 +297,12 @@ class Tables:
         self._grace.wait(ticket)
         self._note_past()
 
-    def _note_past(self) -> None:
+    def _note_past(self) -> int:
+        """Returns the ticket up to which that is known."""
         over = self._grace.over()
         past = (e.generation for e in self._replaced if e.ticket <= over)
         self.past = max(self.past, *past, 0)
+        return over
 
     def reclaim(self) -> None:
         """Frees what earlier changes replaced and no packet uses any more.
@@ -308,8 +310,7 @@ class Tables:
         Never waits: fileno() tells when there is more to do.
         """
         self._grace.clear()
-        self._note_past()
-        over = self._grace.over()
+        over = self._note_past()  # what is over later is not looked at: it is not noted
         while self._replaced and self._replaced[0].ticket <= over:
             run(self._replaced.popleft().calls)
             self._retire()

@@ -118,3 +118,29 @@ def test_a_load_without_room_leaves_nothing(plane: Plane, tables: Tables) -> Non
     assert not list(tables.rules()) and {used for used, _ in tables.use().values()} == {0}
     tables.apply(TableChange(rules_added=rules[:50]), complete=True)
     assert len(list(tables.rules())) == 50
+
+
+def test_a_load_of_what_no_key_has_room_for_holds_nothing(tables: Tables) -> None:
+    wide = tuple((word, 1) for word in range(41))
+    rules = [Rule(dp, 0, 1, wide, (0,) * 41, ACTIONS[0], 0) for dp in range(1, 30)]
+    assert len(rules) > SIZES["ovn_datapaths"]
+    tables.apply(TableChange(rules_added=rules), complete=True)
+    assert [rule for rule, _ in tables.rejected] == rules
+    assert not list(tables.rules())
+
+
+def test_a_grace_period_may_end_at_any_moment(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = tables._grace.over
+
+    def just_before() -> int:
+        told = over()
+        if tables._replaced:
+            tables._grace.wait(tables._replaced[-1].ticket)
+        return told
+
+    monkeypatch.setattr(tables._grace, "over", just_before)
+    for insns in ACTIONS:
+        tables.apply(TableChange(rules_added=[Rule(1, 0, 1, (), (), insns, 0)]))
+    assert [rule.insns for rule in tables.rules()] == ACTIONS[-1:]
