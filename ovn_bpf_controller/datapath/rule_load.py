@@ -43,6 +43,7 @@ def load(
     """
     stages = yield from _grouped(added)
     refused = [refusal for masks in stages.values() for refusal in _take_refused(masks)]
+    stages = {where: masks for where, masks in stages.items() if masks}
     users = yield from _users(stages)
     held = yield from rules.hold_all(users, journal)
     defaults: dict[_Where, int] = {}

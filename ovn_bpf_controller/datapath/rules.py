@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from ovn_bpf_controller._native import ffi
 from ovn_bpf_controller.datapath.alloc import Key, Shared
@@ -27,6 +27,7 @@ from ovn_bpf_controller.datapath.parts import in_parts
 from ovn_bpf_controller.datapath.stages import PER_DP, Stage, Stages, goes_on
 from ovn_bpf_controller.datapath.versioned import HEADER, Index, VersionedTable
 from ovn_bpf_controller.model import Rule
+from ovn_bpf_controller.plaindata import NamedTuple
 
 BODY: Final = struct.Struct("=III")  # struct ovn_rule after the slot: prio, pc, flow
 KEYS: Final = tuple(struct.Struct(f"={2 + words}I") for words in WORDS_OF_CLASS)
