@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ovn_bpf_controller.binding import bridge, local, tunnels
+from ovn_bpf_controller.binding import bridge, local, topology, tunnels
 from ovn_bpf_controller.binding.accepted import REASONS, Notice, without_effect
 from ovn_bpf_controller.binding.claims import (
     Bind,
@@ -405,3 +405,11 @@ def test_keys_that_do_nothing_are_told_once() -> None:
         "external_ids:ovn-limit-lflow-cache",
     ]
     assert notice.look(ids, "hv1") == []
+
+
+def test_a_port_that_only_goes_up_is_no_news_to_its_datapath() -> None:
+    row = PortBinding("u", logical_port="p", chassis="me", up=False)
+    assert topology._goes_up(row, replace(row, up=True))
+    assert topology._goes_up(replace(row, up=None), row)
+    assert not topology._goes_up(row, replace(row, up=True, chassis="other"))
+    assert not topology._goes_up(None, row) and not topology._goes_up(row, None)
