@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from ovn_bpf_controller.ovsdb.tables import Row
+from ovn_bpf_controller.plaindata import NamedTuple
 
 Decode = Callable[[str, Any], Row]
 
