@@ -98,6 +98,9 @@ class Topology:
         self.ports.apply(ports)
         for change in ports.values():
             if _goes_up(*change):
+                # Of gateways' rows `up` is read: see gateways.writes().
+                name = change[1].logical_port if change[1] is not None else ""
+                self._rows_moved |= name in self.gateways
                 continue
             self._rows_moved = True
             for row in change:

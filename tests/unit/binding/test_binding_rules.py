@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -23,6 +23,8 @@ from ovn_bpf_controller.binding.index import PortIndex
 from ovn_bpf_controller.binding.nb_cfg import NbCfg
 from ovn_bpf_controller.binding.view import Bridge, Interface, LocalView
 from ovn_bpf_controller.errors import StartupError
+from ovn_bpf_controller.ovsdb.cache import SouthboundCache
+from ovn_bpf_controller.ovsdb.store import Changes
 from ovn_bpf_controller.ovsdb.tables import (
     Chassis,
     Encap,
@@ -31,6 +33,7 @@ from ovn_bpf_controller.ovsdb.tables import (
     PortBinding,
 )
 from ovn_bpf_controller.plaindata import replace
+from ovn_bpf_controller.underlay.route import Underlay
 
 ME = Chassis("me", name="hv1", hostname="host1", encaps=("e1",))
 
@@ -413,3 +416,18 @@ def test_a_port_that_only_goes_up_is_no_news_to_its_datapath() -> None:
     assert topology._goes_up(replace(row, up=None), row)
     assert not topology._goes_up(row, replace(row, up=True, chassis="other"))
     assert not topology._goes_up(None, row) and not topology._goes_up(row, None)
+
+
+@pytest.mark.parametrize("gateway", [True, False])
+def test_a_gateway_that_goes_up_is_looked_at_again(gateway: bool) -> None:
+    """Its row says whether `up` is still to be written: an old one would be for ever."""
+    row = PortBinding("u", logical_port="cr", chassis="me", up=False)
+    config, no_underlay = read_config({}), cast("Underlay", None)  # take() asks for no way
+    here = topology.Topology(SouthboundCache([]), no_underlay)
+    here.take(Changes(), config)
+    here._rows_moved = False
+    here.gateways = {"cr": row} if gateway else {}
+    changes = Changes()
+    changes.note(PortBinding.TABLE, "u", row, replace(row, up=True))
+    assert here.take(changes, config)
+    assert here._rows_moved is gateway
