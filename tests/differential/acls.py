@@ -9,6 +9,7 @@ from typing import Protocol
 from tests.differential.source import Source
 
 EXCLUSIVE = (" && ", " || ")
+SEVERITIES = ("info", "alert", "warning", "notice", "debug")
 
 
 class Guest(Protocol):
@@ -65,15 +66,17 @@ class Acls:
         if direction == "from-lport" and source.chance(20):
             options.append("--apply-after-lb")
         if source.chance(10):
-            options += ["--log", "--severity=info", f"--name=acl{priority}"]
+            options += ["--log", f"--severity={source.pick(SEVERITIES)}"]
+            options += source.pick([[f"--name=acl{priority}"], [], ["--meter=slow"]])
         self.do(*options, "acl-add", entity, direction, str(priority), match, action)
 
     def _qos(self, priority: int) -> None:
         source = self.source
         direction, port = self._direction()
-        target, dscp = source.pick(self.switches), f"dscp={source.number(0, 63)}"
-        entity = f"sw{target}"
-        self.do("--may-exist", "qos-add", entity, direction, str(priority), self._term(port), dscp)
+        dscp, rate = f"dscp={source.number(0, 63)}", f"rate={source.number(1, 1000)}"
+        then = source.pick([[dscp], [dscp], [rate], [dscp, rate, "burst=100"]])
+        entity = f"sw{source.pick(self.switches)}"
+        self.do("--may-exist", "qos-add", entity, direction, str(priority), self._term(port), *then)
 
     def _match(self, port: str) -> str:
         source = self.source
@@ -84,7 +87,51 @@ class Acls:
 
     def _term(self, port: str) -> str:
         kinds = [self._ports, self._addresses, self._addresses, self._transport, self._other]
-        return self.source.pick(kinds)(port)
+        return self.source.pick([*kinds, self._nested])(port)
+
+    def _nested(self, port: str) -> str:
+        """Blocks in blocks, each of which may be what must not hold.
+
+        That is for terms alone whose fields have an order (OVN's lib/expr.c).  How deep
+        they go is bounded by the masks that a stage has room for (OVN_MAX_TUPLES).
+        """
+        return self._block(self.source.number(1, 2))
+
+    def _block(self, depth: int) -> str:
+        source = self.source
+        if not depth or source.chance(30):
+            return self._ordered()
+        parts = [self._block(depth - 1) for _ in range(2)]
+        return f"{source.pick(['', '!'])}({source.pick(EXCLUSIVE).join(parts)})"
+
+    def _ordered(self) -> str:
+        source = self.source
+        a, b = source.pick(self.guests), source.pick(self.guests)
+        low = source.number(1, 400)
+        return source.pick(
+            [
+                f"ip4.src == {a.ip4}",
+                f"ip4.dst != {b.ip4}",
+                f"ip6.dst == {b.ip6}",
+                "ip4.src == $as4",
+                "ip6.src != $as6",
+                "eth.dst[40]",
+                "!eth.mcast",
+                f"udp.dst == {{53, {low}}}",
+                f"tcp.src > {low}",
+                "tcp.dst[0..6] == 80",
+                "tcp.dst == 0x50/0xfff0",
+                f"{low} < udp.dst < {low + 200}",
+                "tcp.flags[0..1] == 2",
+                "ip4.dst[0..7] == {1, 2}",
+                "ip4.src[31]",
+                "ip4.dst == 10.0.0.1/255.0.0.3",
+                "ip6.dst[64..79] != 2",
+                "ip6.src == fd00::1/ffff::f",
+                "ip.frag != 0",
+                "vlan.pcp > 2",
+            ]
+        )
 
     def _ports(self, port: str) -> str:
         source = self.source
@@ -122,6 +169,7 @@ class Acls:
                 f"ip6.src == $pg{s}_ip6",
                 f"(ip4.src != $as4 && ip4.dst != {{{a.ip4}, {b.ip4}}})",
                 f"eth.src == {a.mac}",
+                "eth.src == $macs",
                 f"eth.dst != {{{a.mac}, {b.mac}}}",
                 f"ip4.dst == {b.ip4}/31",
                 f"(ip4.src >= {a.ip4} && ip4.src <= 10.0.3.3)",

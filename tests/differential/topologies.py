@@ -37,6 +37,7 @@ EXCLUDED = {
     "ip.ttl in ACLs, where ACLs reject": "ovn-trace's resets keep it",
     "sources that are groups, or no address, where one answers": "ovn-trace answers those, too",
     "gateway ports at switches without localnet, in 26.03": "ovn-trace keeps cr- ports in groups",
+    "mirrors where what is flooded is refused by some": "ovn-trace keeps members' registers",
     "gateway ports that multicast is flooded to": "ovn-trace keeps cr- ports in groups",
     "ipv6_ra_configs": "ovn-trace aborts at a router solicitation",
     "other than IP, ARP from ports secured by address": "ovn-trace lets it pass",
@@ -81,6 +82,7 @@ class Topology:
         self.others: list[Host] = []
         self.unknown: list[Host] = []  # ports with the address "unknown"
         self.virtual: list[Host] = []
+        self.checked: set[int] = set()  # switches that flood to ports that refuse
         self.settings: list[str] = []  # of NB_Global
         self.secured: set[str] = set()  # names of ports whose addresses are checked
         self.secured4: set[str] = set()  # and of those that have none of IPv6
@@ -112,7 +114,8 @@ class Topology:
         for vif in self.vifs:
             for command in newer.options(source, vif.name):
                 self.do(*command)
-        newer.mirrors(source, [vif.name for vif in self.vifs], self.do)
+        if mirrored := [vif.name for vif in self.vifs if vif.s not in self.checked]:
+            newer.mirrors(source, mirrored, self.do)
         newer.joined(source, self.switches, self.do)
         for r in self.routers.routers:
             near = [vif for vif in self.vifs if self.routers.home.get(vif.s) == r]
@@ -140,9 +143,12 @@ class Topology:
             quoted = ",".join(f'"{m}"' for m in dict.fromkeys(members))
             self.do("create", "Address_Set", f"name={name}", f"addresses={quoted}")
         self.do("create", "Address_Set", "name=nobody")
+        macs = ",".join(f'"{v.mac}"' for v in self.source.some(self.vifs, 3))
+        self.do("create", "Address_Set", "name=macs", f"addresses={macs}")
 
     def _global(self) -> None:
         """What is the same for the whole network."""
+        self.do("meter-add", "slow", "drop", "10", "pktps", "1")
         for percent, option in ((10, "default_acl_drop=true"), (10, "use_ct_inv_match=false")):
             if self.source.chance(percent):
                 self.settings += [f"options:{option}"]
@@ -185,6 +191,13 @@ class Topology:
             self.do("lsp-set-addresses", out.name, "unknown")
             self.do("lsp-set-options", out.name, "network_name=phys")
             self.unknown.append(out)
+        if source.chance(15):
+            self.do("copp-add", f"copp{s}", source.pick(["reject", "arp-resolve", "igmp"]), "slow")
+            self.do("ls-copp-add", f"copp{s}", f"sw{s}")
+        if source.chance(15):
+            records = f'records="{first.name}.example"="{first.ip4} {first.ip6}"'
+            self.do(f"--id=@dns{s}", "create", "DNS", records)
+            self.do("add", "Logical_Switch", f"sw{s}", "dns_records", f"@dns{s}")
         for percent, n, kind in ((10, 0xC4, "external"), (10, 0xC5, "remote")):
             if source.chance(percent):
                 self._other(host(s, f"{kind[:3]}{s}", n), kind)
@@ -230,6 +243,8 @@ class Topology:
             security = [*security, second.full]
         if security:
             self.do("lsp-set-port-security", vif.name, *security)
+        if security and "unknown" in addresses:
+            self.checked.add(vif.s)
         if any(" " in element for element in security):
             self.secured.add(vif.name)
         if security and vif.full not in security and vif.mac not in security:
