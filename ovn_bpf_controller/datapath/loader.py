@@ -32,11 +32,12 @@ TOP: Final = "ovn-bpf"
 CONNECTIONS: Final = 1 << 18
 
 # Elements of each map.  The largest network of tests.bench.scale, 150,000 flows of 1,000
-# datapaths, uses 249,000 small rules, 303,000 instructions, 78,000 tuples, 13,000 ports.
+# datapaths, uses 249,000 small rules, 303,000 instructions, 78,000 tuples, 13,000 ports:
+# twice of that fits.
 SIZES: Final[Mapping[str, int]] = {
     "ovn_masks": 1 << 13,
-    "ovn_tuples": 1 << 17,
-    "ovn_stages": 1 << 17,
+    "ovn_tuples": 1 << 18,
+    "ovn_stages": 1 << 18,
     "ovn_idx_s": 1 << 19,
     "ovn_rules_s": 1 << 19,
     "ovn_idx_m": 1 << 16,
@@ -52,7 +53,7 @@ SIZES: Final[Mapping[str, int]] = {
     "ovn_mc_idx": 1 << 14,
     "ovn_mcgroups": 1 << 14,
     "ovn_members": 1 << 18,
-    "ovn_datapaths": 1 << 10,
+    "ovn_datapaths": 1 << 11,
     "ovn_chassis": 1 << 13,
     "ovn_peers": 1 << 13,
     "ovn_fdb": 1 << 16,
