@@ -39,7 +39,8 @@ static __always_inline void consider(struct best *b, const struct ovn_rule *r)
 		struct scratch *s = own(given);                                                \
 		struct ovn_key_##x *key;                                                       \
 		struct ovn_rule_##x *r;                                                        \
-		__u32 i, try, hop, *slot, at;                                                  \
+		struct ovn_ref *ref;                                                           \
+		__u32 i, try, hop, at;                                                         \
                                                                                                \
 		if (!s || !m)                                                                  \
 			return 0;                                                              \
@@ -50,10 +51,10 @@ static __always_inline void consider(struct best *b, const struct ovn_rule *r)
 			key->w[i] = s->cur.w[m->word[i] & (OVN_WORDS - 1)] & m->mask[i];       \
 		ROLLED                                                                         \
 		for (try = 0; try < OVN_SLOT_TRIES; try++) {                                   \
-			slot = bpf_map_lookup_elem(&ovn_idx_##x, key);                         \
-			if (!slot)                                                             \
+			ref = bpf_map_lookup_elem(&ovn_idx_##x, key);                          \
+			if (!ref)                                                              \
 				return 0;                                                      \
-			at = *slot;                                                            \
+			at = ref->slot;                                                        \
 			ROLLED                                                                 \
 			for (hop = 0; hop < OVN_MAX_VERSIONS; hop++) {                         \
 				r = array_at(&ovn_rules_##x, at);                              \

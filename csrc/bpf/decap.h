@@ -152,8 +152,8 @@ static __always_inline int differ16(const __u8 *a, const __u8 *b)
 /* Is the sender a chassis we know, and were we meant?  0 or a drop reason. */
 static __always_inline int check_peer(const struct outer *o)
 {
-	const __u32 *chassis = bpf_map_lookup_elem(&ovn_peers, &o->from);
-	const struct ovn_tunnel *t = chassis ? tunnel_to(*chassis) : NULL;
+	const struct ovn_ref *chassis = bpf_map_lookup_elem(&ovn_peers, &o->from);
+	const struct ovn_tunnel *t = chassis ? tunnel_to(chassis->slot) : NULL;
 
 	/* A hash may answer for another key. */
 	if (!t || differ16(o->from.addr, t->remote) || differ16(o->to, t->local))

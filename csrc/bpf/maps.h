@@ -33,7 +33,7 @@ struct {
 		__uint(max_entries, 1024);            \
 		__uint(map_flags, BPF_F_NO_PREALLOC); \
 		__type(key, kind);                    \
-		__type(value, __u32);                 \
+		__type(value, struct ovn_ref);        \
 	} map SEC(".maps")
 
 /* Which words a rule looks at, under which masks. */

@@ -23,14 +23,15 @@
 __noinline __u32 find_port(__u32 generation, __u32 dp, __u32 port)
 {
 	struct ovn_port_key key = { .dp = dp, .port = port };
-	__u32 *slot, at, hop, try;
+	struct ovn_ref *ref;
+	__u32 at, hop, try;
 
 	ROLLED
 	for (try = 0; try < OVN_SLOT_TRIES; try++) {
-		slot = bpf_map_lookup_elem(&ovn_port_idx, &key);
-		if (!slot)
+		ref = bpf_map_lookup_elem(&ovn_port_idx, &key);
+		if (!ref)
 			return 0;
-		at = *slot;
+		at = ref->slot;
 		ROLLED
 		for (hop = 0; hop < OVN_MAX_VERSIONS; hop++) {
 			const struct ovn_port *p = array_at(&ovn_ports, at);
@@ -61,14 +62,15 @@ static __always_inline const struct ovn_mcgroup *group_of(const struct scratch *
 							  __u32 group)
 {
 	struct ovn_port_key key = { .dp = dp, .port = group };
-	__u32 *slot, at, hop, try;
+	struct ovn_ref *ref;
+	__u32 at, hop, try;
 
 	ROLLED
 	for (try = 0; try < OVN_SLOT_TRIES; try++) {
-		slot = bpf_map_lookup_elem(&ovn_mc_idx, &key);
-		if (!slot)
+		ref = bpf_map_lookup_elem(&ovn_mc_idx, &key);
+		if (!ref)
 			return NULL;
-		at = *slot;
+		at = ref->slot;
 		ROLLED
 		for (hop = 0; hop < OVN_MAX_VERSIONS; hop++) {
 			const struct ovn_mcgroup *g = array_at(&ovn_mcgroups, at);
@@ -90,14 +92,15 @@ static __always_inline const struct ovn_port *port_of_device(const struct scratc
 							     __u32 vlan)
 {
 	struct ovn_ifport_key key = { .ifindex = ifindex, .vlan = vlan };
-	__u32 *slot, at, hop, try;
+	struct ovn_ref *ref;
+	__u32 at, hop, try;
 
 	ROLLED
 	for (try = 0; try < OVN_SLOT_TRIES; try++) {
-		slot = bpf_map_lookup_elem(&ovn_ifports, &key);
-		if (!slot)
+		ref = bpf_map_lookup_elem(&ovn_ifports, &key);
+		if (!ref)
 			return NULL;
-		at = *slot;
+		at = ref->slot;
 		ROLLED
 		for (hop = 0; hop < OVN_MAX_VERSIONS; hop++) {
 			const struct ovn_port *p = port_at(at);

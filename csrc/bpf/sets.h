@@ -44,17 +44,18 @@ __noinline __u32 list_of(const struct scratch *given)
 	const struct scratch *s = own(given);
 	const struct ovn_set_key *key;
 	const struct ovn_set_list *l;
-	__u32 *slot, at, hop, try;
+	struct ovn_ref *ref;
+	__u32 at, hop, try;
 
 	if (!s)
 		return 0;
 	key = &s->member;
 	ROLLED
 	for (try = 0; try < OVN_SLOT_TRIES; try++) {
-		slot = bpf_map_lookup_elem(&ovn_set_idx, key);
-		if (!slot)
+		ref = bpf_map_lookup_elem(&ovn_set_idx, key);
+		if (!ref)
 			return 0;
-		at = *slot;
+		at = ref->slot;
 		ROLLED
 		for (hop = 0; hop < OVN_MAX_VERSIONS; hop++) {
 			l = array_at(&ovn_sets, at);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "maps.h"
+#include "ovn_bpf/slots.h"
 
 /* Newer than the headers of Debian 12. */
 #define OVN_BPF_TCX_INGRESS 46
@@ -19,6 +20,7 @@
 #define OVN_MEMBARRIER_CMD_GLOBAL (1 << 0)
 
 #define OVN_BUSY_TRIES 1000
+#define OVN_INDEX_PART 1024 /* entries of an index that one system call writes */
 
 static int sys_bpf(int cmd, union bpf_attr *attr)
 {
@@ -154,8 +156,8 @@ int ovn_map_delete(int fd, const void *key)
 }
 
 /* A batch, from *done on.  The kernel writes how many it did even on failure. */
-static int batch(int cmd, int fd, const char *keys, const char *values, uint32_t key_size,
-		 uint32_t value_size, uint32_t n, uint32_t *done)
+static int batch(int cmd, uint64_t flags, int fd, const char *keys, const char *values,
+		 uint32_t key_size, uint32_t value_size, uint32_t n, uint32_t *done)
 {
 	union bpf_attr attr;
 	int rc;
@@ -165,6 +167,7 @@ static int batch(int cmd, int fd, const char *keys, const char *values, uint32_t
 	attr.batch.keys = ptr(keys + (size_t)*done * key_size);
 	attr.batch.values = values ? ptr(values + (size_t)*done * value_size) : 0;
 	attr.batch.count = n - *done;
+	attr.batch.elem_flags = flags;
 	rc = sys_bpf(cmd, &attr);
 	if (rc == -EFAULT || rc == -EPERM || rc == -EBADF)
 		return rc; /* count was not written */
@@ -172,15 +175,16 @@ static int batch(int cmd, int fd, const char *keys, const char *values, uint32_t
 	return rc;
 }
 
-int ovn_hash_update(int fd, const void *keys, const void *values, uint32_t key_size,
-		    uint32_t value_size, uint32_t n, uint32_t *done)
+static int update(uint64_t flags, int fd, const void *keys, const void *values, uint32_t key_size,
+		  uint32_t value_size, uint32_t n, uint32_t *done)
 {
 	int rc, tries = 0;
 
 	for (*done = 0; *done < n;) {
 		uint32_t before = *done;
 
-		rc = batch(BPF_MAP_UPDATE_BATCH, fd, keys, values, key_size, value_size, n, done);
+		rc = batch(BPF_MAP_UPDATE_BATCH, flags, fd, keys, values, key_size, value_size,
+			   n, done);
 		if (rc == 0)
 			break;
 		if (*done > before)
@@ -192,6 +196,31 @@ int ovn_hash_update(int fd, const void *keys, const void *values, uint32_t key_s
 	return 0;
 }
 
+int ovn_hash_update(int fd, const void *keys, const void *values, uint32_t key_size,
+		    uint32_t value_size, uint32_t n, uint32_t *done)
+{
+	return update(0, fd, keys, values, key_size, value_size, n, done);
+}
+
+int ovn_index_update(int fd, const void *keys, const uint32_t *slots, uint32_t key_size, uint32_t n)
+{
+	struct ovn_ref refs[OVN_INDEX_PART];
+	uint32_t at, i, part, done;
+	int rc;
+
+	memset(refs, 0, sizeof(refs));
+	for (at = 0; at < n; at += part) {
+		part = n - at < OVN_INDEX_PART ? n - at : OVN_INDEX_PART;
+		for (i = 0; i < part; i++)
+			refs[i].slot = slots[at + i];
+		rc = update(BPF_F_LOCK, fd, (const char *)keys + (size_t)at * key_size, refs,
+			    key_size, sizeof(refs[0]), part, &done);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
 int ovn_hash_delete(int fd, const void *keys, uint32_t key_size, uint32_t n, uint32_t *done)
 {
 	int rc, tries = 0;
@@ -199,7 +228,7 @@ int ovn_hash_delete(int fd, const void *keys, uint32_t key_size, uint32_t n, uin
 	for (*done = 0; *done < n;) {
 		uint32_t before = *done;
 
-		rc = batch(BPF_MAP_DELETE_BATCH, fd, keys, NULL, key_size, 0, n, done);
+		rc = batch(BPF_MAP_DELETE_BATCH, 0, fd, keys, NULL, key_size, 0, n, done);
 		if (rc == 0)
 			break;
 		if (*done > before)

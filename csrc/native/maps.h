@@ -49,6 +49,10 @@ int ovn_map_delete(int fd, const void *key);
  * many went in.  A key to delete that is not there is not an error. */
 int ovn_hash_update(int fd, const void *keys, const void *values, uint32_t key_size,
 		    uint32_t value_size, uint32_t n, uint32_t *done);
+/* n entries of an index (struct ovn_ref).  Those that are there are changed where they
+ * lie: a reader finds the slot before or the slot after. */
+int ovn_index_update(int fd, const void *keys, const uint32_t *slots, uint32_t key_size,
+		     uint32_t n);
 int ovn_hash_delete(int fd, const void *keys, uint32_t key_size, uint32_t n, uint32_t *done);
 /* Reads up to n entries from *cursor on (0 at the start); returns how many, and
  * sets *more to 0 at the end of the map. */

@@ -8,9 +8,9 @@
  *
  * - A *slot* is an element of an array map that is written once, while nobody
  *   can reach it, and reused only after an RCU grace period.  A hash map gives
- *   the slot's index and nothing else, because the memory of a hash element is
- *   reused at once: a reader may see another key's value.  The slot repeats its
- *   key, and the reader checks it.
+ *   the slot's index and nothing else (struct ovn_ref), because the memory of a
+ *   hash element is reused at once: a reader may see another key's value.  The slot
+ *   repeats its key, and the reader checks it.
  * - A slot lives for generations [born, dead).  A packet reads the generation
  *   once, at entry; `next` leads to the version before, or is 0.  Slot 0 of
  *   every array is never used.

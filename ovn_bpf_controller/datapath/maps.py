@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Maps by file descriptor: arrays mapped into memory, hashes with u32 values.
+"""Maps by file descriptor: arrays mapped into memory, and indexes.
 
 The tables use these two and nothing else of the kernel.  An array element is
 written without a system call; hash entries go in batches (csrc/native/maps.c).
@@ -155,7 +155,7 @@ def _address(memory: mmap.mmap) -> int:
 
 
 class HashMap:
-    """A hash whose values are u32, written in batches."""
+    """A hash that leads to slots (struct ovn_ref), written in batches."""
 
     def __init__(self, name: str, fd: int) -> None:
         info = map_info(fd)
@@ -170,11 +170,8 @@ class HashMap:
 
     def write(self, keys: Sequence[bytes], values: list[int]) -> None:
         """update() with keys and their values side by side."""
-        done = ffi.new("uint32_t *")
-        joined, words = b"".join(keys), ffi.new("uint32_t[]", values)
-        self._check(
-            lib.ovn_hash_update(self.fd, joined, words, self.key_size, 4, len(values), done)
-        )
+        joined, slots = b"".join(keys), ffi.new("uint32_t[]", values)
+        self._check(lib.ovn_index_update(self.fd, joined, slots, self.key_size, len(values)))
 
     def delete(self, keys: Iterable[bytes]) -> None:
         """Removes entries; those that are not there are passed over."""
@@ -186,7 +183,7 @@ class HashMap:
     def dump(self) -> dict[bytes, int]:
         """Every entry."""
         keys = ffi.new("char[]", _DUMP * self.key_size)
-        values = ffi.new("uint32_t[]", _DUMP)
+        values = ffi.new("struct ovn_ref[]", _DUMP)
         cursor, more = ffi.new("uint64_t *"), ffi.new("int *", 1)
         entries: dict[bytes, int] = {}
         while more[0]:
@@ -194,7 +191,7 @@ class HashMap:
             found = bytes(ffi.buffer(keys, count * self.key_size))
             size = self.key_size
             for i in range(count):
-                entries[found[i * size : (i + 1) * size]] = values[i]
+                entries[found[i * size : (i + 1) * size]] = values[i].slot
         return entries
 
     def _check(self, result: int) -> int:

@@ -16,7 +16,7 @@ import pytest
 
 from ovn_bpf_controller.datapath.change import TableChange
 from ovn_bpf_controller.model import Port, PortKind, Rule
-from tests.support.dataplane import Bed, mac
+from tests.support.dataplane import Bed, bed, mac
 
 TC_ACT_REDIRECT = 7
 CHANGES = 60
@@ -76,6 +76,13 @@ def moved(rule: Rule, number: int, turn: int) -> Rule:
     mask = (*rule.mask[:-1], (last_word, last_mask | 0xFF))
     values = (*rule.values[:-1], (number + 100) & 0xFF)
     return Rule(rule.dp, rule.table, 1 + turn % 7, mask, values, rule.insns, 0)
+
+
+@pytest.fixture(name="bed")
+def _crowded() -> Iterator[Bed]:
+    """Maps as small as can be: keys share buckets, as they do when big maps are full."""
+    with bed({"ovn_port_idx": 64, "ovn_idx_s": 64, "ovn_idx_m": 64}) as made:
+        yield made
 
 
 @pytest.mark.parametrize("settle", [False, True])
