@@ -183,8 +183,8 @@ static int update(uint64_t flags, int fd, const void *keys, const void *values, 
 	for (*done = 0; *done < n;) {
 		uint32_t before = *done;
 
-		rc = batch(BPF_MAP_UPDATE_BATCH, flags, fd, keys, values, key_size, value_size,
-			   n, done);
+		rc = batch(BPF_MAP_UPDATE_BATCH, flags, fd, keys, values, key_size, value_size, n,
+			   done);
 		if (rc == 0)
 			break;
 		if (*done > before)
