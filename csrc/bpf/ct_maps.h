@@ -17,10 +17,11 @@ struct {
 	__type(value, struct ovn_conn);
 } ovn_conns SEC(".maps");
 
-/* Both tuples of each.  Preallocated: an insert must not fail for want of memory. */
+/* Both tuples of each.  Memory is taken as connections come, like Linux' tracker does. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 2048);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct ovn_ct_tuple);
 	__type(value, struct ovn_ct_ref);
 } ovn_ct_idx SEC(".maps");
