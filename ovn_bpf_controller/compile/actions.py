@@ -27,6 +27,7 @@ from ovn_bpf_controller.compile.lists import (
     Traits,
     bit,
     home,
+    scratch,
 )
 from ovn_bpf_controller.compile.punts import argument, marked, punt
 from ovn_bpf_controller.compile.telling import (
@@ -211,8 +212,9 @@ class _Lowering(InsnList):
         point = action.obs_point
         if isinstance(point, nodes.Field):
             at = home(point)
-            if at.shift:
-                raise UnsupportedError("sample")
+            if at.shift:  # OP_SAMPLE takes a whole word
+                self.copy(scratch(at.width), at)
+                at = scratch(at.width)
             self.emit(lib.OP_SAMPLE, src=1, dst=at.word, **fields)
         else:
             value = int(self.about.uuid[:8], 16) if isinstance(point, str) else point

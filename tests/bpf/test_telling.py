@@ -154,6 +154,16 @@ def test_a_sample_says_domain_and_point(bed: Bed, chosen: Events) -> None:
     ]
 
 
+def test_a_point_may_be_a_part_of_a_field(bed: Bed, chosen: Events) -> None:
+    """northd 24.09 has that of an ACL in ct_label.obs_point_id, bits 96 to 127."""
+    bed.compiler.remove_flow("1")
+    points = ("xxreg0[96..127]", "xxreg0[64..95]", "xxreg0[80..111]")
+    samples = (f"sample(probability=65535, collector_set=1, obs_point={p});" for p in points)
+    switch(bed, "reg0 = 1; reg1 = 0x2345678a;" + "".join(samples))
+    bed.send("p1", frame())
+    assert [event.point for event in drain(chosen)] == [1, 0x2345678A, 0x00012345]
+
+
 def test_what_no_collector_set_is_for_is_not_sampled(bed: Bed, chosen: Events) -> None:
     bed.world.collectors = {6}
     switch(bed, "".join(f"sample(probability=65535, collector_set={n});" for n in (5, 6)))
