@@ -94,19 +94,20 @@ static long try_sets(__u32 i, struct scratch **walk)
 {
 	struct scratch *s = *walk;
 	const struct ovn_mask *m = array_at(&ovn_masks, s->best.mask);
-	__u32 dim, n, at;
+	const struct memberships *in;
+	__u32 k, at;
 
 	if (!m)
 		return 1;
-	for (dim = 0; dim < OVN_SET_WORDS; dim++) {
-		if (!(m->sets & 1 << dim))
-			continue;
-		n = s->sets[dim].n;
-		if (!n)
+	for (k = 0; k < OVN_MASK_SETS; k++) {
+		if (k >= m->n_sets)
+			break;
+		in = &s->sets[m->set[k] & (OVN_SET_WORDS - 1)];
+		if (!in->n)
 			return 1;
-		at = i % n;
-		s->cur.w[OW_TMP + dim] = s->sets[dim].ids[at & (OVN_MAX_SETS - 1)];
-		i /= n;
+		at = i % in->n;
+		s->cur.w[OW_TMP + k] = in->ids[at & (OVN_MAX_SETS - 1)];
+		i /= in->n;
 	}
 	probe(s, m, s->best.mask);
 	return 0;
@@ -115,11 +116,12 @@ static long try_sets(__u32 i, struct scratch **walk)
 /* A mask with set words: all combinations of what the packet is a member of. */
 static __always_inline void probe_sets(struct scratch *s, __u32 mask, const struct ovn_mask *m)
 {
-	__u32 dim, combos = 1;
+	__u32 k, dim, combos = 1;
 
-	for (dim = 0; dim < OVN_SET_WORDS; dim++) {
-		if (!(m->sets & 1 << dim))
-			continue;
+	for (k = 0; k < OVN_MASK_SETS; k++) {
+		if (k >= m->n_sets)
+			break;
+		dim = m->set[k] & (OVN_SET_WORDS - 1);
 		combos *= find_sets(s, dim);
 		if (!combos)
 			return;
@@ -145,7 +147,7 @@ static long try_tuple(__u32 i, struct scratch **walk)
 	m = array_at(&ovn_masks, t->mask);
 	if (!m)
 		return 1;
-	if (m->sets)
+	if (m->n_sets)
 		probe_sets(s, t->mask, m);
 	else
 		probe(s, m, t->mask);

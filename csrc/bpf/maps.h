@@ -51,13 +51,13 @@ OVN_SLOTS(ovn_rules_m, struct ovn_rule_m);
 /* Rules by key, large: up to 40 words. */
 OVN_INDEX(ovn_idx_l, struct ovn_key_l);
 OVN_SLOTS(ovn_rules_l, struct ovn_rule_l);
-/* Sets by member: address and prefix length, or port. */
+/* Sets by member: value and prefix length, or logical port. */
 OVN_INDEX(ovn_set_idx, struct ovn_set_key);
 OVN_SLOTS(ovn_sets, struct ovn_set_list);
-/* Prefix lengths of set members. */
+/* Prefix lengths of set members, by kind. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
+	__uint(max_entries, OVN_SET_KINDS);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct ovn_set_plens);

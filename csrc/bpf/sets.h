@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * Which sets the packet's addresses and ports are members of.  classify() asks
+ * Which sets the packet's addresses, MACs and ports are members of.  classify() asks
  * when a mask looks at a set word; the answer holds until the field changes.
  */
 #ifndef OVN_BPF_SETS_H
@@ -115,35 +115,48 @@ struct set_walk {
 
 static long try_plen(__u32 i, struct set_walk *walk)
 {
-	const struct ovn_set_plens *plens = array_at(&ovn_set_plens, 0);
 	struct scratch *s = walk->s;
 	struct ovn_set_key *key = &s->member;
+	const struct ovn_set_plens *plens;
 	struct memberships *m;
 	__u32 j;
 
+	m = &s->sets[walk->dim & (OVN_SET_WORDS - 1)];
+	plens = array_at(&ovn_set_plens, m->kind);
 	if (!plens || i >= OVN_SET_PLENS)
 		return 1;
-	m = &s->sets[walk->dim & (OVN_SET_WORDS - 1)];
 	key->kind = m->kind;
-	key->plen = m->kind == OVN_SET_IP4 ? plens->plen4[i] : plens->plen6[i];
-	for (j = 0; j < 4; j++) /* those of IPv4 behind the first are 0 */
+	key->plen = plens->plen[i];
+	for (j = 0; j < 4; j++) /* those behind a shorter value are 0 */
 		key->v[j] = prefix_word(m->v[j], key->plen, j);
 	add_sets(s, m);
 	return 0;
 }
 
-/* What the field of a dimension is now: kind and value; kind 0 when it has none. */
+/* What the field of a dimension is now: kind and value; kind 0 when it has none.  Even
+ * dimensions are of sources, odd ones of destinations. */
 static __always_inline __u32 set_value(const struct scratch *s, __u32 dim, __u32 *v)
 {
-	__u32 type = s->cur.w[OW_ETH_TYPE] >> 16, at = dim ? OW_IP_DST : OW_IP_SRC, i;
+	__u32 type = s->cur.w[OW_ETH_TYPE] >> 16, dst = dim & 1, word = OW_SETS + dim, at, i;
 
 	v[1] = v[2] = v[3] = 0;
-	if (dim >= 2) {
+	if (word >= OW_SET_ETH_SRC) { /* 16 bits and 32 */
+		at = dst ? OW_ETH_DST : OW_ETH_SRC;
+		v[0] = s->cur.w[at] << 16 | s->cur.w[at + 1] >> 16;
+		v[1] = s->cur.w[at + 1] << 16;
+		return OVN_SET_MAC;
+	}
+	if (word >= OW_SET_TP_SRC) {
+		v[0] = dst ? s->cur.w[OW_L4_PORTS] << 16 : s->cur.w[OW_L4_PORTS] & 0xffff0000;
+		return OVN_SET_L4;
+	}
+	if (word >= OW_SET_IN) {
 		v[0] = s->cur.w[OW_DP];
-		v[1] = dim == 2 ? s->cur.w[OW_INPORT] : s->cur.w[OW_OUTPORT];
+		v[1] = s->cur.w[dst ? OW_OUTPORT : OW_INPORT];
 		return OVN_SET_PORT;
 	}
-	if (type == ETH_P_IP) {
+	at = dst ? OW_IP_DST : OW_IP_SRC;
+	if (type == ETH_P_IP || type == ETH_P_ARP) {
 		v[0] = s->cur.w[at + 3];
 		return OVN_SET_IP4;
 	}
@@ -161,12 +174,12 @@ static __always_inline __u32 set_value(const struct scratch *s, __u32 dim, __u32
  */
 __noinline __u32 find_sets(struct scratch *s, __u32 dim)
 {
-	const struct ovn_set_plens *plens = array_at(&ovn_set_plens, 0);
 	struct set_walk walk = { .s = s, .dim = dim };
+	const struct ovn_set_plens *plens;
 	struct memberships *m;
 	__u32 v[4], kind;
 
-	if (!s || !plens)
+	if (!s)
 		return 0;
 	m = &s->sets[dim & (OVN_SET_WORDS - 1)];
 	kind = set_value(s, dim, v);
@@ -183,7 +196,9 @@ __noinline __u32 find_sets(struct scratch *s, __u32 dim)
 		__builtin_memcpy(s->member.v, v, sizeof(v));
 		add_sets(s, m);
 	} else if (kind) {
-		bpf_loop(kind == OVN_SET_IP4 ? plens->n4 : plens->n6, try_plen, &walk, 0);
+		plens = array_at(&ovn_set_plens, kind);
+		if (plens)
+			bpf_loop(plens->n, try_plen, &walk, 0);
 	}
 	return m->n;
 }

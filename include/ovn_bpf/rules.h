@@ -34,12 +34,16 @@
 #define OVN_MIN_MCGROUP 32768  /* outport keys from here on are groups */
 #define OVN_FLOOD_REMOTE 65536 /* and that of no row: of all chassis of other regions */
 
+/* Set words that one mask may look at: as many as OW_TMP has words. */
+#define OVN_MASK_SETS 4
+
 /* What is matched: map `ovn_masks`, immutable once used.  `word[i]` and
  * `mask[i]` beyond n are 0. */
 struct ovn_mask {
 	__u16 n;
-	__u8 key_class; /* 0, 1, 2: OVN_CLASS_S, _M, _L */
-	__u8 sets;	/* bit i: looks at word OW_SETS + i, as OW_TMP + i */
+	__u8 key_class;		 /* 0, 1, 2: OVN_CLASS_S, _M, _L */
+	__u8 n_sets;		 /* set words that it looks at: */
+	__u8 set[OVN_MASK_SETS]; /* word OW_SETS + set[i], as OW_TMP + i */
 	__u8 word[OVN_CLASS_L];
 	__u32 mask[OVN_CLASS_L];
 };
@@ -119,16 +123,19 @@ struct ovn_rule_l {
  * multiply with members, and a member more is an entry more, once.
  */
 enum ovn_set_kind {
+	OVN_SET_PORT = 1, /* value: datapath in v[0], port key in v[1] */
+	OVN_SET_L4 = 2,	  /* value: a port of TCP, UDP or SCTP at the top of v[0] */
+	OVN_SET_MAC = 3,  /* value: at the top of v[0] and v[1] */
 	OVN_SET_IP4 = 4,  /* value: the address in v[0] */
 	OVN_SET_IP6 = 6,  /* value: the address */
-	OVN_SET_PORT = 1, /* value: datapath in v[0], port key in v[1] */
+	OVN_SET_KINDS = 8,
 };
 
 /* Hash `ovn_set_idx`; the value is a slot of `ovn_sets`.  All prefix lengths in
  * use are tried, since several may match. */
 struct ovn_set_key {
 	__u16 kind;
-	__u16 plen; /* of addresses, otherwise 0 */
+	__u16 plen; /* of all but OVN_SET_PORT, there 0 */
 	__u32 v[4]; /* host order, masked to plen */
 };
 
@@ -145,13 +152,11 @@ struct ovn_set_list {
 
 #define OVN_SET_PLENS 132 /* all of IPv6, in words */
 
-/* Map `ovn_set_plens`, one element: prefix lengths that occur.  Only ever
- * grows: one too many costs a look-up, one too few would be wrong. */
+/* Map `ovn_set_plens`, an element for each kind: prefix lengths that occur.  Only
+ * ever grows: one too many costs a look-up, one too few would be wrong. */
 struct ovn_set_plens {
-	__u32 n4;
-	__u32 n6;
-	__u8 plen4[OVN_SET_PLENS];
-	__u8 plen6[OVN_SET_PLENS];
+	__u32 n;
+	__u8 plen[OVN_SET_PLENS];
 };
 
 #endif

@@ -59,16 +59,20 @@ enum ovn_word {
 /*
  * Words that only masks and keys of rules have: the number of a set that a field
  * of the packet is a member of.  A packet has as many values of such a word as
- * its field has memberships; ovn_mask.sets says which a mask looks at, and while
- * it is tried the value lies in OW_TMP + (word - OW_SETS).
+ * its field has memberships; ovn_mask.set says which a mask looks at, and while
+ * it is tried their values lie in OW_TMP and the words behind it.
  */
 enum ovn_set_word {
 	OW_SETS = 64,
-	OW_SET_SRC = 64, /* address sets with ip4.src or ip6.src */
-	OW_SET_DST = 65, /* with ip4.dst or ip6.dst */
-	OW_SET_IN = 66,	 /* port groups with inport */
-	OW_SET_OUT = 67, /* with outport */
-	OVN_SET_WORDS = 4,
+	OW_SET_SRC = 64,    /* address sets with ip4.src, ip6.src or arp.spa */
+	OW_SET_DST = 65,    /* with ip4.dst, ip6.dst or arp.tpa */
+	OW_SET_IN = 66,	    /* port groups with inport */
+	OW_SET_OUT = 67,    /* with outport */
+	OW_SET_TP_SRC = 68, /* ports of TCP, UDP and SCTP: what ranges leave */
+	OW_SET_TP_DST = 69,
+	OW_SET_ETH_SRC = 70, /* MACs: what exclusions leave */
+	OW_SET_ETH_DST = 71,
+	OVN_SET_WORDS = 8, /* a power of two */
 };
 
 /* Bits of OW_FLAGS: the numbers are OVN's (include/ovn/logical-fields.h). */

@@ -110,6 +110,10 @@ ROOTS: Final[dict[str, Place]] = {
     "set.dst": Place(lib.OW_SET_DST, 0, 32),
     "set.inport": Place(lib.OW_SET_IN, 0, 32),
     "set.outport": Place(lib.OW_SET_OUT, 0, 32),
+    "set.tp_src": Place(lib.OW_SET_TP_SRC, 0, 32),
+    "set.tp_dst": Place(lib.OW_SET_TP_DST, 0, 32),
+    "set.eth_src": Place(lib.OW_SET_ETH_SRC, 0, 32),
+    "set.eth_dst": Place(lib.OW_SET_ETH_DST, 0, 32),
     # Not OVN's: arguments of side tables.
     "arg.port": Place(lib.OW_ARG_PORT, 0, 32),
     "arg.ip": _wide(lib.OW_ARG_IP, 128),

@@ -13,6 +13,7 @@ from itertools import accumulate, product
 from math import prod
 from typing import Any, Final
 
+from ovn_bpf_controller._native import lib
 from ovn_bpf_controller.compile import filling
 from ovn_bpf_controller.compile.filling import filled_words
 from ovn_bpf_controller.compile.holes import Hole, number_of
@@ -204,6 +205,8 @@ def plan_for(
     pairs = _pairs(forms)
     if pairs is None or not _all_used(holes, forms) or any(map(_ambiguous, forms)):
         return None
+    if any(map(_nameless, forms)):
+        return None
     ends = [*accumulate(len(key.mask) for key in keys)]
     spans = tuple((key.mask, end - len(key.mask), end) for key, end in zip(keys, ends, strict=True))
     code = _code(holes, forms, pairs, spans)
@@ -300,6 +303,13 @@ def _ambiguous(form: _Form) -> bool:
                 return True
             taken[slot.at] = taken.get(slot.at, 0) | bits
     return False
+
+
+def _nameless(form: _Form) -> bool:
+    """Whether a key asks for a set that no literal names: the number is the compiler's."""
+    key, _ = form
+    pairs = zip(key.mask, key.values, strict=True)
+    return any(word >= lib.OW_SETS and value for (word, _), value in pairs)
 
 
 def _cut(key: Key, holes: Sequence[Hole], values: Sequence[int]) -> _Form:

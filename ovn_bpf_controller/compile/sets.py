@@ -23,7 +23,12 @@ from ovn_bpf_controller.model import SetMember
 from ovn_bpf_controller.plaindata import NamedTuple, dataclass, field
 
 _WORD: Final = 0xFFFFFFFF
-_KINDS: Final = {32: lib.OVN_SET_IP4, 128: lib.OVN_SET_IP6}
+_KINDS: Final = {
+    16: lib.OVN_SET_L4,
+    32: lib.OVN_SET_IP4,
+    48: lib.OVN_SET_MAC,
+    128: lib.OVN_SET_IP6,
+}
 
 _INTERNED: Final = 1 << 16  # tuples of numbers that members share
 
@@ -31,7 +36,7 @@ Member: TypeAlias = tuple[int, int, int]  # kind, plen, value as one number
 
 
 class Name(NamedTuple):
-    """A set or group by its use; width: of addresses, 32 or 128, or 0: ports."""
+    """A set or group by its use; width: of its values (_KINDS), or 0: logical ports."""
 
     name: str
     width: int
@@ -61,7 +66,7 @@ class _List:
 
 
 def address(text: str, width: int) -> Member | None:
-    """A set's member as a prefix of 32 or 128 bits; None if it is no constant.
+    """A set's member as a prefix of width bits; None if it is no constant.
 
     Raises UnsupportedError for what cannot be looked up as one.
     """
@@ -291,6 +296,10 @@ def _row(member: Member, numbers: tuple[int, ...]) -> SetMember:
         words = (value >> 96, value >> 64 & _WORD, value >> 32 & _WORD, value & _WORD)
     elif kind == lib.OVN_SET_PORT:
         words = (value >> 32, value & _WORD, 0, 0)
+    elif kind == lib.OVN_SET_L4:
+        words = (value << 16, 0, 0, 0)
+    elif kind == lib.OVN_SET_MAC:
+        words = (value >> 16, value << 16 & _WORD, 0, 0)
     else:
         words = (value, 0, 0, 0)
     return SetMember(kind, plen, words, numbers)

@@ -43,11 +43,6 @@ def key_class(mask: Mask) -> int:
     raise DataPlaneError(f"a match looks at {len(mask)} words; {WORDS_OF_CLASS[-1]} is the limit")
 
 
-def _stored(word: int) -> int:
-    """Where the program finds a word: set words lie in OW_TMP while they are tried."""
-    return word - lib.OW_SETS + lib.OW_TMP if word >= lib.OW_SETS else word
-
-
 class Masks:
     """Map ovn_masks."""
 
@@ -59,16 +54,19 @@ class Masks:
     def _make(self, mask: Mask, journal: Journal) -> int:
         number = key_class(mask)
         index = self._slots.take(journal)
-        words = bytes(_stored(w) for w, _ in mask).ljust(WORDS_OF_CLASS[-1], b"\0")
+        sets = [w for w, _ in mask if w >= lib.OW_SETS]
+        # The program finds them in OW_TMP while they are tried.
+        place = {word: lib.OW_TMP + at for at, word in enumerate(sets)}
+        words = bytes(place.get(w, w) for w, _ in mask)
         masks = [m for _, m in mask] + [0] * (WORDS_OF_CLASS[-1] - len(mask))
-        sets = sum(1 << w - lib.OW_SETS for w, _ in mask if w >= lib.OW_SETS)
-        self._array.put(index, MASK.pack(len(mask), number, sets, words, *masks))
+        which = bytes(word - lib.OW_SETS for word in sets)
+        self._array.put(index, MASK.pack(len(mask), number, len(sets), which, words, *masks))
         return index
 
     def read(self, index: int) -> Mask:
         """The mask that element `index` holds."""
-        count, _, sets, words, *masks = MASK.unpack(self._array.get(index))
-        real = {lib.OW_TMP + i: lib.OW_SETS + i for i in range(8) if sets >> i & 1}
+        count, _, n_sets, which, words, *masks = MASK.unpack(self._array.get(index))
+        real = {lib.OW_TMP + i: lib.OW_SETS + which[i] for i in range(n_sets)}
         named = (real.get(word, word) for word in words[:count])
         return tuple(zip(named, masks[:count], strict=True))
 

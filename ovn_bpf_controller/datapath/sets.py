@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What addresses and ports are members of: maps ovn_set_idx, ovn_sets, ovn_set_plens.
+"""What addresses, MACs and ports are members of: maps ovn_set_idx, ovn_sets, ovn_set_plens.
 
 Keyed by member, so that one address more or less is one entry, however many
 rules name its sets.  A member's list is versioned as a whole; what does not fit
@@ -23,10 +23,8 @@ PER_SLOT: Final[int] = lib.OVN_SET_IDS
 KEY: Final = record("struct ovn_set_key")
 BODY: Final = struct.Struct(f"={2 + PER_SLOT}I")  # after the key: n, more, ids
 _KEY_AT: Final[int] = ffi.offsetof("struct ovn_set_list", "key")
-_COUNTS: Final = {
-    lib.OVN_SET_IP4: (word("struct ovn_set_plens", "n4"), "plen4"),
-    lib.OVN_SET_IP6: (word("struct ovn_set_plens", "n6"), "plen6"),
-}
+_COUNT: Final = word("struct ovn_set_plens", "n")
+_PLENS: Final[int] = ffi.offsetof("struct ovn_set_plens", "plen")
 
 assert _KEY_AT == HEADER.size
 assert HEADER.size + KEY.size + BODY.size == ffi.sizeof("struct ovn_set_list")
@@ -111,17 +109,15 @@ class Sets:
 
     def _learn_plen(self, kind: int, plen: int) -> bool:
         """Has packets try this prefix length too; harmless if the change fails."""
-        if kind not in _COUNTS:
+        if kind == lib.OVN_SET_PORT:
             return True
-        at, name = _COUNTS[kind]
-        count = self._plens.words[at]
-        offset = ffi.offsetof("struct ovn_set_plens", name)
-        if plen in self._plens.get(0)[offset : offset + count]:
+        count = self._plens.words[kind * self._plens.pitch + _COUNT]
+        if plen in self._plens.get(kind)[_PLENS : _PLENS + count]:
             return True
         if count >= lib.OVN_SET_PLENS:
             return False
-        self._plens.put(0, bytes([plen]), offset + count)
-        self._plens.publish(0, at, count + 1)
+        self._plens.put(kind, bytes([plen]), _PLENS + count)
+        self._plens.publish(kind, _COUNT, count + 1)
         return True
 
 

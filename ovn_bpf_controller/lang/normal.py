@@ -36,11 +36,10 @@ from ovn_bpf_controller.lang.nodes import (
 )
 from ovn_bpf_controller.lang.operands import constant_width
 from ovn_bpf_controller.lang.registers import pieces
+from ovn_bpf_controller.lang.remains import FULL, number_remains
 from ovn_bpf_controller.lang.sets import (
     DIMENSIONS,
     MANY,
-    MAX_LEFT,
-    MAX_PREFIXES,
     MAX_PRODUCT,
     NOTHING,
     Barred,
@@ -49,18 +48,14 @@ from ovn_bpf_controller.lang.sets import (
     dimension,
     flat,
     listed,
-    prefix_set,
     shares,
     ways_to_bar,
-    whole_address,
 )
 from ovn_bpf_controller.lang.symbols import ACL_CT_SYMBOLS
 from ovn_bpf_controller.lang.terms import Conj, join, lift, merge, minimal, narrow
 from ovn_bpf_controller.lang.ways import written_out
 
 __all__ = ["Conj", "MatchEnv", "constant", "disjuncts", "set_members"]
-
-FULL = 0xFFFFFFFF  # mask of a number
 
 
 class MatchEnv(Protocol):
@@ -86,7 +81,8 @@ class MatchEnv(Protocol):
         """The number by which packets know an address set; None: expand it.
 
         name: see lang.sets.content() for sets without one.  width: of the
-        addresses, 32 or 128.  A set that disjuncts() would refuse has none.
+        values: 32 or 128, without a name also 16 or 48.  A set that disjuncts()
+        would refuse has none.
         """
 
     def group_number(self, name: str) -> int | None:
@@ -234,7 +230,7 @@ class _Expansion:
         for terms in lists:
             result = self.check(join(result, terms, self.limit))
         if not self.inner:
-            result = self.number_ranges(result, parts.allowed, barred)
+            result = number_remains(result, parts.allowed, barred, self.env.set_number)
         return self.restrict(result, parts.allowed, known)
 
     def number_lists(self, parts: Conjuncts) -> None:
@@ -254,34 +250,6 @@ class _Expansion:
             if not numbered:
                 rest.append((each, barred))
         parts.later = rest
-
-    def number_ranges(
-        self, terms: list[Conj], allowed: dict[Subfield, Intervals], barred: Barred
-    ) -> list[Conj]:
-        """Make sets of what is left of addresses, where that would multiply with others.
-
-        Only for a conjunction that is no part of another: nobody else then asks for the
-        number of a set of the same field.
-        """
-        cuts = {
-            subfield: list(islice(intervals.prefixes(values, subfield[2]), MAX_PREFIXES + 1))
-            for subfield, values in allowed.items()
-        }
-        whole = len(terms) * prod(map(len, cuts.values()))
-        fields = {root for term in terms for root, _, _ in term}
-        for subfield, left in sorted(cuts.items()):
-            root = whole_address(subfield)
-            if not root or root in barred or fields & {root, subfield[0]}:
-                continue
-            if len(left) == whole or len(left) > MAX_PREFIXES or whole <= MAX_LEFT[subfield[2]]:
-                continue
-            number = self.env.set_number(*prefix_set(left, subfield[2]))
-            if number is not None:
-                del allowed[subfield]
-                whole //= len(left)
-                merged = (merge(term, ((root, number, FULL),)) for term in terms)
-                terms = [term for term in merged if term is not None]
-        return terms
 
     def sort_in(self, expr: Expr, parts: Conjuncts, barred: Barred) -> bool:
         """Put one part of an AND where it belongs; False: it cannot hold."""

@@ -33,11 +33,6 @@ ADDRESSES: Final = frozenset(_WIDTHS)
 # than so many combinations.
 MIN_LIST: Final = 8
 MAX_PRODUCT: Final = 64
-# What exclusions and ranges leave of an address field becomes a set, if otherwise there
-# were more than so many combinations (a packet then tries each prefix length once, which
-# costs more in IPv6), and if it is no more than so many prefixes.
-MAX_LEFT: Final = {32: 64, 128: 256}
-MAX_PREFIXES: Final = 4096
 # Above so many combinations it is worth while to look whether members are fewer.
 MANY: Final = 256
 
@@ -89,13 +84,6 @@ def whole_address(subfield: tuple[str, int, int]) -> str:
     """The field with the number of sets of this one's values, "" if there is none."""
     root, offset, width = subfield
     return DIMENSIONS[root] if not offset and _WIDTHS.get(root) == width else ""
-
-
-def prefix_set(prefixes: Sequence[tuple[int, int]], width: int) -> tuple[str, int]:
-    """The name of a set of these values and masks, as content() has it."""
-    address = ipaddress.IPv4Address if width == 32 else ipaddress.IPv6Address
-    texts = sorted(f"{address(value)}/{mask.bit_count()}" for value, mask in prefixes)
-    return "{" + ",".join(texts) + "}", width
 
 
 def named_members(name: str) -> list[str] | None:

@@ -71,6 +71,11 @@ def _signature(term: Conj) -> _Signature:
     return tuple((root, mask) for root, _, mask in term)
 
 
+def masks(terms: Iterable[Conj]) -> int:
+    """How many combinations of fields and bits are looked at."""
+    return len({_signature(term) for term in terms})
+
+
 def _by_signature(terms: Iterable[Conj]) -> dict[_Signature, list[Conj]]:
     groups: dict[_Signature, list[Conj]] = {}
     for term in terms:

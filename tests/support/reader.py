@@ -165,7 +165,7 @@ class Reader:
         assert mask.n <= sizes[mask.key_class]
         assert not any(mask.mask[i] or mask.word[i] for i in range(mask.n, lib.OVN_CLASS_L))
         # A set's number lies in OW_TMP and up while the program tries the mask.
-        tried = {lib.OW_TMP + i: lib.OW_SETS + i for i in range(8) if mask.sets >> i & 1}
+        tried = {lib.OW_TMP + i: lib.OW_SETS + mask.set[i] for i in range(mask.n_sets)}
         words = [tried.get(mask.word[i], mask.word[i]) for i in range(mask.n)]
         assert tried.keys() <= {mask.word[i] for i in range(mask.n)}
         return tuple((word, mask.mask[i]) for i, word in enumerate(words))
@@ -174,15 +174,13 @@ class Reader:
 
     def _sets(self, generation: int) -> dict[tuple[int, int, tuple[int, ...]], tuple[int, ...]]:
         found = {}
-        plens = self._element("ovn_set_plens", "struct ovn_set_plens", 0)
-        tried = {
-            lib.OVN_SET_IP4: plens.plen4[0 : plens.n4],
-            lib.OVN_SET_IP6: plens.plen6[0 : plens.n6],
-            lib.OVN_SET_PORT: [0],
-        }
+        tried = {lib.OVN_SET_PORT: [0]}
+        for each in (lib.OVN_SET_L4, lib.OVN_SET_MAC, lib.OVN_SET_IP4, lib.OVN_SET_IP6):
+            plens = self._element("ovn_set_plens", "struct ovn_set_plens", each)
+            tried[each] = list(plens.plen[0 : plens.n])
         kind = "struct ovn_set_list"
         for member in self._alive("ovn_set_idx", "ovn_sets", kind, generation):
-            assert member.key.plen in list(tried[member.key.kind]), "packets would not try it"
+            assert member.key.plen in tried[member.key.kind], "packets would not try it"
             ids = list(member.ids[0 : member.n])
             more = member.more
             while more:
