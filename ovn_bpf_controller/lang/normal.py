@@ -52,8 +52,8 @@ from ovn_bpf_controller.lang.sets import (
     ways_to_bar,
 )
 from ovn_bpf_controller.lang.symbols import ACL_CT_SYMBOLS
-from ovn_bpf_controller.lang.terms import Conj, join, lift, merge, minimal, narrow
-from ovn_bpf_controller.lang.ways import written_out
+from ovn_bpf_controller.lang.terms import Conj, join, lift, masks, merge, minimal, narrow
+from ovn_bpf_controller.lang.ways import ways, written_out
 
 __all__ = ["Conj", "MatchEnv", "constant", "disjuncts", "set_members"]
 
@@ -102,7 +102,8 @@ def disjuncts(expr: Expr, env: MatchEnv, limit: int) -> list[Conj]:
     """
     if isinstance(expr, Cmp) and expr.relop is Relop.EQ:
         return [lift(expr.root, expr.offset, expr.width, expr.value, expr.mask)]
-    expr = written_out(settled(expr, env))
+    known = settled(expr, env)
+    expr = written_out(known)
     refused: UnsupportedError | None = None
     shortest: list[Conj] | None = None
     try:
@@ -118,10 +119,26 @@ def disjuncts(expr: Expr, env: MatchEnv, limit: int) -> list[Conj]:
                 continue
             if shortest is None or len(found) < len(shortest):
                 shortest = found
+    if shortest is None or masks(shortest) > MANY:
+        shortest = _by_ways(known, env, limit, shortest)
     if shortest is None:
         assert refused is not None
         raise refused
     return shortest
+
+
+def _by_ways(
+    expr: Expr, env: MatchEnv, limit: int, shortest: list[Conj] | None
+) -> list[Conj] | None:
+    """expr as its ways, if that takes fewer masks than `shortest`, or else that."""
+    each = ways(expr)
+    if each is None:
+        return shortest
+    try:
+        found = _expanded(each, env, limit, NOTHING)
+    except UnsupportedError:
+        return shortest
+    return found if shortest is None or masks(found) < masks(shortest) else shortest
 
 
 def _expanded(expr: Expr, env: MatchEnv, limit: int, barred: Barred) -> list[Conj]:

@@ -21,7 +21,7 @@ from ovn_bpf_controller.lang.sets import ADDRESSES, DIMENSIONS, Barred, whole_ad
 from ovn_bpf_controller.lang.terms import Conj, masks, merge, narrow
 
 # Field of which something may be left -> its width and the field with a set's number.
-_FIELDS: Final = {
+FIELDS: Final = {
     **{root: (32 if root.startswith("ip4") else 128, DIMENSIONS[root]) for root in ADDRESSES},
     **{f"arp.{end}pa": (32, f"set.{name}") for end, name in (("s", "src"), ("t", "dst"))},
     **{
@@ -75,7 +75,7 @@ def number_remains(
     # Addresses first, then what makes the most masks.
     for subfield in sorted(cuts, key=lambda at: (not whole_address(at), -lengths[at], at)):
         left, width = cuts[subfield], subfield[2]
-        whole, root = _FIELDS.get(subfield[0], (0, ""))
+        whole, root = FIELDS.get(subfield[0], (0, ""))
         if whole != width or not _free(terms, subfield, root, barred):
             continue
         if len(left) > MAX_PREFIXES or len(left) == keys:

@@ -8,7 +8,7 @@ import ipaddress
 import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
-from scapy.layers.l2 import Ether
+from scapy.layers.l2 import ARP, Ether
 
 from ovn_bpf_controller._native import lib
 from tests.support.dataplane import Bed, mac
@@ -16,11 +16,18 @@ from tests.support.dataplane import Bed, mac
 MAX_SETS = 512  # OVN_MAX_SETS in csrc/bpf/bounds.h
 
 
-def frame(src: str = "10.0.0.1", dst: str = "10.0.0.9", dport: int = 80) -> bytes:
+def frame(
+    src: str = "10.0.0.1",
+    dst: str = "10.0.0.9",
+    dport: int = 80,
+    *,
+    sport: int = 7,
+    src_mac: str = mac(1),
+    dst_mac: str = mac(2),
+) -> bytes:
     network = IPv6 if ":" in src else IP
-    return bytes(
-        Ether(src=mac(1), dst=mac(2)) / network(src=src, dst=dst) / UDP(sport=7, dport=dport)
-    )
+    ethernet = Ether(src=src_mac, dst=dst_mac)
+    return bytes(ethernet / network(src=src, dst=dst) / UDP(sport=sport, dport=dport))
 
 
 def passes(bed: Bed, data: bytes, peer: str = "p1") -> bool:
@@ -222,3 +229,75 @@ def test_exclusions_on_several_fields_do_not_multiply(switch: Bed, v6: bool) -> 
     change(switch, inner=[near])
     switch.flows_live()
     assert passes(switch, frame(other, far))
+
+
+MACS = [f"0a:00:00:00:{n:02x}:01" for n in range(1, 7)]
+
+
+def masks(bed: Bed) -> int:
+    """That the rules of let_pass() have."""
+    return len({rule.mask for rule in bed.compiler.rules() if rule.prio == 10})
+
+
+def test_exclusions_of_macs_cubes_and_ranges_of_ports_do_not_multiply(switch: Bed) -> None:
+    """More masks than a stage holds, were what is left of MACs and ports no set."""
+    change(switch, macs=MACS)
+    let_pass(
+        switch,
+        "!(eth.src == $macs || ip4.dst == 10.0.0.0/255.0.0.3"
+        " || (1000 < udp.dst && udp.dst < 2000))",
+    )
+    switch.flows_live()
+    assert masks(switch) < 200
+    sources = {mac(1): True, MACS[0]: False, MACS[5]: False, "0a:00:00:00:07:01": True}
+    for source, wanted in sources.items():
+        assert passes(switch, frame(src_mac=source)) == wanted, source
+    near = {"10.0.0.9": True, "10.200.0.4": False, "11.0.0.4": True, "10.0.0.6": True}
+    for address, wanted in near.items():
+        assert passes(switch, frame(dst=address)) == wanted, address
+    edges = {0: True, 1000: True, 1001: False, 1999: False, 2000: True, 65535: True}
+    for port, wanted in edges.items():
+        assert passes(switch, frame(dport=port)) == wanted, port
+    change(switch, macs=[mac(1)])
+    switch.flows_live()
+    assert not passes(switch, frame())
+    assert passes(switch, frame(src_mac=MACS[0]))
+
+
+def test_exclusions_of_both_ports_do_not_multiply(switch: Bed) -> None:
+    let_pass(
+        switch,
+        "udp.src != {53, 1000, 40000} && udp.dst != {81, 443, 8080}"
+        " && ip4.dst != 10.0.0.0/255.0.0.3",
+    )
+    switch.flows_live()
+    assert masks(switch) < 30
+    assert passes(switch, frame())
+    assert not passes(switch, frame(dst="10.0.0.4"))
+    refused = [n for n in (52, 53, 54, 0, 39999, 40000) if not passes(switch, frame(sport=n))]
+    assert refused == [53, 40000]
+    refused = [n for n in (443, 8079, 8080, 65535, 81) if not passes(switch, frame(dport=n))]
+    assert refused == [443, 8080, 81]
+
+
+def test_exclusions_of_both_macs_do_not_multiply(switch: Bed) -> None:
+    change(switch, macs=MACS)
+    let_pass(switch, "eth.src != $macs && eth.dst != $macs && ip.ttl == 64")
+    switch.flows_live()
+    assert masks(switch) < 100
+    assert passes(switch, frame())
+    assert not passes(switch, frame(src_mac=MACS[2]))
+    assert not passes(switch, frame(dst_mac=MACS[3]))
+    assert passes(switch, frame(src_mac="ff:ff:ff:ff:ff:fe", dst_mac="00:00:00:00:00:01"))
+
+
+def test_exclusions_of_arp_addresses_do_not_multiply(switch: Bed) -> None:
+    change(switch, inner=["10.0.0.1", "10.7.0.0/18", "192.168.3.4"])
+    let_pass(switch, "arp.spa != $inner && arp.tpa != $inner")
+    switch.flows_live()
+    assert masks(switch) < 100
+    pairs = {("9.9.9.9", "9.9.9.8"): True, ("10.0.0.1", "9.9.9.9"): False}
+    pairs |= {("10.0.0.2", "10.7.63.255"): False, ("10.0.0.2", "10.7.64.0"): True}
+    for (spa, tpa), wanted in pairs.items():
+        asked = Ether(src=mac(1), dst=mac(2)) / ARP(op=1, hwsrc=mac(1), psrc=spa, pdst=tpa)
+        assert passes(switch, bytes(asked)) == wanted, (spa, tpa)

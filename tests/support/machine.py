@@ -126,19 +126,26 @@ class Machine:
 
     def sets_of(self, words: Words, word: int) -> set[int]:
         """The sets that the field behind a set word is a member of."""
-        source = word in (lib.OW_SET_SRC, lib.OW_SET_IN)
+        source = word in (lib.OW_SET_SRC, lib.OW_SET_IN, lib.OW_SET_TP_SRC, lib.OW_SET_ETH_SRC)
         if word in (lib.OW_SET_IN, lib.OW_SET_OUT):
             port = words.get("inport" if source else "outport")
             return set(self._sets.get((lib.OVN_SET_PORT, 0, (words[lib.OW_DP], port, 0, 0)), ()))
         found: set[int] = set()
         end = "src" if source else "dst"
-        ip4 = words.get("eth.type") == 0x0800
-        if not ip4 and words.get("eth.type") != 0x86DD:
+        which = {0x0800: (lib.OVN_SET_IP4, 32, f"ip4.{end}")}
+        which[0x0806] = (lib.OVN_SET_IP4, 32, "arp.spa" if source else "arp.tpa")
+        which[0x86DD] = (lib.OVN_SET_IP6, 128, f"ip6.{end}")
+        looked = which.get(words.get("eth.type"))
+        if word in (lib.OW_SET_TP_SRC, lib.OW_SET_TP_DST):
+            looked = (lib.OVN_SET_L4, 16, f"tcp.{end}")
+        elif word in (lib.OW_SET_ETH_SRC, lib.OW_SET_ETH_DST):
+            looked = (lib.OVN_SET_MAC, 48, f"eth.{end}")
+        if looked is None:
             return found
-        width, address = (32, words.get(f"ip4.{end}")) if ip4 else (128, words.get(f"ip6.{end}"))
+        asked, width, field = looked
         for kind, plen in self._plens:
-            if kind == (lib.OVN_SET_IP4 if ip4 else lib.OVN_SET_IP6):
-                value = address >> (width - plen) << (width - plen)
+            if kind == asked:
+                value = words.get(field) >> (width - plen) << (width - plen)
                 padded = (value << (128 - width)).to_bytes(16, "big")
                 key = tuple(int.from_bytes(padded[at : at + 4], "big") for at in range(0, 16, 4))
                 found.update(self._sets.get((kind, plen, key), ()))

@@ -14,6 +14,7 @@ from ovn_bpf_controller.lang.evaluate import conj_holds, evaluate
 from ovn_bpf_controller.lang.expr import parse_match
 from ovn_bpf_controller.lang.nodes import Expr, PortGroupRef, Relop, SetRef
 from ovn_bpf_controller.lang.normal import Conj, disjuncts
+from ovn_bpf_controller.lang.remains import FIELDS
 from ovn_bpf_controller.lang.sets import DIMENSIONS
 from tests.unit.lang import grammar
 from tests.unit.lang.packets import loose_packets
@@ -46,13 +47,16 @@ def holds(conj: Conj, packet: dict[str, int]) -> bool:
 def meanings(root: str, value: int, packet: dict[str, int]) -> list[Expr]:
     """What a number may stand for, given the packet's family."""
     name = (grammar.NumberedEnv.NAMES + ENV.lists)[value]
-    fields = [field for field, dimension in DIMENSIONS.items() if dimension == root]
     if name in grammar.PORT_GROUPS:
+        fields = [field for field, dimension in DIMENSIONS.items() if dimension == root]
         return [PortGroupRef(fields[0], Relop.EQ, name)]
-    widths = {"ip4": (0x800, 32), "ip6": (0x86DD, 128)}
-    of_family = [(f, *widths[f[:3]]) for f in fields]
-    kind = packet.get("eth.type")
-    return [SetRef(f, 0, width, Relop.EQ, name) for f, want, width in of_family if kind == want]
+    there = {"eth", {0x800: "ip4", 0x86DD: "ip6", 0x806: "arp"}.get(packet.get("eth.type", 0))}
+    there.add({6: "tcp", 17: "udp", 132: "sctp"}.get(packet.get("ip.proto", 0)))
+    return [
+        SetRef(field, 0, width, Relop.EQ, name)
+        for field, (width, dimension) in FIELDS.items()
+        if dimension == root and field.partition(".")[0] in there
+    ]
 
 
 @grammar.PATIENT
