@@ -82,7 +82,7 @@ class Agent:
         self._instance = options.dirs.instance
         room = sizing.connections(self._database, self._instance, options.chassis or None)
         self._size_notice = sizing.Notice(room)
-        self.plane = Plane(self._instance, sizes=sizes(room))
+        self.plane = Plane(self._instance, sizes=sizes(room), grows=True)
         self.southbound = SouthboundCache([])
         self.flows = LogicalFlows(self.southbound)
         self._installation = Installation(self.plane, self.flows.compiler)
@@ -327,13 +327,33 @@ class Agent:
     def _make_live(self, desired: Desired, rules: RuleChanges | None) -> Desired | None:
         """Carry what changed to the tables; returns what is live if nothing is under way."""
         live, changed = self._installation.run(desired, rules)
+        if self._installation.crowded:
+            self._grow()
         if live is None:
             return None
         self._attaching.run(live, self.binding.config.tunnel, time.monotonic())
         if changed and self._installation.just_completed:
             self.serving.run(self.answering.told, self.flows.compiler, live)
             self._attaching.supersede()
+            self.answering.moved()
         return live
+
+    def _grow(self) -> None:
+        """Goes on to larger tables, as to those of another layout: packets obey the old ones
+        until the new ones are complete."""
+        self._attaching.hold()
+        try:
+            self.plane.grow()
+        except DataPlaneError as error:
+            self._installation.refused(error)
+            self._attaching.resume()
+            return
+        self._installation.moved()
+        self._tunnelling.moved(self.tables)
+        self._learning.moved(self.plane.maps)
+        self.serving.moved()
+        self.conntrack.moved(self.plane.programs)
+        self._start_timer()
 
     def _tell_learnt(self, desired: Desired) -> None:
         try:

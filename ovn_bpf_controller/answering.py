@@ -145,6 +145,10 @@ class Answering:
         if self._needed:
             self._supervisor.wait(poller)
 
+    def moved(self) -> None:
+        """The plane may have other programs, and packets run them."""
+        self._supervisor.move(self._plane.directory, self._plane.programs.directory)
+
     def stop(self, restart: bool) -> None:
         """On a restart the answers go on meanwhile."""
         self._supervisor.stop(keep=restart)

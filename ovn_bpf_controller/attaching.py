@@ -116,6 +116,14 @@ class Attaching:
         """Wakes when collect() has something to say."""
         poller.fd_wait(self._attacher.fileno(), select.POLLIN)
 
+    def hold(self) -> None:
+        """The plane changes: devices stay as they are until resume() or supersede()."""
+        self._attacher.hold()
+
+    def resume(self) -> None:
+        """It did not."""
+        self._attacher.resume()
+
     def supersede(self) -> None:
         """What an older layout left has been replaced: see Attachments.supersede()."""
         self._attacher.supersede()

@@ -42,5 +42,9 @@ class DataPlaneError(OvnBpfError):
     """The kernel refused a program, a map or an attachment, or a table is full."""
 
 
+class MapFullError(DataPlaneError):
+    """A table is full; the text names its map."""
+
+
 class SandboxError(OvnBpfError):
     """The sandbox cannot do what was asked: bad topology, a daemon that fails to start."""

@@ -20,7 +20,7 @@ from ovn_bpf_controller.compile.store import RuleChanges
 from ovn_bpf_controller.datapath.change import TableChange
 from ovn_bpf_controller.datapath.loader import Plane
 from ovn_bpf_controller.datapath.tables import Tables
-from ovn_bpf_controller.errors import DataPlaneError
+from ovn_bpf_controller.errors import DataPlaneError, MapFullError
 from ovn_bpf_controller.observe import accounts
 from ovn_bpf_controller.process import coverage, stopwatch
 from ovn_bpf_controller.process.log import Logger, RateLimit
@@ -38,7 +38,8 @@ class Installation:
 
     incomplete: they do not hold all that is desired, and are to be compared with it.
     lived: all that is desired has been live once.  retry_at: when to try again after a
-    refusal, monotonic seconds.
+    refusal, monotonic seconds.  crowded: the tables have no room, and larger ones can be
+    had: see moved().
     """
 
     def __init__(self, plane: Plane, compiler: FlowCompiler) -> None:
@@ -51,6 +52,7 @@ class Installation:
         self.incomplete = True
         self.lived = False
         self.retry_at = 0.0
+        self.crowded = False
         self._live = Desired()  # what the tables say, if not incomplete
         self._target = Desired()  # what they will say after _applying
         self._applying: Generator[None, None, None] | None = None
@@ -98,14 +100,29 @@ class Installation:
                 if time.thread_time() > end:
                     return None, False
         except DataPlaneError as error:
-            _rate.err(_log, f"the data plane keeps its last state: {error}")
             self._applying = None
             self.incomplete = True
-            self.retry_at = now + RETRY_SECONDS
+            self.crowded = isinstance(error, MapFullError) and self._plane.may_grow
+            if self.crowded:
+                _log.info(f"{error}: going on to larger maps")
+            else:
+                self.refused(error)
             return None, False
         self._applying, self._live = None, self._target
         self._went_live()
         return self._live, True
+
+    def refused(self, error: DataPlaneError) -> None:
+        """Something is tried again later."""
+        _rate.err(_log, f"the data plane keeps its last state: {error}")
+        self.retry_at = time.monotonic() + RETRY_SECONDS
+
+    def moved(self) -> None:
+        """The plane has other maps, which are empty: run() fills them."""
+        self.tables.close()
+        self.tables = Tables(self._plane.maps)
+        self.incomplete = True
+        self.crowded = False
 
     def _change(self, desired: Desired, rules: RuleChanges, now: float) -> TableChange | None:
         """What is to be written; None if nothing is, or not yet."""

@@ -74,6 +74,11 @@ class Learning:
         self._news.close()
         self._control.close()
 
+    def moved(self, fds: Mapping[str, int]) -> None:
+        """The control block is another one."""
+        self._control.close()
+        self._control = ArrayMap("ovn_ctl", fds["ovn_ctl"])
+
     def note(self, changes: Changes) -> None:
         """What the Southbound says by now."""
         for old, new in changes.of(MACBinding).values():

@@ -66,6 +66,10 @@ class Serving:
             _rate.warn(_log, f"the slow path answers what the kernel could: {error}")
             self._begin()
 
+    def moved(self) -> None:
+        """The plane has other programs, to which nobody has told ours yet."""
+        self._asked = False
+
     def counts(self) -> dict[str, Served]:
         """Packets that the program answered, by what they asked for."""
         return {VERBS[verb]: found for verb, found in self._answers.counts().items()}

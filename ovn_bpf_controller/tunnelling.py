@@ -71,8 +71,10 @@ class Tunnelling:
         return self._ifindex or 0
 
     def moved(self, tables: Tables) -> None:
-        """The tables were read anew; their control block is the same memory."""
+        """The tables were read anew, or are others."""
         self._tables = tables
+        if self._ifindex is not None:
+            self._tell()
 
     def remove(self) -> None:
         """Clean exit: the device goes if it was made for us."""
@@ -97,9 +99,12 @@ class Tunnelling:
         if ifindex == self._ifindex:
             return
         self._ifindex = ifindex
-        mode = lib.OVN_TUNNEL_NETDEV if ifindex else lib.OVN_TUNNEL_INLINE
-        self._tables.set_tunnel_mode(mode, ifindex, probe.has_decap_flags())
+        self._tell()
         if ifindex:
             _log.info(f"tunnels go through device {ifindex}")
         else:
             _log.info(f"tunnel headers are written by the program itself: {why}")
+
+    def _tell(self) -> None:
+        mode = lib.OVN_TUNNEL_NETDEV if self.ifindex else lib.OVN_TUNNEL_INLINE
+        self._tables.set_tunnel_mode(mode, self.ifindex, probe.has_decap_flags())

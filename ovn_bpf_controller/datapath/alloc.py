@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
 from ovn_bpf_controller.datapath.journal import Journal
-from ovn_bpf_controller.errors import DataPlaneError
+from ovn_bpf_controller.errors import MapFullError
 
 
 class Slots:
@@ -24,23 +24,23 @@ class Slots:
         self._top = 1
 
     def take(self, journal: Journal) -> int:
-        """A free element.  Raises DataPlaneError when the map is full."""
+        """A free element.  Raises MapFullError when the map is full."""
         if self._free:
             slot = self._free.pop()
         elif self._top < self._capacity:
             slot = self._top
             self._top += 1
         else:
-            raise DataPlaneError(f"map {self._name} is full ({self._capacity} entries)")
+            raise MapFullError(f"map {self._name} is full ({self._capacity} entries)")
         journal.undo(self.release, slot)
         return slot
 
     def take_several(self, count: int, journal: Journal) -> list[int]:
-        """The same of many.  Raises DataPlaneError when there are not so many."""
+        """The same of many.  Raises MapFullError when there are not so many."""
         taken = self._free[-count:]
         fresh = count - len(taken)
         if self._top + fresh > self._capacity:
-            raise DataPlaneError(f"map {self._name} is full ({self._capacity} entries)")
+            raise MapFullError(f"map {self._name} is full ({self._capacity} entries)")
         del self._free[-count:]
         taken += range(self._top, self._top + fresh)
         self._top += fresh
@@ -73,13 +73,13 @@ class Runs:
         self._top = 1
 
     def take(self, length: int, journal: Journal) -> int:
-        """First element of a free run.  Raises DataPlaneError when there is none."""
+        """First element of a free run.  Raises MapFullError when there is none."""
         first = self._exact(length) or self._fresh(length) or self._split(length)
         if not first:
             self._merge()
             first = self._exact(length) or self._fresh(length) or self._split(length)
         if not first:
-            raise DataPlaneError(f"map {self._name} is full ({self._capacity} entries)")
+            raise MapFullError(f"map {self._name} is full ({self._capacity} entries)")
         journal.undo(self.release, first, length)
         return first
 

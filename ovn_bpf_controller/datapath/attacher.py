@@ -4,7 +4,7 @@
 That is 8 to 20 ms in which the agent's loop should go on; 50 devices took it half a
 second.  attaching.Attaching says with want() what is to run and asks progress() when
 fileno() is readable.  From its first want() on only this thread touches Attachments,
-but for supersede(), which has it pause; so what is done is done in one order.
+but for supersede(), before which it pauses; so what is done is done in one order.
 """
 
 from __future__ import annotations
@@ -88,17 +88,25 @@ class Attacher:
                 raise error
             return self._progress
 
-    def supersede(self) -> None:
-        """Attachments.supersede(), between two attachments."""
+    def hold(self) -> None:
+        """Returns when nothing is being attached; nothing is until resume() or supersede()."""
         with self._changed:
             self._paused = True
             self._changed.wait_for(lambda: not self._at_work)
+
+    def supersede(self) -> None:
+        """Attachments.supersede(), between two attachments."""
+        self.hold()
         try:
             self._links.supersede()
         finally:
-            with self._changed:
-                self._paused = False
-            self.look()
+            self.resume()
+
+    def resume(self) -> None:
+        """After hold(): what is wanted is done, and what failed tried again."""
+        with self._changed:
+            self._paused = False
+        self.look()
 
     def fileno(self) -> int:
         """For a poll loop."""

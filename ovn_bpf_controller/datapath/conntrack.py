@@ -140,6 +140,10 @@ class Conntrack:
         self._kills = ArrayMap("ovn_ct_kill", maps["ovn_ct_kill"])
         self.capacity = map_info(maps["ovn_conns"]).max_entries - 1
 
+    def moved(self, programs: Mapping[str, int]) -> None:
+        """Other programs work on the same maps; start() is due again."""
+        self._programs = programs
+
     def close(self) -> None:
         """Unmaps what was mapped."""
         for each in (self._zones, self._control, self._kills):

@@ -5,7 +5,8 @@ Pins lie in <bpffs>/ovn-bpf/<layout>/<instance>/{maps,programs-<build>,links}.
 Maps outlive the agent while their layout is the same; programs of another build
 replace the old ones link by link, and packets never notice.  Another layout
 gets maps of its own, and supersede() moves the links over once they are filled; the
-tracker's, and what was learnt, go on if their headers are the same (inherit.py).
+tracker's, and what was learnt, go on if their headers are the same (inherit.py).  In
+the same way an agent whose tables are full goes on to larger ones: grow().
 """
 
 from __future__ import annotations
@@ -73,6 +74,19 @@ SIZES: Final[Mapping[str, int]] = {
     "ovn_frags": 1 << 13,
 }
 
+# Maps that datapath.tables writes from the databases, and so can write anew.
+TABLES: Final = frozenset(
+    {
+        *("ovn_ctl", "ovn_masks", "ovn_tuples", "ovn_stages", "ovn_insns", "ovn_datapaths"),
+        *("ovn_idx_s", "ovn_idx_m", "ovn_idx_l", "ovn_rules_s", "ovn_rules_m", "ovn_rules_l"),
+        *("ovn_port_idx", "ovn_ports", "ovn_ifports", "ovn_set_idx", "ovn_sets", "ovn_set_plens"),
+        *("ovn_mc_idx", "ovn_mcgroups", "ovn_members", "ovn_chassis", "ovn_peers"),
+    }
+)
+# How many times smaller they are until they are full: most chassis never need the memory,
+# and the kernel clears it at each start.
+_SHARE: Final = 8
+
 
 def sizes(connections: int) -> dict[str, int]:
     """SIZES for this many tracked connections, about 400 bytes of memory each."""
@@ -116,6 +130,7 @@ class Plane:
     maps, programs: fds by name, open until close(); a program is loaded when it is
     first asked for.  adopted: the maps were
     there before; read them with Tables.adopt().  links: where attach.py pins.
+    may_grow: whether grow() would make the tables larger.
     """
 
     def __init__(
@@ -125,8 +140,10 @@ class Plane:
         bpffs: Path = probe.BPFFS,
         sizes: Mapping[str, int] = SIZES,
         source: Path = OBJECT,
+        grows: bool = False,
     ) -> None:
-        """Adopts or loads.  instance: tells the agents on one bpffs apart.
+        """Adopts or loads.  instance: tells the agents on one bpffs apart.  grows: begins
+        with a share of the sizes, unless all of them were needed before.
 
         Raises StartupError when the kernel or the file system lacks something,
         DataPlaneError when it refuses the object.
@@ -134,17 +151,57 @@ class Plane:
         probe.require_bpffs(bpffs)
         probe.require_kernel()
         self._source = source
-        self._sizes = sizes
-        layout = ffi.string(lib.ovn_layout_hash)
-        assert isinstance(layout, bytes)
+        self._sizes = self._most = sizes
         self._top = bpffs / TOP
-        digested = digest(layout + repr(sorted(sizes.items())).encode(), 8)
-        self.directory = self._top / digested.hex() / pin_name(instance)
-        self.links = self.directory / "links"
-        self.links.mkdir(parents=True, exist_ok=True)
+        self._name = pin_name(instance)
+        self.may_grow = grows and not (self._home(sizes) / "maps").is_dir()
+        if self.may_grow:
+            self._sizes = {n: size // _SHARE if n in TABLES else size for n, size in sizes.items()}
+        self._outgrown: list[int] = []
         self.maps: dict[str, int] = {}
+        self.programs: Programs
+        self._enter()
         self.adopted = (self.directory / "maps").is_dir()
         self._open()
+
+    def _home(self, sizes: Mapping[str, int]) -> Path:
+        """Directory of the pins of maps of these sizes."""
+        layout = ffi.string(lib.ovn_layout_hash)
+        assert isinstance(layout, bytes)
+        digested = digest(layout + repr(sorted(sizes.items())).encode(), 8)
+        return self._top / digested.hex() / self._name
+
+    def _enter(self) -> None:
+        self.directory = self._home(self._sizes)
+        self.links = self.directory / "links"
+        self.links.mkdir(parents=True, exist_ok=True)
+
+    def grow(self) -> None:
+        """Makes the maps of the tables anew, as large as they get, and programs that use
+        them; all others go on.  Nobody may use either meanwhile.
+
+        The new tables are empty, and the links stay where they are until supersede().
+        Raises DataPlaneError: then nothing has changed.
+        """
+        small, programs, before = self._sizes, self.programs, self.maps
+        self._sizes = self._most
+        self._enter()
+        self.maps = {name: fd for name, fd in before.items() if name not in TABLES}
+        try:
+            self.programs = Programs(self._source, self.directory, self.maps)
+            self._load()
+        except BaseException:
+            if self.programs is not programs:
+                self.programs.close()
+            for name in self.maps.keys() - before.keys():
+                os.close(self.maps[name])
+            discard(self.directory)
+            self._sizes, self.programs, self.maps = small, programs, before
+            self._enter()
+            raise
+        self.may_grow = False
+        self._outgrown = [fd for name, fd in before.items() if name in TABLES]
+        self._outgrown += programs.release()
 
     def tracer(self) -> Tracer:
         """Tries packets on these maps; the caller closes it."""
@@ -156,6 +213,12 @@ class Plane:
             os.close(fd)
         self.maps = {}
         self.programs.close()
+        self._close_outgrown()
+
+    def _close_outgrown(self) -> None:
+        for fd in self._outgrown:
+            os.close(fd)
+        self._outgrown = []
 
     def _open(self) -> None:
         if self.adopted:
@@ -164,18 +227,21 @@ class Plane:
             self.maps = inherit.inherited(self.older(), self._sizes)
         self.programs = Programs(self._source, self.directory, self.maps)
         if not (self.adopted and self.programs.pinned):
-            self.programs.load(self._sizes)
-            crash_point("programs-loaded")
-            if not self.adopted:
-                pin_all(self.maps, self.directory / "maps")
-                crash_point("maps-pinned")
-            inherit.mark(self.directory)
-            self.programs.pin()
-            crash_point("programs-pinned")
+            self._load()
         if self._other_builds():  # also if an agent was killed just here
             for path in sorted(self.links.iterdir()):
                 self._move_link(path, path)
                 crash_point("link-moved")
+
+    def _load(self) -> None:
+        self.programs.load(self._sizes)
+        crash_point("programs-loaded")
+        if not (self.directory / "maps").is_dir():
+            pin_all(self.maps, self.directory / "maps")
+            crash_point("maps-pinned")
+        inherit.mark(self.directory)
+        self.programs.pin()
+        crash_point("programs-pinned")
 
     def _other_builds(self) -> list[Path]:
         every = self.directory.glob("programs-*")
@@ -229,6 +295,7 @@ class Plane:
                 crash_point("link-inherited")
             discard(old)
             crash_point("superseded")
+        self._close_outgrown()
 
     def remove(self) -> None:
         """Takes every pin of this instance away: its devices carry nothing more."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ovn_bpf_controller._native import ffi, lib
-from ovn_bpf_controller.errors import DataPlaneError
+from ovn_bpf_controller.errors import DataPlaneError, MapFullError
 from ovn_bpf_controller.plaindata import dataclass
 
 _DUMP = 4096  # hash entries read by one system call
@@ -196,7 +196,7 @@ class HashMap:
 
     def _check(self, result: int) -> int:
         if result in (-errno.E2BIG, -errno.ENOSPC):
-            raise DataPlaneError(f"map {self.name} is full ({self.capacity} entries)")
+            raise MapFullError(f"map {self.name} is full ({self.capacity} entries)")
         return check(result, f"map {self.name} cannot be changed")
 
 

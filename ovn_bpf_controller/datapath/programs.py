@@ -79,9 +79,14 @@ class Programs(Mapping[str, int]):
 
     def close(self) -> None:
         """Closes the fds.  What is pinned goes on."""
-        for fd in (*self._fds.values(), *self._own.values()):
+        for fd in self.release():
             os.close(fd)
+
+    def release(self) -> list[int]:
+        """What close() would close, to be closed by the caller."""
+        fds = [*self._fds.values(), *self._own.values()]
         self._fds, self._own = {}, {}
+        return fds
 
     # --- Mapping ---------------------------------------------------------------
 

@@ -50,6 +50,7 @@ class Supervisor:
         self._programs = programs
         self._pidfile = pidfile
         self._process: Child | None = None
+        self._leaving: list[Child] = []  # that another one takes the place of
         self._sock: socket.socket | None = None
         self._unsent = b""
         self._rest = b""
@@ -67,6 +68,7 @@ class Supervisor:
 
         knowledge: members of slowpath.knowledge's lines, JSON.
         """
+        self._leaving = [child for child in self._leaving if child.ended() is None]
         if self._process is not None and (status := self._process.ended()) is not None:
             _log.warn(f"the slow path ended with status {status}")
             self._forget()
@@ -108,6 +110,17 @@ class Supervisor:
             poller.timer_wait(round(PATIENCE_SECONDS * 1000))
         events = ovs.poller.POLLIN | (ovs.poller.POLLOUT if self._unsent else 0)
         poller.fd_wait(self._sock.fileno(), events)
+
+    def move(self, plane: Path, programs: Path) -> None:
+        """Other pins are in use, as __init__ has them.  The process there is serves until
+        one that uses them has learnt."""
+        if (plane, programs) == (self._plane, self._programs):
+            return
+        self._plane, self._programs = plane, programs
+        if self._process is not None:
+            self._leaving.append(self._process)
+            self._forget()
+            self._retry_at = 0.0
 
     def stop(self, keep: bool) -> None:
         """keep: it goes on without us; else so ends what an earlier agent has left."""

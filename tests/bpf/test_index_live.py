@@ -11,6 +11,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ def reader(index: HashMap) -> Iterator[list[int]]:
     """Looks all keys up for as long as the block lasts; yields what was wrong."""
     stop = threading.Event()
     wrong: list[int] = []
-    value = ffi.new("struct ovn_ref *")
+    value: Any = ffi.new("struct ovn_ref *")
 
     def run() -> None:
         while not stop.is_set():
