@@ -232,6 +232,7 @@ class Agent:
             self._follow_learnt(live)
             self.serving.run(self.answering.told, self.flows.compiler, live)
             if self.answering.settled:
+                self.plane.forget_outgrown()
                 crash_point("acknowledging")
                 attaching = self._attaching
                 self.binding.acknowledge(live.seq, attaching.attached(live.seq), attaching.unready)

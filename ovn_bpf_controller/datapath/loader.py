@@ -21,7 +21,7 @@ from typing import Final
 from ovn_bpf_controller._native import ffi, lib
 from ovn_bpf_controller.datapath import inherit, libbpf, probe
 from ovn_bpf_controller.datapath.maps import map_info, pinned
-from ovn_bpf_controller.datapath.programs import Programs, entries, open_pins, pin_all
+from ovn_bpf_controller.datapath.programs import CALLS, Programs, entries, open_pins, pin_all
 from ovn_bpf_controller.datapath.trace import Tracer
 from ovn_bpf_controller.digests import digest
 from ovn_bpf_controller.errors import DataPlaneError
@@ -200,7 +200,7 @@ class Plane:
             self._enter()
             raise
         self.may_grow = False
-        self._outgrown = [fd for name, fd in before.items() if name in TABLES]
+        self._outgrown += [fd for name, fd in before.items() if name in TABLES]
         self._outgrown += programs.release()
 
     def tracer(self) -> Tracer:
@@ -213,9 +213,10 @@ class Plane:
             os.close(fd)
         self.maps = {}
         self.programs.close()
-        self._close_outgrown()
+        self.forget_outgrown()
 
-    def _close_outgrown(self) -> None:
+    def forget_outgrown(self) -> None:
+        """The slow path runs our programs: nobody needs the ones before any more."""
         for fd in self._outgrown:
             os.close(fd)
         self._outgrown = []
@@ -293,9 +294,10 @@ class Plane:
                 else:
                     self._move_link(path, to)
                 crash_point("link-inherited")
+            # An earlier slow path runs these programs until another one has learnt.
+            self._outgrown += [pinned(path) for path in old.glob(f"programs-*/{CALLS}")]
             discard(old)
             crash_point("superseded")
-        self._close_outgrown()
 
     def remove(self) -> None:
         """Takes every pin of this instance away: its devices carry nothing more."""

@@ -120,7 +120,7 @@ class Supervisor:
         if self._process is not None:
             self._leaving.append(self._process)
             self._forget()
-            self._retry_at = 0.0
+            self._retry_at, self._taught_at = 0.0, time.monotonic()
 
     def stop(self, keep: bool) -> None:
         """keep: it goes on without us; else so ends what an earlier agent has left."""
