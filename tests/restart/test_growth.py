@@ -17,9 +17,8 @@ from ovn_bpf_controller.process.crash import VARIABLE
 from ovn_bpf_controller.sandbox import ping, process
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import dhcp, punting, traffic
-from tests.support.beds import OURS
 
-KINDS = OURS
+KINDS = ("alone",)
 TOPOLOGY = """
 chassis: {hv1: $agent, hv2: $agent}
 switches: {sw0: {ipv4: 10.0.0.0/24, ipv6: "fd00::/64"}}
@@ -34,12 +33,12 @@ ALLOWED, DENIED = 4000, 4001
 INTERVAL = 0.001
 # Points that an agent which adopted its maps comes by only when they grow.
 POINTS = (
-    "programs-loaded",
+    pytest.param("programs-loaded", marks=pytest.mark.long),
     "maps-pinned",
-    "programs-pinned",
+    pytest.param("programs-pinned", marks=pytest.mark.long),
     "change-live",
     "link-inherited",
-    "superseded",
+    pytest.param("superseded", marks=pytest.mark.long),
 )
 
 
