@@ -26,6 +26,7 @@ SUITES = {
         f"tests/bpf/test_{name}.py"
         for name in ("compiled", "malformed", "neighbours", "replies", "switching", "tunnels")
     ],
+    "sets": ["tests/bpf/test_sets.py"],
     "tracker": [
         f"tests/bpf/test_ct_{name}.py"
         for name in ("states", "commit", "nat", "tcp", "sctp", "room", "cpus")
