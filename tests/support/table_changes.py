@@ -34,6 +34,7 @@ WORDS = {
     "prefix": ((lib.OW_IP_DST, 0xFFFFFF00),),
     "set": ((lib.OW_INPORT, 0xFFFFFFFF), (lib.OW_SET_SRC, 0xFFFFFFFF)),
     "sets": ((lib.OW_SET_DST, 0xFFFFFFFF), (lib.OW_SET_OUT, 0xFFFFFFFF)),
+    "more": tuple((word, 0xFFFFFFFF) for word in (lib.OW_SET_SRC, *range(69, 72))),
     "class m": tuple((w, 0xFFFF) for w in range(9)),
     "class l": tuple((w, 0xFF) for w in range(17)),
 }
@@ -103,11 +104,12 @@ def tunnels(draw: st.DrawFn) -> Tunnel:
 
 @st.composite
 def members(draw: st.DrawFn) -> SetMember:
-    kind = draw(st.sampled_from([lib.OVN_SET_IP4, lib.OVN_SET_IP6, lib.OVN_SET_PORT]))
+    kinds = [lib.OVN_SET_IP4, lib.OVN_SET_IP6, lib.OVN_SET_PORT, lib.OVN_SET_L4, lib.OVN_SET_MAC]
+    kind = draw(st.sampled_from(kinds))
     numbers = st.lists(st.integers(1, 40), min_size=1, max_size=20, unique=True)
     return SetMember(
         kind=kind,
-        plen=0 if kind == lib.OVN_SET_PORT else draw(st.sampled_from([8, 24, 32])),
+        plen=0 if kind == lib.OVN_SET_PORT else draw(st.sampled_from([8, 12, 16])),
         value=(draw(st.sampled_from([0x0A000000, 0x0B000000])), 0, 0, 0),
         sets=tuple(sorted(draw(numbers))),
     )

@@ -39,6 +39,8 @@ TEXTS = [
     ("ip4.src == $as1", "next;"),
     ("ip4.dst == $as1 && ip4.src == $as2", "ct_next;"),
     ("ip4.src != $as2", "next;"),
+    ("ip4.src != $as2 && udp.src != {53, 1000} && udp.dst != {80, 443, 999}", "next;"),
+    ("ip4.src != $as1 && tcp.src != {53, ^var} && eth.src != 0a:00:00:00:00:01", "next;"),
     ('is_chassis_resident("p1")', 'outport = "_MC_flood"; output;'),
     ('!is_chassis_resident("p2") && ip6', "drop;"),
     ("tcp.dst == ^var", "reg1 = ^var; next;"),
@@ -53,7 +55,7 @@ TEXTS = [
     ("ip4", 'fwd_group(liveness="true", childports="p1", "p2");'),
     ("ip4", "reg9[6] = chk_lb_aff(); reg0[6] = chk_lb_hairpin(); ct_snat_to_vip; next;"),
 ]
-UUIDS = "abcdefghijklmnopqrstuvwx"
+UUIDS = "abcdefghijklmnopqrstuvwxyz"
 PORT_SECURITY = [["0a:00:00:00:00:01"], ["0a:00:00:00:00:01 10.0.0.1"], ["bad"], []]
 
 MEMBERS = [

@@ -64,6 +64,8 @@ MATCHES = [
     "ct.new == {n} && ip4.dst == {a}",
     "{n}",
     "{n} < tcp.dst < {m}",
+    "eth.src != {e} && tcp.dst != {n} && inport == @{g}",
+    "eth.src != {e} && udp.dst != 999 && ip4.src == ${s} && ip4.dst == {a}",
     "ip4.src == ${s} && tcp.dst == {n}",
     "inport == @{g} && ip4.dst == {a}",
     "outport == @{g} && ip4 && ip4.src == ${s} && tcp && tcp.dst == {n}",
