@@ -190,6 +190,8 @@ class Plane:
         self.maps = {name: fd for name, fd in before.items() if name not in TABLES}
         try:
             self.programs = Programs(self._source, self.directory, self.maps)
+            if self.programs.directory.name != programs.directory.name:
+                raise DataPlaneError(f"{self._source} is another build: restart to run it")
             self._load()
         except BaseException:
             if self.programs is not programs:
