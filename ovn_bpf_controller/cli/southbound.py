@@ -50,7 +50,7 @@ def flows(remote: str, uuids: Sequence[str]) -> dict[str, Flow]:
         for uuid in uuids
     ]
     found = {}
-    answers = _transact(remote, ["OVN_Southbound", *operations])
+    answers = transact(remote, ["OVN_Southbound", *operations])
     for uuid, answer in zip(uuids, answers, strict=False):
         for row in answer.get("rows", ()):
             ids = dict(row["external_ids"][1])
@@ -72,7 +72,10 @@ def stages(remote: str, uuids: Sequence[str]) -> dict[str, str]:
     }
 
 
-def _transact(remote: str, params: list[Any]) -> list[dict[str, Any]]:
+def transact(remote: str, params: list[Any]) -> list[dict[str, Any]]:
+    """The answers to the operations.  Raises DatabaseError."""
+    if remote.startswith("ssl:"):
+        raise DatabaseError(f"{remote}: no keys to speak TLS with")
     try:
         error, stream = ovs.stream.Stream.open_block(ovs.stream.Stream.open(remote), 5000)
     except ValueError as problem:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The console script ovn-bpf-trace: where would this packet go, here and now?
 
-ovn-trace's syntax, answered by the running agent's data plane.  Names of stages and
-source hints, which only --detailed shows, are read from the Southbound; without it
-they are left out.  Exit status as of ovn-bpf-ctl.
+ovn-trace's syntax, answered by the running agent's data plane.  Friendly names, names
+of stages and source hints, which only --detailed shows, are read from the Southbound;
+without it they are left out.  Exit status as of ovn-bpf-ctl.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 
 from ovn_bpf_controller import __version__
-from ovn_bpf_controller.cli import southbound
+from ovn_bpf_controller.cli import friendly, southbound
 from ovn_bpf_controller.cli.asking import Refused, transact
 from ovn_bpf_controller.errors import DatabaseError, StartupError
 from ovn_bpf_controller.observe import trace
@@ -76,7 +76,15 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         help="of the frame, for check_pkt_larger (without it the frame fits everywhere)",
     )
-    parser.add_argument("--db", metavar="REMOTE", help="Southbound, for the names of stages")
+    parser.add_argument(
+        "--friendly-names",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="names that a cloud management system's users gave, UUIDs shortened (the default)",
+    )
+    parser.add_argument(
+        "--db", metavar="REMOTE", help="Southbound, for friendly names and names of stages"
+    )
     parser.add_argument(
         "-t", "--target", metavar="PATH", default=PROGRAM, help="control socket of the agent"
     )
@@ -88,24 +96,40 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(arguments: argparse.Namespace) -> str:
     """The text to print.  Raises StartupError and Refused."""
+    forms = [form for form in trace.FORMS if arguments.all or getattr(arguments, form)]
+    forms = forms or ["detailed"]
+    remote = arguments.db or southbound.default()
+    stages: dict[str, str] = {}
+    missing: DatabaseError | None = None
+    text, names = arguments.microflow, None
+    try:
+        text = friendly.meant(remote, text)
+    except DatabaseError as error:
+        missing = error
+    answer = json.loads(transact(arguments.target, "ovn-bpf/trace", _asked(arguments, text)))
+    root = from_json(answer["root"])
+    try:
+        if not missing and arguments.friendly_names:
+            names = friendly.names(remote, root)
+        if not missing and "detailed" in forms:
+            stages = southbound.stages(remote, sorted(set(uuids(root))))
+    except DatabaseError as error:
+        missing = error
+    if missing and "detailed" in forms:
+        sys.stderr.write(f"{NAME}: no names of stages: {missing} (see --db)\n")
+    if arguments.friendly_names:
+        friendly.rename(root, names or friendly.own_names(root))
+    return trace.show(answer["header"], root, forms, stages)
+
+
+def _asked(arguments: argparse.Namespace, microflow: str) -> list[str]:
+    """Arguments of the control command."""
     args = ["--json", *(f"--ct={flags}" for flags in arguments.ct)]
     args += [f"--lb-dst={arguments.lb_dst}"] if arguments.lb_dst else []
     args += [f"--select-id={arguments.select_id}"] if arguments.select_id else []
     args += [f"--length={arguments.length}"] if arguments.length else []
     args += [arguments.datapath] if arguments.datapath else []
-    answer = json.loads(transact(arguments.target, "ovn-bpf/trace", [*args, arguments.microflow]))
-    root = from_json(answer["root"])
-    forms = [form for form in trace.FORMS if arguments.all or getattr(arguments, form)]
-    forms = forms or ["detailed"]
-    stages: dict[str, str] = {}
-    if "detailed" in forms:
-        try:
-            stages = southbound.stages(
-                arguments.db or southbound.default(), sorted(set(uuids(root)))
-            )
-        except DatabaseError as error:
-            sys.stderr.write(f"{NAME}: no names of stages: {error} (see --db)\n")
-    return trace.show(answer["header"], root, forms, stages)
+    return [*args, microflow]
 
 
 if __name__ == "__main__":

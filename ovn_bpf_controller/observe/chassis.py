@@ -83,16 +83,30 @@ def datapath_names(chassis: Chassis) -> dict[int, str]:
 def datapath_keys(chassis: Chassis, which: str) -> set[int]:
     """Tunnel keys of the local datapaths that `which` means.
 
-    which: a UUID or the beginning of one, a name, a tunnel key; "" for all.
-    Raises CommandError.
+    which: a UUID or the beginning of one, in the Southbound or the Northbound, a name,
+    OpenStack's users' included, a tunnel key; "" for all.  Raises CommandError.
     """
     names = datapath_names(chassis)
+    rows = chassis.southbound.table(DatapathBinding)
+    others = {uuid: _others(rows[uuid]) for uuid in chassis.desired.datapaths if uuid in rows}
     keys = {
         local.key
         for uuid, local in chassis.desired.datapaths.items()
         if which in ("", uuid, str(local.key), names[local.key])
         or (len(which) >= 4 and uuid.startswith(which))
+        or (which and _is_called(which, *others.get(uuid, ("", ""))))
     }
     if which and not keys:
         raise CommandError(f"no local datapath {which}")
     return keys
+
+
+def _others(row: DatapathBinding) -> tuple[str, str]:
+    """The name that users know, and the UUID in the Northbound; "" for none."""
+    ids = row.external_ids
+    nb = row.nb_uuid or ids.get("logical-switch") or ids.get("logical-router") or ""
+    return ids.get("name2", ""), nb
+
+
+def _is_called(which: str, name: str, nb: str) -> bool:
+    return which == name or (len(which) >= 4 and nb.startswith(which))

@@ -7,6 +7,9 @@ import json
 import re
 import subprocess
 import sys
+from uuid import uuid4
+
+import pytest
 
 from ovn_bpf_controller.sandbox.bed import Sandbox
 from tests.support import traffic
@@ -69,6 +72,40 @@ def test_a_tunnelled_output_names_chassis_and_port(bed: Sandbox) -> None:
     done = tool(bed, "trace", "--minimal", "sw0", udp(bed, "vm3", 80))
     line = done.stdout.splitlines()[-1]
     assert line == 'output("vm3"); /* chassis "hv2" */', done.stdout + done.stderr
+
+
+def named(text: str) -> list[str]:
+    """The lines with names.  Other words of --summary need not be ovn-trace's."""
+    return [line.strip() for line in text.splitlines() if '"' in line and "/*" not in line]
+
+
+def test_names_are_those_that_users_gave(bed: Sandbox) -> None:
+    """ovn-trace reads and writes them likewise; OpenStack's own are UUIDs."""
+    ids = {
+        ("Logical_Switch", "sw0"): ("neutron:network_name", "net"),
+        ("Logical_Switch_Port", "vm1"): ("neutron:port_name", "client"),
+        ("Logical_Switch_Port", "vm2"): ("neutron:port_name", f"web-{uuid4()}"),
+    }
+    for (table, name), (key, value) in ids.items():
+        bed.nbctl("set", table, name, f'external_ids:"{key}"="{value}"')
+    bed.nbctl("--wait=hv", "sync")
+    packet = udp(bed, "vm2", 80).replace('"vm1"', '"client"')
+    try:
+        for options in (["--minimal"], ["--summary"], ["--minimal", "--no-friendly-names"]):
+            argv = ["ovn-trace", f"--db={bed.layout.sb}", *options, "net", packet]
+            theirs = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60)
+            done = tool(bed, "trace", *options, "net", packet)
+            assert (named(done.stdout), done.stderr) == (named(theirs.stdout), ""), argv
+            assert ('output("vm2")' in done.stdout) == ("--no-friendly-names" in options)
+    finally:
+        for (table, name), (key, _) in ids.items():
+            bed.nbctl("remove", table, name, "external_ids", f'"{key}"')
+
+
+@pytest.mark.parametrize("remote", ["unix:/nowhere", "tcp:127.0.0.1:1", "ssl:127.0.0.1:1"])
+def test_without_the_southbound_names_are_those_of_rows(bed: Sandbox, remote: str) -> None:
+    done = tool(bed, "trace", f"--db={remote}", "--minimal", "sw0", udp(bed, "vm2", 80))
+    assert (done.stderr, done.stdout.splitlines()[1:]) == ("", ['output("vm2");'])
 
 
 def test_detailed_names_stage_hint_and_culprit(bed: Sandbox) -> None:
