@@ -104,48 +104,34 @@ def disjuncts(expr: Expr, env: MatchEnv, limit: int) -> list[Conj]:
         return [lift(expr.root, expr.offset, expr.width, expr.value, expr.mask)]
     known = settled(expr, env)
     expr = written_out(known)
-    refused: UnsupportedError | None = None
-    shortest: list[Conj] | None = None
-    try:
-        shortest = _expanded(expr, env, limit, NOTHING)
-    except UnsupportedError as error:
-        refused = error
-    if shortest is None or len(shortest) > MANY:
+    best = _expanded(expr, env, limit, NOTHING)
+    if best is None or masks(best) > MANY:
+        each = ways(known)
+        if each is not None:
+            best = _better(best, _expanded(each, env, limit, NOTHING))
+    if best is None or len(best) > MANY:
         # Two sets that exclude each other are many combinations only by number.
         for barred in ways_to_bar(expr):
-            try:
-                found = _expanded(expr, env, limit, barred)
-            except UnsupportedError:
-                continue
-            if shortest is None or len(found) < len(shortest):
-                shortest = found
-    if shortest is None or masks(shortest) > MANY:
-        shortest = _by_ways(known, env, limit, shortest)
-    if shortest is None:
-        assert refused is not None
-        raise refused
-    return shortest
-
-
-def _by_ways(
-    expr: Expr, env: MatchEnv, limit: int, shortest: list[Conj] | None
-) -> list[Conj] | None:
-    """expr as its ways, if that takes fewer masks than `shortest`, or else that."""
-    each = ways(expr)
-    if each is None:
-        return shortest
-    try:
-        found = _expanded(each, env, limit, NOTHING)
-    except UnsupportedError:
-        return shortest
-    return found if shortest is None or masks(found) < masks(shortest) else shortest
-
-
-def _expanded(expr: Expr, env: MatchEnv, limit: int, barred: Barred) -> list[Conj]:
-    found = minimal(_Expansion(env, limit).expand(expr, (), barred))
-    if len(found) > limit:
+            best = _better(best, _expanded(expr, env, limit, barred))
+    if best is None:
         raise _too_many(limit)
-    return sorted(found)
+    return best
+
+
+def _better(one: list[Conj] | None, other: list[Conj] | None) -> list[Conj] | None:
+    """Fewer masks, as far as there are hundreds, or else fewer conjunctions."""
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other, key=lambda terms: (max(masks(terms), MANY), len(terms)))
+
+
+def _expanded(expr: Expr, env: MatchEnv, limit: int, barred: Barred) -> list[Conj] | None:
+    """The conjunctions of expr, sorted; None if there are too many."""
+    try:
+        found = minimal(_Expansion(env, limit).expand(expr, (), barred))
+    except UnsupportedError:
+        return None
+    return sorted(found) if len(found) <= limit else None
 
 
 def _too_many(limit: int) -> UnsupportedError:
