@@ -90,7 +90,7 @@ class McGroup:
 
 @dataclass(frozen=True, slots=True)
 class SetMember:
-    """What one address prefix or port is a member of; (kind, plen, value) is unique.
+    """What one prefix of values or one port is a member of; (kind, plen, value) is unique.
 
     kind: enum ovn_set_kind.  value: as in struct ovn_set_key.  sets: numbers of
     address sets or port groups, ascending, never empty.

@@ -4,9 +4,9 @@
 `disjuncts` is what the compiler makes keys from.  Positive comparisons stay
 as they were written: a set that has a number is one entry (lang.sets says which
 may be), another is one entry a member.  Ranges and exclusions on one field are
-first combined as intervals and only then cut into prefixes.  Conjunctions are formed by hash
-joins on the bits that both sides constrain, so contradictions cost nothing,
-and stop as soon as they exceed the limit.
+first combined as intervals, and cut into prefixes unless lang.remains makes a set of
+them.  Conjunctions are formed by hash joins on the bits that both sides constrain, so
+contradictions cost nothing, and stop as soon as they exceed the limit.
 """
 
 from __future__ import annotations

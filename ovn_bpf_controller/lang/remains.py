@@ -65,6 +65,8 @@ def number_remains(
     of numbers not to be used.  Only for a conjunction that is no part of another: nobody
     else then asks for the number of a set of the same field.
     """
+    if not allowed:
+        return terms
     cuts = {
         subfield: list(islice(prefixes(values, subfield[2]), MAX_PREFIXES + 1))
         for subfield, values in allowed.items()
