@@ -203,7 +203,7 @@ class Acls:
                 f"(tcp.dst == {{53, 80, {low}}} && tcp.src != {low})",
                 "tcp.flags == 0x2/0x17",
                 "tcp.flags[1]",
-                "!tcp.flags[4]",
+                f"!tcp.flags[{3 if self.may_reject else 4}]",
                 "(ip.proto == 47 || sctp)",
                 "sctp.dst == 53",
                 "(ip4 && (udp || tcp.src == 80))",
