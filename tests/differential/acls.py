@@ -95,7 +95,7 @@ class Acls:
         That is for terms alone whose fields have an order (OVN's lib/expr.c).  How deep
         they go is bounded by the masks that a stage has room for (OVN_MAX_TUPLES).
         """
-        return self._block(self.source.number(1, 3))
+        return self._block(self.source.number(1, 2))
 
     def _block(self, depth: int) -> str:
         source = self.source
@@ -116,15 +116,12 @@ class Acls:
                 "ip4.src == $as4",
                 "ip6.src != $as6",
                 "eth.dst[40]",
-                "eth.src == $macs",
-                "eth.dst != $macs",
                 "!eth.mcast",
                 f"udp.dst == {{53, {low}}}",
                 f"tcp.src > {low}",
                 "tcp.dst[0..6] == 80",
                 "tcp.dst == 0x50/0xfff0",
                 f"{low} < udp.dst < {low + 200}",
-                f"(udp.src <= {low} || udp.src > {low + 9})",
                 "tcp.flags[0..1] == 2",
                 "ip4.dst[0..7] == {1, 2}",
                 "ip4.src[31]",
