@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What only newer northds know, for random networks under one: see topologies.py.
 
-Mirrors to logical ports, tiers of ACLs, chains of policies, switches side by side.
+Mirrors to logical ports, tiers and samples of ACLs, chains of policies, switches side
+by side.
 """
 
 from __future__ import annotations
@@ -32,6 +33,31 @@ def options(source: Source, name: str) -> list[list[str]]:
 def tier(source: Source) -> list[str]:
     """Option of acl-add."""
     return [f"--tier={source.number(0, TIERS - 1)}"] if source.chance(40) else []
+
+
+def samples(source: Source, switches: Sequence[int], do: Callable[..., None]) -> None:
+    """ACLs whose packets are told to a collector."""
+    if not source.chance(40):
+        return
+    do(
+        "--id=@collector",
+        "create",
+        "Sample_Collector",
+        "id=1",
+        "name=c",
+        "probability=1",
+        "set_id=1",
+    )
+    for n in range(source.number(1, 3)):
+        do(f"--id=@sample{n}", "create", "Sample", "collectors=@collector", f"metadata={100 + n}")
+        direction = source.pick(["from-lport", "to-lport"])
+        match = source.pick(["ip4", "ip", "udp", "tcp.dst == 80", "ip6 && icmp6"])
+        do(
+            *(f"--id=@sampled{n}", "create", "ACL", f"direction={direction}"),
+            *(f"priority={source.unused(1, 32000)}", f'match="{match}"'),
+            *(f"action={source.pick(['allow', 'drop'])}", f"sample_new=@sample{n}"),
+        )
+        do("add", "Logical_Switch", f"sw{source.pick(switches)}", "acls", f"@sampled{n}")
 
 
 def mirrors(source: Source, names: Sequence[str], do: Callable[..., None]) -> None:

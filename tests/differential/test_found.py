@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import pytest
 
 from ovn_bpf_controller.datapath.trace import Given
+from ovn_bpf_controller.observe.trace_ct import parse_state
 from tests.differential.compare import network
 from tests.support.release import newer
 
@@ -213,3 +214,21 @@ def test_a_mirror_of_a_port_gets_copies(way: str) -> None:
         found = both.found("sw", f"{A_TO_B} && {IP4} && udp.dst == 53")
         assert found.count("clone {") == (2 if way == "both" else 1), found
         assert found.count('output("b");') == 1
+
+
+@pytest.mark.long
+def test_samples_of_established_connections_are_no_verb_that_we_lack() -> None:
+    """Their observation point is in the label of the connection, since OVN 24.09."""
+    argv = (
+        SWITCH
+        + "--id=@c create Sample_Collector id=1 name=c probability=1 set_id=1\n"
+        + "--id=@s create Sample collectors=@c metadata=7\n"
+        + "--id=@a create ACL direction=from-lport priority=100 match=ip4 action=allow-related"
+        + " sample_new=@s sample_est=@s\nadd Logical_Switch sw acls @a"
+    )
+    with network(commands(argv), release=newer()) as both:
+        assert not list(both.ours.sb.compiler.unsupported())
+        packet = f"{A_TO_B} && {IP4} && udp.dst == 53 && ct_mark == 0x10000"
+        trace = both.ours.trace("sw", packet, Given([parse_state("est")] * 2))
+        assert "obs_point=ct_label.obs_point_id" in trace.text(["detailed"])
+        assert 'output("b");' in trace.text(["minimal"])

@@ -118,6 +118,7 @@ class Topology:
         if mirrored := [vif.name for vif in self.vifs if vif.s not in self.checked]:
             newer.mirrors(source, mirrored, self.do)
         newer.joined(source, self.switches, self.do)
+        newer.samples(source, self.switches, self.do)
         for r in self.routers.routers:
             near = [vif for vif in self.vifs if self.routers.home.get(vif.s) == r]
             newer.chains(source, f"lr{r}", near, self.do)
