@@ -105,7 +105,7 @@ def test_a_build_with_other_scratch_memory_replaces_the_programs(
     csrc = build.ROOT / "csrc"
     shutil.copytree(csrc / "bpf", tmp_path / "bpf")
     bounds = tmp_path / "bpf/bounds.h"
-    text, changed = re.subn(r"(OVN_MAX_SAVED) 16", r"\1 32", bounds.read_text())
+    text, changed = re.subn(r"(OVN_MAX_SAVED) 16", r"\1 8", bounds.read_text())
     assert changed
     bounds.write_text(text)
     shutil.copy(csrc / "ovn.bpf.c", tmp_path)
