@@ -15,6 +15,8 @@
 #include "ovn_bpf/tables.h"
 #include "ovn_bpf/words.h"
 
+/* They hold more than these pieces use. */
+#pragma clang diagnostic ignored "-Wunused-function"
 #include "bpf/entry.h"
 #include "bpf/parse.h"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A benchmark that is ended leaves nothing behind."""
+"""A benchmark that is ended leaves nothing behind, and its program compiles."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+import build
 
 REPO = Path(__file__).parents[3]
 MEASURE = """
@@ -38,3 +40,8 @@ def test_a_signal_ends_what_a_measure_has_started(number: signal.Signals) -> Non
         assert process.wait(60) == 128 + number
     assert not Path(directory).exists()
     assert not Path(f"/proc/{pid}").exists()
+
+
+def test_the_pieces_of_the_program_compile(tmp_path: Path) -> None:
+    """Beside the headers of the data plane, which change."""
+    build.clang(REPO / "tests/bench/parts.bpf.c", tmp_path / "parts.o")
