@@ -196,7 +196,7 @@ class Plane:
         except BaseException:
             if self.programs is not programs:
                 self.programs.close()
-            for name in self.maps.keys() - before.keys():
+            for name in self.maps.keys() & TABLES:
                 os.close(self.maps[name])
             discard(self.directory)
             self._sizes, self.programs, self.maps = small, programs, before

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from ovn_bpf_controller._native import ffi, lib
+from ovn_bpf_controller.datapath import inherit
 from ovn_bpf_controller.datapath.attach import Attachments, Tcx
 from ovn_bpf_controller.datapath.loader import OBJECT, TABLES, Plane
 from ovn_bpf_controller.datapath.maps import map_info, pinned
@@ -120,4 +122,24 @@ def test_where_there_are_no_larger_ones_all_stays_as_it_was(kernel: Kernel, tmp_
     source.write_bytes(OBJECT.read_bytes())
     plane.grow()
     assert room(plane, "ovn_ports") == 4096
+    plane.close()
+
+
+def test_a_failure_when_all_is_loaded_keeps_nothing_open(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane = Plane("hv1", sizes=MOST, grows=True)
+    before, opened = ids(plane), len(os.listdir("/proc/self/fd"))
+
+    def fail(_directory: Path) -> None:
+        raise DataPlaneError("no room for pins")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inherit, "mark", fail)
+        with pytest.raises(DataPlaneError, match="no room for pins"):
+            plane.grow()
+    assert len(os.listdir("/proc/self/fd")) == opened
+    assert ids(plane) == before and plane.older() == [] and plane.may_grow
+    plane.grow()
+    assert not plane.may_grow
     plane.close()
